@@ -1,0 +1,1 @@
+"""Request to Fullstory: batches, the HTTP client, order, jobs and rejects."""

@@ -1,0 +1,1 @@
+"""Record to request: pure functions, compiled once per SCHEMA."""

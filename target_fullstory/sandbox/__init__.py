@@ -1,0 +1,1 @@
+"""A local Fullstory Server API, for trying things out and for tests."""
