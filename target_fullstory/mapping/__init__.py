@@ -1,1 +1,19 @@
 """Record to request: pure functions, compiled once per SCHEMA."""
+
+from target_fullstory.mapping.checks import check_spec
+from target_fullstory.mapping.compile import compile_mapping
+from target_fullstory.mapping.result import Mapped, Rejected
+from target_fullstory.mapping.spec import Kind, MappingOptions, MappingSpec, spec_for
+from target_fullstory.mapping.stream import StreamMapping
+
+__all__ = [
+    "Kind",
+    "Mapped",
+    "MappingOptions",
+    "MappingSpec",
+    "Rejected",
+    "StreamMapping",
+    "check_spec",
+    "compile_mapping",
+    "spec_for",
+]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Kind: TypeAlias = Literal["users", "events"]
 """What the records of a stream become."""
@@ -17,12 +21,54 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         kind: What the records become.
         fields: Destination to source. A source is a column (dots reach into nested objects),
             `{"const": value}` or `{"template": "…{column}…"}`.
-        properties: Columns to send as custom properties, or destination name to source column. Absent:
-            every column that `fields` does not use.
-        exclude: Columns never sent as properties.
+        properties: Columns to send as custom properties, or destination name to source column.
+            Absent: every column that `fields` does not use.
+        exclude: Columns never sent as properties, nor as a default for a field that Fullstory does
+            not require.
     """
 
     kind: Kind
     fields: dict[str, Any] = {}
     properties: list[str] | dict[str, str] | None = None
     exclude: list[str] = []
+
+
+class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that bear on every stream's mapping.
+
+    Attributes:
+        null_values: `omit` leaves null properties out, `send` sends them as null. Nulls inside
+            objects and arrays, and null fields, are left out either way.
+        declare_types: `auto` declares the types Fullstory infers wrongly (int, date and their
+            lists), `all` every type the SCHEMA tells, `none` none.
+    """
+
+    null_values: Literal["omit", "send"] = "omit"
+    declare_types: Literal["auto", "all", "none"] = "auto"
+
+
+_BY_NAME: dict[str, MappingSpec] = {
+    "users": MappingSpec(kind="users"),
+    "events": MappingSpec(kind="events"),
+}
+
+
+def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | None:
+    """The mapping of a stream: its own name first, then the first glob that fits.
+
+    Streams named `users` and `events` need no configuration.
+
+    Args:
+        stream: The stream's name.
+        streams: The setting `streams`, in the order written.
+
+    Returns:
+        The mapping, or None for a stream that is not mapped.
+    """
+    exact = streams.get(stream)
+    if exact is not None:
+        return exact
+    for pattern, spec in streams.items():
+        if fnmatchcase(stream, pattern):
+            return spec
+    return _BY_NAME.get(stream)

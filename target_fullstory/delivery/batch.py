@@ -1,0 +1,190 @@
+"""Batches: encoded requests gathered until rows, bytes, age or the end of the input send them off."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from target_fullstory.delivery.merge import merge_updates
+from target_fullstory.delivery.requests_json import split_requests
+from target_fullstory.mapping import Kind, Mapped
+from target_fullstory.state import Ticket
+
+_HEAD, _TAIL = b'{"requests":[', b"]}"
+ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
+"""Bytes of a batch request beside its items."""
+
+
+@dataclass(eq=False)
+class Batch:
+    """Requests of one stream on their way to Fullstory.
+
+    Attributes:
+        stream: The stream.
+        kind: What its records become.
+        items: Pieces of JSON, each one request or several joined by commas.
+        rows: Number of requests.
+        records: Number of records, those that merging absorbed included.
+        keys: The users in it.
+        timed: Every event has a timestamp of its own.
+        ticket: Its hold on the checkpoint.
+    """
+
+    stream: str
+    kind: Kind
+    items: list[bytes]
+    rows: int
+    records: int
+    keys: frozenset[str]
+    timed: bool
+    ticket: Ticket
+
+    def requests(self) -> list[bytes]:
+        """The single requests."""
+        return self.items if len(self.items) == self.rows else split_requests(self.items)
+
+
+def batch_body(requests: list[bytes]) -> bytes:
+    """The body of a batch creation."""
+    return _HEAD + b",".join(requests) + _TAIL
+
+
+def new_key() -> str:
+    """An idempotency key for this request alone."""
+    return str(uuid.uuid4())
+
+
+def content_key(body: bytes, occurrence: int = 0) -> str:
+    """An idempotency key derived from a body, the same whenever the same body is sent again.
+
+    Args:
+        body: The request body.
+        occurrence: How many equal bodies came before it in its batch: equal events of one batch are
+            different events, and each keeps its key when the batch is repeated.
+    """
+    digest = hashlib.sha256(body)
+    if occurrence:
+        digest.update(f"#{occurrence}".encode())
+    return digest.hexdigest()
+
+
+class OpenBatch:
+    """A batch that still grows."""
+
+    def __init__(self, stream: str, kind: Kind, ticket: Ticket) -> None:
+        """Open an empty batch.
+
+        Args:
+            stream: The stream.
+            kind: What its records become.
+            ticket: Its hold on the checkpoint, taken at its first record.
+        """
+        self.stream = stream
+        self.kind = kind
+        self.ticket = ticket
+        self.rows = 0
+        self.size = ENVELOPE_BYTES
+        self.opened_at = time.monotonic()
+        self._items: list[bytes] = []
+        self._keys: set[str] = set()
+        self._repeats = False
+        self._timed = True
+        self._mark: _Mark | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether a STATE lies behind some of its records."""
+        return self._mark is not None
+
+    def add(self, mapped: Mapped) -> None:
+        """Add one request."""
+        if mapped.key is not None:
+            before = len(self._keys)
+            self._keys.add(mapped.key)
+            self._repeats |= len(self._keys) == before
+        self._append(mapped.body, 1, timed=mapped.timed)
+
+    def add_chunk(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
+        """Add several requests at once.
+
+        Args:
+            joined: The requests as JSON, joined by commas.
+            rows: How many they are.
+            keys: Their users' keys, in order; empty for events.
+            timed: Whether each carries a timestamp.
+        """
+        if keys:
+            before = len(self._keys)
+            self._keys.update(keys)
+            self._repeats |= len(self._keys) != before + len(keys)
+        self._append(joined, rows, timed=timed)
+
+    def mark(self) -> None:
+        """Take note of a STATE: a batch of events ends here when it is sent."""
+        timed = self._timed if self._mark is None else self._mark.timed and self._timed
+        self._mark = _Mark(len(self._items), self.rows, self.size, timed, time.monotonic())
+        self._timed = True
+
+    def close(self) -> Batch:
+        """The batch with all its records, updates of one user merged."""
+        timed = self._timed if self._mark is None else self._mark.timed and self._timed
+        return self._batch(self._items, self.rows, timed=timed)
+
+    def cut(self, new_ticket: Callable[[], Ticket]) -> tuple[Batch, OpenBatch | None]:
+        """Cut at the last STATE.
+
+        Args:
+            new_ticket: Gives the ticket for what remains, if anything does.
+
+        Returns:
+            The batch up to the STATE, and what came after it, still open (None: nothing did).
+        """
+        mark = self._mark
+        if mark is None:
+            raise ValueError("no STATE lies inside this batch")
+        batch = self._batch(self._items[: mark.items], mark.rows, timed=mark.timed)
+        if self.rows == mark.rows:
+            return batch, None
+        rest = OpenBatch(self.stream, self.kind, new_ticket())
+        rest.rows = self.rows - mark.rows
+        rest.size = ENVELOPE_BYTES + self.size - mark.size
+        rest.opened_at = mark.at
+        rest._items = self._items[mark.items :]
+        rest._timed = self._timed
+        return batch, rest
+
+    def _batch(self, items: list[bytes], records: int, *, timed: bool) -> Batch:
+        rows = records
+        if self._repeats:
+            items = merge_updates(items)
+            rows = len(items)
+        return Batch(
+            stream=self.stream,
+            kind=self.kind,
+            items=items,
+            rows=rows,
+            records=records,
+            keys=frozenset(self._keys),
+            timed=timed,
+            ticket=self.ticket,
+        )
+
+    def _append(self, joined: bytes, rows: int, *, timed: bool) -> None:
+        self._items.append(joined)
+        self.rows += rows
+        self.size += len(joined) + 1
+        self._timed &= timed
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """How far the batch reached when the last STATE came; `at` in monotonic seconds."""
+
+    items: int
+    rows: int
+    size: int
+    timed: bool
+    at: float

@@ -1,0 +1,322 @@
+"""The HTTP client: one call to the Server API with its retries.
+
+The key goes to the configured host alone: it is set by an authentication object that requests applies to
+that host's requests only, redirects are not followed, and `~/.netrc` is not consulted.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import backoff
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from target_fullstory.delivery.logs import logger
+from target_fullstory.delivery.throttle import Throttle, retry_after
+from target_fullstory.errors import DeliveryError
+from target_fullstory.settings import Settings, is_loopback
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
+_LARGEST_ANSWER = 256 * 1024 * 1024
+_KEPT_500_AFTER = 2
+_TRIES_BEFORE_A_WARNING = 3
+_TROUBLE = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A final answer of the API.
+
+    Attributes:
+        status: The HTTP status: 2xx, or a 4xx that concerns this request alone.
+        data: The JSON object in the body.
+    """
+
+    status: int
+    data: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the API did what was asked."""
+        return 200 <= self.status < 300
+
+    @property
+    def code(self) -> str:
+        """The API's error code, or one made of the status where it gave none."""
+        return str(self.data.get("code") or f"http_{self.status}")
+
+    @property
+    def message(self) -> str:
+        """The API's error message."""
+        return str(self.data.get("message") or f"Fullstory answered {self.status}")
+
+
+class _RetryableError(Exception):
+    """An attempt that failed in a way that another attempt may mend.
+
+    Attributes:
+        after: Seconds that the API asked to wait, None where it did not say.
+    """
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+def _pauses() -> Generator[float, _RetryableError, None]:
+    """Pauses between attempts: full jitter over an exponential, on top of what the API asks for."""
+    exponential = backoff.expo(base=2, factor=_FIRST_PAUSE, max_value=_LONGEST_PAUSE)
+    next(exponential)
+    error = yield 0.0
+    while True:
+        error = yield (error.after or 0.0) + backoff.full_jitter(next(exponential))
+
+
+def _tell(details: Any) -> None:
+    level = logging.WARNING if details["tries"] >= _TRIES_BEFORE_A_WARNING else logging.DEBUG
+    logger.log(
+        level,
+        "%s; attempt %d follows in %.1f s",
+        details["exception"],
+        details["tries"] + 1,
+        details["wait"],
+    )
+
+
+class _KeyAuth(AuthBase):
+    """Sets the Authorization header; being an auth object it keeps requests from using netrc."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+def _authorization(settings: Settings) -> str:
+    key = (settings.api_key or SANDBOX_KEY).strip()
+    key = key.removeprefix("Basic ").strip()
+    if settings.api_key_encoding == "base64":
+        key = base64.b64encode(f"{key}:".encode()).decode()
+    return f"Basic {key}"
+
+
+SANDBOX_KEY = "sandbox"
+"""The key sent where none is configured, which only the embedded sandbox accepts."""
+
+
+class Client:
+    """Calls the Server API; used from several threads at a time."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        """Open a session.
+
+        Args:
+            settings: Key, time limits and name of the integration.
+            url: The API's base address.
+        """
+        self._url = url.rstrip("/")
+        self._timeout = settings.request_timeout_seconds
+        self._patience = settings.retry_max_seconds
+        self._throttle = Throttle()
+        self._session = requests.Session()
+        # A loopback API is never behind a proxy, whatever the environment says.
+        self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        self._session.auth = _KeyAuth(_authorization(settings))
+        self._session.headers.update(
+            {
+                "Integration-Source": settings.integration_source,
+                "User-Agent": "target-fullstory",
+                "Accept": "application/json",
+            }
+        )
+        adapter = HTTPAdapter(pool_maxsize=settings.concurrency + 2)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        key: str | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call the API, with retries on 409, 429, 500 and above, time-outs and broken connections.
+
+        Args:
+            method: The HTTP method.
+            path: The path on the API's host, with its leading slash.
+            body: The JSON body.
+            key: The `Idempotency-Key`, kept over all attempts. It is renewed only where a plain 500 is
+                answered twice with the same body, which means that Fullstory has kept it for the key.
+            params: Query parameters.
+
+        Returns:
+            The answer: 2xx, or a 4xx that concerns this request alone.
+
+        Raises:
+            DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
+        """
+        deadline = time.monotonic() + self._patience
+        attempts = _Attempts(key)
+
+        @backoff.on_exception(
+            _pauses,
+            _RetryableError,
+            max_time=self._patience,
+            jitter=None,
+            on_backoff=_tell,
+            logger=None,
+        )
+        def attempt() -> Answer:
+            self._throttle.wait(deadline)
+            return self._attempt(method, path, body, params, attempts)
+
+        try:
+            return attempt()
+        except _RetryableError as error:
+            raise DeliveryError(
+                f"{method} {path} failed for {self._patience:g} s (retry_max_seconds): {error}. What "
+                "was accepted before is checkpointed; run again when Fullstory answers."
+            ) from None
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        params: Mapping[str, str] | None,
+        attempts: _Attempts,
+    ) -> Answer:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if attempts.key is not None:
+            headers["Idempotency-Key"] = attempts.key
+        try:
+            with self._session.request(
+                method,
+                self._url + path,
+                data=body,
+                params=params,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = _read(response, time.monotonic() + self._timeout)
+        except _TROUBLE as error:
+            raise _RetryableError(f"no answer ({type(error).__name__})") from None
+        except requests.RequestException as error:
+            raise DeliveryError(
+                f"{method} {path} cannot be sent ({type(error).__name__}). Check the setting api_url."
+            ) from None
+        return self._judge(method, path, response, content, attempts)
+
+    def _judge(
+        self,
+        method: str,
+        path: str,
+        response: requests.Response,
+        content: bytes,
+        attempts: _Attempts,
+    ) -> Answer:
+        status = response.status_code
+        if status in {409, 429} or status >= 500:
+            if status == 500:
+                attempts.answered_500(content)
+            after = retry_after(response.headers.get("Retry-After"))
+            if status in {429, 503}:
+                # The gate holds everything back for so long; only the jitter is left to wait here.
+                self._throttle.close(after if after is not None else _FIRST_PAUSE)
+                after = None
+            raise _RetryableError(f"Fullstory answered {status}", after)
+        if status in {401, 403}:
+            raise DeliveryError(_refusal(status, method, path))
+        if 300 <= status < 400:
+            raise DeliveryError(
+                f"{method} {path} was answered with a redirect ({status}), which is not followed. Set "
+                "api_url to the API's own address."
+            )
+        data = _json_object(content)
+        if data is None:
+            if status < 300:
+                raise _RetryableError(f"the answer ({status}) is not a JSON object")
+            data = {}
+        return Answer(status, data)
+
+
+class _Attempts:
+    """The idempotency key over the attempts of one call."""
+
+    def __init__(self, key: str | None) -> None:
+        self._base = key
+        self.key = key
+        self._last_500: bytes | None = None
+        self._same_500 = 0
+        self._renewals = 0
+
+    def answered_500(self, content: bytes) -> None:
+        """Renew the key where the same plain 500 came twice: it is the kept answer of a failed request.
+
+        The new key is derived, so that a replay after a crash goes through the same keys.
+        """
+        self._same_500 = self._same_500 + 1 if content == self._last_500 else 1
+        self._last_500 = content
+        if self._base is not None and self._same_500 >= _KEPT_500_AFTER:
+            self._renewals += 1
+            self.key = f"{self._base}-{self._renewals}"
+            self._same_500 = 0
+            self._last_500 = None
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    content = bytearray()
+    for part in response.iter_content(65536):
+        content += part
+        if time.monotonic() > deadline or len(content) > _LARGEST_ANSWER:
+            raise requests.Timeout("the answer does not end")
+    return bytes(content)
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        data = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _refusal(status: int, method: str, path: str) -> str:
+    if status == 401:
+        return (
+            "Fullstory does not accept the API key (401). Check the setting api_key, and "
+            "api_key_encoding if the key is right."
+        )
+    if method == "GET" and "/batch/" in path:
+        return (
+            "The API key may not read batch jobs (403): that takes an Admin or Architect key. Use such "
+            "a key, or set delivery to single, or wait_for_jobs to false."
+        )
+    return (
+        f"The API key's role does not allow {method} {path} (403). Use a Standard, Admin or Architect "
+        "key of the organisation to write, an Architect key to delete."
+    )

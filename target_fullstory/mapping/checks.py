@@ -1,0 +1,113 @@
+"""What can be wrong with a mapping before any SCHEMA is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, Destination
+from target_fullstory.mapping.mistakes import did_you_mean, mistake
+from target_fullstory.mapping.result import Rejection
+from target_fullstory.mapping.sources import Const, TemplateText, parse_template
+from target_fullstory.mapping.spec import Kind, MappingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WrittenSource: TypeAlias = str | Const | TemplateText
+"""A source as written: a column's name, a constant, a template."""
+
+
+def check_spec(stream: str, spec: MappingSpec) -> None:
+    """Finds the mistakes in a mapping that show without a SCHEMA.
+
+    Args:
+        stream: The stream's name, or the glob, as it stands in the setting `streams`.
+        spec: Its mapping.
+
+    Raises:
+        ConfigurationError: An unknown kind or destination, a source that is no source, a malformed
+            template, a constant its destination cannot take, names given twice or both sent and
+            excluded. The message names the key and the nearest valid name.
+    """
+    if spec.kind not in get_args(Kind):
+        problem = f"unknown kind {spec.kind!r}{did_you_mean(spec.kind, get_args(Kind))}"
+        raise mistake(stream, "kind", problem)
+    for name, source in spec.fields.items():
+        _check_field(stream, spec, name, source)
+    _check_properties(stream, spec)
+
+
+def written_source(stream: str, key: str, source: Any) -> WrittenSource:
+    """Reads a source as written in `fields`.
+
+    Raises:
+        ConfigurationError: It is neither a column's name, nor `{const: …}`, nor `{template: …}`.
+    """
+    if isinstance(source, str):
+        if not source:
+            raise mistake(stream, key, "the column's name is empty")
+        return source
+    if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= _FORMS:
+        problem = "a source is a column's name, {const: …} or {template: …}, one of them"
+        raise mistake(stream, key, problem)
+    if "const" in source:
+        return Const(source["const"])
+    template = source["template"]
+    if not isinstance(template, str):
+        raise mistake(stream, f"{key}.template", "a template is text such as 'user_{id}'")
+    try:
+        return parse_template(template)
+    except ValueError as error:
+        raise mistake(stream, f"{key}.template", f"malformed template: {error}") from None
+
+
+_FORMS = {"const", "template"}
+
+
+def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None:
+    key = f"fields.{name}"
+    known = DESTINATIONS[spec.kind]
+    groups = GROUPS[spec.kind]
+    written = written_source(stream, key, source)
+    if name in groups:
+        if not isinstance(written, str):
+            problem = f"takes an object column; set {name}.… one by one for constants and templates"
+            raise mistake(stream, key, problem)
+        inner = [other for other in spec.fields if other.startswith(f"{name}.")]
+        if inner:
+            raise mistake(stream, key, f"contradicts fields.{inner[0]}: map the whole or its parts")
+        return
+    if name not in known:
+        problem = f"Fullstory's {spec.kind} have no field {name!r}"
+        raise mistake(stream, key, problem + did_you_mean(name, [*known, *groups]))
+    if isinstance(written, Const):
+        _check_const(stream, f"{key}.const", known[name], written.value)
+
+
+def _check_const(stream: str, key: str, destination: Destination, value: Any) -> None:
+    if value is None or isinstance(value, dict | list) or value == "":
+        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+    try:
+        converted = destination.convert(value)
+    except Rejection as rejection:
+        raise mistake(stream, key, rejection.message) from None
+    if converted is None:
+        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+
+
+def _check_properties(stream: str, spec: MappingSpec) -> None:
+    excluded = set(spec.exclude)
+    if spec.properties is None:
+        return
+    if isinstance(spec.properties, dict):
+        keyed: Iterable[tuple[str, str]] = spec.properties.items()
+    else:
+        keyed = [(str(index), column) for index, column in enumerate(spec.properties)]
+        for index, column in keyed:
+            if spec.properties.index(column) != int(index):
+                raise mistake(stream, f"properties.{index}", f"{column!r} is given twice")
+    for name, column in keyed:
+        if not column or not name:
+            raise mistake(stream, f"properties.{name}", "the name is empty")
+        if column in excluded:
+            raise mistake(stream, f"properties.{name}", f"{column!r} is also under exclude")

@@ -1,0 +1,152 @@
+"""Fullstory's own fields: which there are for each kind, and what each of them takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from target_fullstory.mapping.result import Rejection
+from target_fullstory.mapping.timestamps import timestamp_of
+from target_fullstory.mapping.values import number_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_fullstory.mapping.spec import Kind
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A field of Fullstory's.
+
+    Attributes:
+        path: The keys that lead to it in the request.
+        convert: From a record's value, neither null nor empty, to the request's; gives None where
+            the field cannot take it, raises `Rejection` where the record cannot go without.
+        limit: The most characters its text may have; None where Fullstory sets no limit.
+    """
+
+    path: tuple[str, ...]
+    convert: Callable[[Any], Any]
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name used in `fields`, such as `context.browser.url`."""
+        return ".".join(self.path)
+
+
+def _limited(name: str, limit: int, code: str) -> Destination:
+    """A text whose excess rejects the record."""
+
+    def convert(value: Any) -> str | None:
+        text = text_of(value)
+        if text is not None and len(text) > limit:
+            message = f"{name} has {len(text)} characters, Fullstory takes {limit}"
+            raise Rejection(code, message)
+        return text
+
+    return Destination(tuple(name.split(".")), convert, limit)
+
+
+def _timestamp(value: Any) -> str:
+    moment = timestamp_of(value)
+    if moment is None:
+        message = (
+            f"timestamp {text_of(value)!a:.80} is neither ISO 8601 nor Unix seconds or milliseconds"
+        )
+        raise Rejection("invalid_timestamp", message)
+    return moment
+
+
+def session_id_of(value: Any) -> str | None:
+    """A session id, given as such or as a session replay URL, whose last segment it is."""
+    text = text_of(value)
+    if text is None or not text.startswith(("https://", "http://")):
+        return text
+    try:
+        path = urlsplit(text).path
+    except ValueError:
+        return None
+    return unquote(path.rstrip("/").rpartition("/")[2]) or None
+
+
+def _session_uid(value: Any) -> str | None:
+    text = text_of(value)
+    return None if text is None or len(text) > 256 else text
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def _pixels(value: Any) -> int | None:
+    number = _number(value)
+    if number is None or number != int(number) or not INT32_MIN <= number <= INT32_MAX:
+        return None
+    return int(number)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return number_of(value)
+
+
+_CONTEXT: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "browser": dict.fromkeys(("url", "user_agent", "initial_referrer"), text_of),
+    "mobile": dict.fromkeys(("app_id", "app_version", "app_name", "build_variant"), text_of),
+    "device": {
+        **dict.fromkeys(("manufacturer", "model"), text_of),
+        **dict.fromkeys(
+            ("screen_width", "screen_height", "viewport_width", "viewport_height"), _pixels
+        ),
+    },
+    "location": {
+        **dict.fromkeys(("country", "region", "city"), text_of),
+        **dict.fromkeys(("latitude", "longitude"), _number),
+        "ip_address": text_of,
+    },
+}
+
+_USERS = (
+    Destination(("id",), text_of),
+    _limited("uid", 256, "uid_too_long"),
+    _limited("email", 128, "email_too_long"),
+    _limited("display_name", 256, "display_name_too_long"),
+)
+
+_EVENTS = (
+    _limited("name", 250, "name_too_long"),
+    Destination(("timestamp",), _timestamp),
+    _limited("user.uid", 256, "uid_too_long"),
+    Destination(("user", "id"), text_of),
+    Destination(("session", "id"), session_id_of),
+    Destination(("session", "uid"), _session_uid, 256),
+    Destination(("session", "use_most_recent"), _flag),
+    *(
+        Destination(("context", group, field), convert)
+        for group, fields in _CONTEXT.items()
+        for field, convert in fields.items()
+    ),
+)
+
+DESTINATIONS: Final[dict[Kind, dict[str, Destination]]] = {
+    "users": {destination.name: destination for destination in _USERS},
+    "events": {destination.name: destination for destination in _EVENTS},
+}
+"""By kind and name, in the order of the request."""
+
+GROUPS: Final[dict[Kind, tuple[str, ...]]] = {
+    "users": (),
+    "events": ("user", "session", "context"),
+}
+"""Destinations that take a whole object of other destinations."""

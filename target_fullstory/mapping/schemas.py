@@ -1,0 +1,113 @@
+"""What a SCHEMA message tells of a column: its types, its parts, the paths that lead into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+MAX_DEPTH = 100
+"""Levels of nesting that are followed; deeper values are left out."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A JSON Schema, reduced to what mapping needs.
+
+    Attributes:
+        types: The JSON types a value may have besides null; empty where the schema does not say.
+        format: The `format` annotation.
+        items: The schema of an array's elements; None where it does not say.
+        columns: The schemas of an object's properties; None for a free-form object.
+    """
+
+    types: frozenset[str] = frozenset()
+    format: str | None = None
+    items: Any = None
+    columns: dict[str, Any] | None = None
+
+    @property
+    def may_be_object(self) -> bool:
+        """Whether a value may be an object."""
+        return not self.types or "object" in self.types
+
+    @property
+    def only(self) -> str | None:
+        """The one type a value has besides null; None where there are several or none is told."""
+        return next(iter(self.types)) if len(self.types) == 1 else None
+
+
+def shape_of(schema: Any) -> Shape:
+    """Reads a JSON Schema; whatever it cannot interpret is "any value"."""
+    if not isinstance(schema, dict):
+        return Shape()
+    declared = schema.get("type")
+    if declared is None:
+        branches = _branches(schema)
+        if branches is not None:
+            return branches
+    names = [declared] if isinstance(declared, str) else declared
+    types = frozenset(
+        name for name in (names if isinstance(names, list) else []) if isinstance(name, str)
+    )
+    columns = schema.get("properties")
+    if not isinstance(columns, dict) or not columns:
+        columns = None
+    if not types and columns is not None:
+        types = frozenset({"object"})
+    text_format = schema.get("format")
+    return Shape(
+        types=types - {"null"},
+        format=text_format if isinstance(text_format, str) else None,
+        items=schema.get("items"),
+        columns=columns,
+    )
+
+
+def _branches(schema: dict[str, Any]) -> Shape | None:
+    """The shape of an `anyOf` or `oneOf`: that of its one branch besides null, else any value."""
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if not isinstance(branches, list):
+        return None
+    telling = [branch for branch in branches if not _only_null(branch)]
+    return shape_of(telling[0]) if len(telling) == 1 else Shape()
+
+
+def _only_null(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("type") in ("null", ["null"])
+
+
+def steps_to(shape: Shape, name: str) -> tuple[str, ...] | None:
+    """The keys that lead to a column written with dots; a column of that very name comes first.
+
+    Args:
+        shape: The object to start from.
+        name: A column name, or a dotted path into nested objects.
+
+    Returns:
+        The keys; the last one may still hold dots where it lies in a free-form object. None where
+        the schema has no such column.
+    """
+    if shape.columns is None:
+        return (name,)
+    if name in shape.columns:
+        return (name,)
+    end = name.rfind(".")
+    while end >= 0:
+        head = name[:end]
+        if head in shape.columns:
+            inner = shape_of(shape.columns[head])
+            rest = steps_to(inner, name[end + 1 :]) if inner.may_be_object else None
+            if rest is not None:
+                return (head, *rest)
+        end = name.rfind(".", 0, end)
+    return None
+
+
+def known_paths(shape: Shape, depth: int = 4) -> list[str]:
+    """Every column and dotted path the schema names, down to `depth` levels."""
+    paths: list[str] = []
+    for column, schema in (shape.columns or {}).items():
+        paths.append(column)
+        if depth > 1:
+            paths += [f"{column}.{path}" for path in known_paths(shape_of(schema), depth - 1)]
+    return paths

@@ -1,0 +1,83 @@
+"""One stream's mapping, compiled: the careful path from record to request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_fullstory.mapping.fields import Field, Group, event_request, user_request
+from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, Properties, PropertyPlan
+from target_fullstory.mapping.result import Mapped, Rejected, Rejection
+
+if TYPE_CHECKING:
+    from target_fullstory.mapping.spec import Kind
+
+
+class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """Maps the records of one stream; made by `compile_mapping`.
+
+    Attributes:
+        stream: The stream's name.
+        kind: What its records become.
+        notices: One sentence per column whose property has another name, to be logged once.
+        fields: Fullstory's own fields, in the order of the request.
+        groups: Object columns that are whole groups of fields.
+        properties: How the record gives custom properties.
+    """
+
+    stream: str
+    kind: Kind
+    notices: tuple[str, ...]
+    fields: tuple[Field, ...]
+    groups: tuple[Group, ...]
+    properties: PropertyPlan
+
+    def map_record(self, record: dict[str, Any]) -> Mapped | Rejected:
+        """Makes the request of a record.
+
+        Never raises, whatever the record holds. A property's name of more than 512 characters
+        rejects the record that has it (`property_name_too_long`); at the top level of the SCHEMA or
+        of the mapping it has been a configuration error before.
+
+        Args:
+            record: The record as decoded, from JSON or by the SDK: beside JSON's types there may be
+                Decimal, date, time and datetime. It is not changed.
+
+        Returns:
+            The request, or why there is none.
+        """
+        dropped: list[str] = []
+        try:
+            request = self._fields_of(record, dropped)
+            properties = self.properties.read(record, dropped)
+            self._check_count(properties)
+        except Rejection as rejection:
+            return Rejected(rejection.code, rejection.message)
+        if self.properties.produces:
+            request["properties"] = properties.values
+        if properties.declared:
+            request["schema"] = {"properties": properties.declared}
+        return Mapped(
+            body=msgspec.json.encode(request),
+            key=_key(request) if self.kind == "users" else None,
+            timed="timestamp" in request,
+            dropped=tuple(dict.fromkeys(dropped)),
+        )
+
+    def _fields_of(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
+        if self.kind == "users":
+            return user_request(self.fields, record, dropped)
+        return event_request(self.fields, self.groups, record, dropped)
+
+    def _check_count(self, properties: Properties) -> None:
+        if self.kind == "users" and properties.leaves > MAX_USER_PROPERTIES:
+            message = (
+                f"the record has {properties.leaves} properties, those within objects counted; "
+                f"Fullstory takes {MAX_USER_PROPERTIES} on a user"
+            )
+            raise Rejection("too_many_properties", message)
+
+
+def _key(request: dict[str, Any]) -> str:
+    return f"uid:{request['uid']}" if "uid" in request else f"id:{request['id']}"

@@ -1,0 +1,76 @@
+"""Timestamps: from what taps send to ISO 8601 with an offset."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from target_fullstory.mapping.values import isoformat, number_of
+
+MILLISECONDS_FROM = 10**11
+"""Numbers from here on are Unix milliseconds (March 1973), smaller ones seconds (to year 5138)."""
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - arithmetic in UTC, the offset is written as `Z`
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_ISO = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"(?:[Tt ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
+    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
+    r"\x20?(?P<offset>[Zz]|UTC|[+-](?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?)?"
+)
+
+
+def timestamp_of(value: Any) -> str | None:
+    """A moment as ISO 8601 with an offset.
+
+    Text is taken as ISO 8601; what it lacks is added: `T00:00:00` to a date, seconds, the `T`, `Z`
+    where there is no offset. A number, or text that is one, is Unix seconds or milliseconds and is
+    written with milliseconds where it is not whole.
+
+    Returns:
+        The moment, or None where the value is none: wrong form, no such day, out of range.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        return _from_unix(Decimal(text)) if _NUMBER.fullmatch(text) else _from_iso(text)
+    if isinstance(value, date):
+        return isoformat(value)
+    number = number_of(value)
+    return None if number is None else _from_unix(Decimal(number))
+
+
+def _from_unix(number: Decimal) -> str | None:
+    milliseconds = number if abs(number) >= MILLISECONDS_FROM else number * 1000
+    try:
+        moment = _EPOCH + timedelta(milliseconds=round(milliseconds))
+    except OverflowError:
+        return None
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
+
+
+def _from_iso(text: str) -> str | None:
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return None
+    part = found.groupdict(default="00")
+    day = f"{part['year']}-{part['month']}-{part['day']}"
+    if int(part["hours"]) > 23 or int(part["minutes"]) > 59:
+        return None
+    try:
+        datetime(  # noqa: DTZ001 - only asks whether there is such a moment
+            int(part["year"]),
+            int(part["month"]),
+            int(part["day"]),
+            int(part["hour"]),
+            int(part["minute"]),
+            int(part["second"]),
+        )
+    except ValueError:
+        return None
+    fraction = "" if found["fraction"] is None else f".{found['fraction']}"
+    clock = f"{part['hour']}:{part['minute']}:{part['second']}{fraction}"
+    if found["hours"] is None:
+        return f"{day}T{clock}Z"
+    return f"{day}T{clock}{part['offset'][0]}{part['hours']}:{part['minutes']}"

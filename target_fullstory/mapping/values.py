@@ -1,0 +1,145 @@
+"""Values: what Fullstory can take of a record's, and in which form."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+MAX_VALUE_BYTES = 8192
+"""Bytes in one property's value, written as UTF-8."""
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+class LeftOut:
+    """The type of `LEFT_OUT`."""
+
+
+LEFT_OUT: Final = LeftOut()
+"""Stands for a value that Fullstory cannot take."""
+
+# `decimal_format` so that a Decimal within an array of objects stays a number.
+_ENCODE = msgspec.json.Encoder(decimal_format="number").encode
+
+_ISO_8601 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+
+
+def text_of(value: Any) -> str | None:
+    """An identifier or a name as text, whatever the column's type.
+
+    Integers and integral floats are written plainly, booleans as `true` and `false`, dates as
+    ISO 8601.
+
+    Returns:
+        The text; None for null, the empty string, objects, arrays, NaN, infinities and text that
+        UTF-8 cannot hold.
+    """
+    if isinstance(value, str):
+        return value if value and encodable(value) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, date | time):
+        return value.isoformat()
+    number = number_of(value)
+    if number is None:
+        return None
+    if isinstance(number, float):
+        return str(int(number)) if number.is_integer() else repr(number)
+    return str(number)
+
+
+def number_of(value: Any) -> int | float | None:
+    """A number that JSON and a double can hold; None for anything else, booleans included."""
+    if isinstance(value, Decimal) and value.is_finite():
+        value = int(value) if value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            float(value)
+        except OverflowError:
+            return None
+        return value
+    return None
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold the text: a lone surrogate cannot be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def leaf_of(value: Any) -> Any:
+    """A property's value, other than null or an object, in the form Fullstory takes.
+
+    Strings, numbers and booleans stay; dates and times become ISO 8601 text; an array loses its
+    nulls, and becomes one JSON string where it holds objects or arrays.
+
+    Returns:
+        The value, or `LEFT_OUT` for NaN, infinities and numbers beyond a double, for text that
+        UTF-8 cannot hold, for arrays with such an element and for values over `MAX_VALUE_BYTES`.
+    """
+    if isinstance(value, list | tuple):
+        return _array(value)
+    leaf = _scalar(value)
+    # A character takes one to four bytes: only texts in between need counting.
+    if isinstance(leaf, str) and len(leaf) * 4 > MAX_VALUE_BYTES < len(leaf.encode()):
+        return LEFT_OUT
+    return leaf
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if encodable(value) else LEFT_OUT
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    number = number_of(value)
+    return LEFT_OUT if number is None else number
+
+
+def _array(value: list[Any] | tuple[Any, ...]) -> Any:
+    present = [item for item in value if item is not None]
+    if any(isinstance(item, dict | list | tuple) for item in present):
+        encoded = _json(present)
+        return LEFT_OUT if encoded is None else encoded.decode()
+    items = [_scalar(item) for item in present]
+    if any(item is LEFT_OUT for item in items):
+        return LEFT_OUT
+    return LEFT_OUT if _json(items) is None else items
+
+
+def _json(items: list[Any]) -> bytes | None:
+    """The array as JSON; None where it cannot be written or is too large."""
+    try:
+        encoded = _ENCODE(items)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return encoded if len(encoded) <= MAX_VALUE_BYTES else None
+
+
+def is_iso_8601(value: Any) -> bool:
+    """Whether a value is text of the shape Fullstory reads as a date."""
+    return isinstance(value, str) and _ISO_8601.fullmatch(value) is not None
+
+
+def isoformat(moment: date | datetime) -> str:
+    """A date or a moment as ISO 8601 with an offset, UTC where it has none."""
+    if not isinstance(moment, datetime):
+        return f"{moment.isoformat()}T00:00:00Z"
+    text = moment.isoformat()
+    if moment.tzinfo is None:
+        return f"{text}Z"
+    return text.replace("+00:00", "Z") if text.endswith("+00:00") else text

@@ -1,0 +1,86 @@
+"""Reads the tap's lines: in chunks of whole lines, with a pause for timed work while the tap is silent."""
+
+from __future__ import annotations
+
+import select
+import sys
+from collections.abc import Iterator
+from io import UnsupportedOperation
+from os import read
+from typing import IO, Any
+
+from target_fullstory.errors import InputError
+
+_CHUNK = 128 * 1024
+_IDLE_SECONDS = 0.5
+_LONGEST_LINE = 64 * 1024 * 1024
+
+
+def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
+    """The input in chunks of whole lines.
+
+    Args:
+        source: The stream of lines; standard input where None.
+
+    Yields:
+        One or more whole lines, each with its line end but perhaps the last; None where nothing came for
+        half a second.
+
+    Raises:
+        InputError: A line has no end within 64 MiB.
+    """
+    handle = _file_number(source)
+    parts = _from_text(source or sys.stdin) if handle is None else _from_handle(handle)
+    rest = bytearray()
+    for part in parts:
+        if part is None:
+            yield None
+            continue
+        end = part.rfind(b"\n") + 1
+        if not end:
+            rest += part
+            if len(rest) > _LONGEST_LINE:
+                raise InputError(
+                    f"A line of the input is longer than {_LONGEST_LINE} bytes. Check the tap: a Singer "
+                    "message is one line."
+                )
+            continue
+        whole = bytes(rest) + part[:end] if rest else part[:end]
+        rest = bytearray(part[end:])
+        yield whole
+    if rest:
+        yield bytes(rest)
+
+
+def _file_number(source: IO[str] | None) -> int | None:
+    try:
+        return (source or sys.stdin).fileno()
+    except (AttributeError, UnsupportedOperation, ValueError):
+        return None
+
+
+def _from_handle(handle: int) -> Iterator[bytes | None]:
+    wait = _waits(handle)
+    while True:
+        if wait and not select.select([handle], [], [], _IDLE_SECONDS)[0]:
+            yield None
+            continue
+        part = read(handle, _CHUNK)
+        if not part:
+            return
+        yield part
+
+
+def _waits(handle: int) -> bool:
+    """Whether one can wait for the handle with a time limit; on Windows that is for sockets only."""
+    try:
+        select.select([handle], [], [], 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _from_text(source: Any) -> Iterator[bytes]:
+    """A stream without a file descriptor, such as a StringIO in a test."""
+    while text := source.read(_CHUNK):
+        yield text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text

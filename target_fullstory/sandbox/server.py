@@ -1,0 +1,163 @@
+"""Running a sandbox: as a server of its own, or inside a process.
+
+Nothing of the extra `sandbox` is imported before it is needed, so that this module can be imported
+without it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from target_fullstory.sandbox.errors import SandboxNotInstalledError
+from target_fullstory.sandbox.options import SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from starlette.applications import Starlette
+
+_PACKAGES = ("starlette", "uvicorn")
+_START_SECONDS = 30.0
+_STOP_SECONDS = 30.0
+
+
+def _load(module: str) -> Any:
+    try:
+        return import_module(f"target_fullstory.sandbox.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] in _PACKAGES:
+            raise SandboxNotInstalledError(error.name) from error
+        raise
+
+
+def create_app(options: SandboxOptions | None = None) -> Starlette:
+    """Makes the ASGI application, to be run by any server.
+
+    Args:
+        options: The sandbox's settings.
+
+    Returns:
+        The application.
+
+    Raises:
+        SandboxNotInstalledError: The extra `sandbox` is not installed.
+    """
+    app: Starlette = _load("app").build_app(options or SandboxOptions())
+    return app
+
+
+def _listen(host: str, port: int) -> tuple[socket.socket, str]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    return listener, f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def serve(
+    options: SandboxOptions | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Runs a sandbox until SIGINT or SIGTERM.
+
+    Args:
+        options: The sandbox's settings.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+        ready: Called with the base URL once requests are answered.
+
+    Raises:
+        SandboxNotInstalledError: The extra `sandbox` is not installed.
+        OSError: The port is taken.
+    """
+    app = create_app(options)
+    listener, url = _listen(host, port)
+    with listener:
+        _load("uvicorn_server").make_server(app, lambda: ready and ready(url)).run([listener])
+
+
+class Sandbox:
+    """A sandbox inside this process, on a free loopback port, as a context manager.
+
+    Example:
+        >>> with Sandbox() as sandbox:  # doctest: +SKIP
+        ...     requests.get(f"{sandbox.url}/me", headers={"Authorization": "Basic any"})
+    """
+
+    def __init__(self, options: SandboxOptions | None = None) -> None:
+        self._options = options or SandboxOptions()
+        self._app: Starlette | None = None
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+        self._final: dict[str, int] | None = None
+        self._url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at the end."""
+        if self._url is None:
+            raise RuntimeError("the sandbox runs only within its context")
+        return self._url
+
+    def counts(self) -> dict[str, int]:
+        """Counts what the sandbox holds; after its end, what it held then.
+
+        Returns:
+            `users`, `events` and `jobs`.
+        """
+        if self._final is not None:
+            return self._final
+        if self._app is None:
+            raise RuntimeError("the sandbox runs only within its context")
+        counts: dict[str, int] = self._app.state.inspection.counts()
+        return counts
+
+    def __enter__(self) -> Sandbox:
+        """Starts the sandbox.
+
+        Returns:
+            It, once it answers requests.
+
+        Raises:
+            SandboxNotInstalledError: The extra `sandbox` is not installed.
+            RuntimeError: It does not start.
+        """
+        self._app = create_app(self._options)
+        self._final = None
+        listener, self._url = _listen("127.0.0.1", 0)
+        started = threading.Event()
+        self._server = _load("uvicorn_server").make_server(self._app, started.set)
+
+        def run() -> None:
+            with listener:
+                self._server.run([listener])
+
+        self._thread = threading.Thread(target=run, name="sandbox", daemon=True)
+        self._thread.start()
+        if not started.wait(_START_SECONDS):
+            raise RuntimeError("the sandbox did not start")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stops the sandbox; unfinished jobs go on when its file is opened again."""
+        self._final = self.counts()
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
+        self._app = None

@@ -1,0 +1,278 @@
+"""The settings: declared once, typed, with their defaults, documentation and limits.
+
+`JSON_SCHEMA` is derived from the same declaration: it is what `--about` prints and what singer-sdk
+validates a configuration against. No other module reads the configuration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.mapping import Kind, MappingOptions, MappingSpec, check_spec
+
+SANDBOX = "sandbox"
+"""The value of `api_url` that starts the embedded sandbox."""
+
+_API_BATCH_LIMIT = 50_000
+
+
+def _doc(text: str, *, secret: bool = False, **limits: Any) -> Meta:
+    extra = {"secret": True} if secret else None
+    return Meta(description=text, extra_json_schema=extra, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of a run; every attribute is a setting of the same name."""
+
+    api_key: Annotated[
+        str | None,
+        _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True),
+    ] = None
+    api_key_encoding: Annotated[
+        Literal["none", "base64"],
+        _doc("How the key is sent: `none` as issued, `base64` as base64 of `key:`."),
+    ] = "none"
+    api_url: Annotated[
+        str,
+        _doc("The Server API's address, or `sandbox` for an embedded local Fullstory Server API."),
+    ] = "https://api.fullstory.com"
+    streams: Annotated[
+        dict[str, MappingSpec],
+        _doc("Stream name or glob to mapping; an exact name wins, then the first glob that fits."),
+    ] = {}
+    unmapped_streams: Annotated[
+        Literal["error", "ignore"],
+        _doc("What to do with a stream that has no mapping: `error` at its SCHEMA, or `ignore`."),
+    ] = "error"
+    delivery: Annotated[
+        Literal["auto", "single", "batch"],
+        _doc(
+            "`auto`: at each flush single requests up to batch_threshold records, a batch job "
+            "above; `single`: always single requests; `batch`: always batch jobs."
+        ),
+    ] = "auto"
+    batch_threshold: Annotated[int, _doc("See delivery.", ge=0)] = 25
+    batch_size_rows: Annotated[
+        int, _doc("Records per batch job, at most 50000 (the API's limit).", ge=1)
+    ] = _API_BATCH_LIMIT
+    max_batch_bytes: Annotated[
+        int,
+        _doc(
+            "Request body limit in bytes; when Fullstory answers 413 it is halved for the run "
+            "and the batch is sent in halves.",
+            ge=1024,
+        ),
+    ] = 16 * 1024 * 1024
+    batch_wait_limit_seconds: Annotated[
+        float,
+        _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0),
+    ] = 300.0
+    concurrency: Annotated[int, _doc("Requests in flight.", ge=1, le=64)] = 4
+    max_jobs_in_progress: Annotated[
+        int, _doc("Submitting pauses while this many batch jobs are in progress.", ge=1)
+    ] = 90
+    max_operations_in_progress: Annotated[
+        int, _doc("Submitting pauses above this many records in unfinished batch jobs.", ge=1)
+    ] = 450_000
+    events_wait_for_users: Annotated[
+        bool,
+        _doc("Events wait until the users received before them are in; `false` is faster."),
+    ] = True
+    wait_for_jobs: Annotated[bool, _doc("Poll the batch jobs to their end before exiting.")] = True
+    job_poll_interval_seconds: Annotated[
+        float, _doc("First pause between two looks at a job; grows to 30 s.", gt=0)
+    ] = 2.0
+    job_timeout_seconds: Annotated[
+        float, _doc("Past this a job is left PROCESSING in the state, with a warning.", gt=0)
+    ] = 3600.0
+    request_timeout_seconds: Annotated[float, _doc("Time limit of one attempt.", gt=0)] = 60.0
+    retry_max_seconds: Annotated[float, _doc("Total time spent retrying one request.", ge=0)] = (
+        600.0
+    )
+    max_rejected_records: Annotated[
+        int | None,
+        _doc("Above it the exit code is 1 at the end, all the rest delivered; null: never."),
+    ] = 0
+    max_events: Annotated[
+        int | None,
+        _doc(
+            "Events this run may send, a guard for the plan's monthly quota; the rest is rejected "
+            "with code `event_quota`. Null: no limit."
+        ),
+    ] = None
+    null_values: Annotated[
+        Literal["omit", "send"], _doc("Whether null property values are left out or sent.")
+    ] = "omit"
+    declare_types: Annotated[
+        Literal["auto", "all", "none"],
+        _doc(
+            "Which properties are declared with their type: `auto` those that Fullstory's "
+            "inference gets wrong (int, date and their lists), `all` or `none`."
+        ),
+    ] = "auto"
+    output_dir: Annotated[
+        str, _doc("Directory of the rejects files and run reports, created when first needed.")
+    ] = "output/target-fullstory"
+    state_key: Annotated[
+        str | None,
+        _doc("Key of this target's block in the state; null: state passes through untouched."),
+    ] = "target_fullstory"
+    state_responses: Annotated[
+        int, _doc("API responses kept in the state block (the latest).", ge=0)
+    ] = 100
+    integration_source: Annotated[str, _doc("Value of the `Integration-Source` header.")] = (
+        "target-fullstory"
+    )
+    validate_records: Annotated[
+        bool, _doc("Check every record against its stream's SCHEMA; invalid ones are rejected.")
+    ] = True
+
+    @property
+    def mapping_options(self) -> MappingOptions:
+        """The settings that mapping depends on."""
+        return MappingOptions(null_values=self.null_values, declare_types=self.declare_types)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that may appear in no log, state, file, error or URL."""
+        return (self.api_key,) if self.api_key else ()
+
+
+def _json_schema() -> dict[str, Any]:
+    components = msgspec.json.schema_components([Settings], ref_template="#/$defs/{name}")[1]
+    schema = components.pop("Settings")
+    schema.pop("title", None)
+    for setting in schema["properties"].values():
+        # `--about` and the environment's parser read `type` alone.
+        if "anyOf" in setting:
+            setting["type"] = [option["type"] for option in setting.pop("anyOf")]
+        elif "enum" in setting:
+            setting["type"] = "string"
+    return {**schema, "$defs": components}
+
+
+JSON_SCHEMA: dict[str, Any] = _json_schema()
+"""JSON Schema of the settings, in the form singer-sdk expects."""
+
+
+def load_settings(config: Mapping[str, Any]) -> Settings:
+    """Turn a plugin configuration into settings.
+
+    Args:
+        config: Setting name to value, as a config file or the environment gives them; singer-sdk's own
+            settings may stand beside ours.
+
+    Returns:
+        The settings, defaults filled in.
+
+    Raises:
+        ConfigurationError: A value is out of range or of the wrong type, a mapping is mistaken, or the
+            key is missing.
+    """
+    known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
+    streams = known.pop("streams", None) or {}
+    try:
+        settings = msgspec.convert(known, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_explain(str(error))) from None
+    settings = msgspec.structs.replace(settings, streams=_mappings(streams))
+    _check(settings)
+    return settings
+
+
+def _explain(message: str) -> str:
+    reason, _, path = message.partition(" - at `$.")
+    name = path.rstrip("`") or "configuration"
+    return f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
+
+
+def _mappings(streams: Any) -> dict[str, MappingSpec]:
+    if not isinstance(streams, Mapping):
+        raise ConfigurationError(
+            "Setting streams is not valid: it is to be an object, stream name to mapping."
+        )
+    mappings = {}
+    for stream, value in streams.items():
+        _check_mapping_keys(stream, value)
+        try:
+            mappings[stream] = msgspec.convert(value, MappingSpec)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            key = f"streams.{stream}{path.rstrip('`')}"
+            hint = _nearest(str(value.get("kind", "")), _KINDS) if path == ".kind`" else ""
+            raise ConfigurationError(
+                f"Stream {stream!r}: {key} is not valid: {reason}.{hint}"
+            ) from None
+        check_spec(stream, mappings[stream])
+    return mappings
+
+
+_KINDS: tuple[str, ...] = get_args(Kind)
+
+
+def _check_mapping_keys(stream: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f"Stream {stream!r}: streams.{stream} is to be an object with a `kind`."
+        )
+    for key in value:
+        if key not in MappingSpec.__struct_fields__:
+            hint = _nearest(str(key), MappingSpec.__struct_fields__)
+            raise ConfigurationError(
+                f"Stream {stream!r}: streams.{stream}.{key} is no mapping key.{hint}"
+            )
+
+
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Use one of: {', '.join(names)}."
+
+
+def _check(settings: Settings) -> None:
+    if settings.batch_size_rows > _API_BATCH_LIMIT:
+        raise ConfigurationError(
+            f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
+            f"{_API_BATCH_LIMIT} records in a batch job. Lower it."
+        )
+    if settings.api_url == SANDBOX:
+        return
+    url = urlsplit(settings.api_url)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.password:
+        raise ConfigurationError(
+            "Setting api_url is to be an https address such as https://api.fullstory.com, or "
+            "`sandbox`."
+        )
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ConfigurationError(
+            f"Setting api_url uses plain http for {url.hostname}; the key would travel in the "
+            "clear. Use https (http is for loopback only)."
+        )
+    if not settings.api_key or not settings.api_key.strip():
+        raise ConfigurationError(
+            "Setting api_key is missing. Set it in the configuration or in "
+            "TARGET_FULLSTORY_API_KEY, or try api_url: sandbox, which needs no key."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as it may be written to a file: secret values masked."""
+    secret = {name for name, spec in JSON_SCHEMA["properties"].items() if spec.get("secret")}
+    return {name: "****" if name in secret and value else value for name, value in config.items()}

@@ -1,0 +1,110 @@
+"""One stream's sink: validates and maps its records and hands them to the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import InvalidRecord
+from singer_sdk.sinks import Sink
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.mapping import Mapped, Rejected, StreamMapping, compile_mapping, spec_for
+
+if TYPE_CHECKING:
+    from target_fullstory.target import TargetFullstory
+
+
+class FullstorySink(Sink):
+    """The way of one stream's records from the tap's SCHEMA to the pipeline."""
+
+    def __init__(
+        self,
+        target: TargetFullstory,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        """Compile the stream's mapping.
+
+        Args:
+            target: The target.
+            stream_name: The stream.
+            schema: Its SCHEMA.
+            key_properties: Its key columns.
+
+        Raises:
+            ConfigurationError: The stream has no mapping, or one that does not fit the SCHEMA.
+        """
+        super().__init__(target, stream_name, schema, key_properties)
+        settings = target.settings
+        self._pipeline = target.pipeline
+        self._missing_keys = target.missing_keys
+        spec = spec_for(stream_name, settings.streams)
+        if spec is None and settings.unmapped_streams == "error":
+            known = ", ".join(sorted(settings.streams)) or "none"
+            raise ConfigurationError(
+                f"Stream {stream_name!r} has no mapping (configured: {known}). Add it under streams, or "
+                "set unmapped_streams to ignore."
+            )
+        self._mapping: StreamMapping | None = None
+        if spec is not None:
+            self._mapping = compile_mapping(
+                stream_name, spec, schema, self.key_properties, settings.mapping_options
+            )
+        self._pipeline.open_stream(stream_name, spec.kind if spec else None)
+        for notice in self._mapping.notices if self._mapping else ():
+            self.logger.info("Stream %s: %s", stream_name, notice)
+
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
+        """Map one record and pass it on; what cannot be mapped goes to the rejects file.
+
+        Raises:
+            TargetFullstoryError: An earlier request failed for good.
+        """
+        if self._mapping is None:
+            self._pipeline.ignore(self.stream_name, 1)
+            return
+        result: Mapped | Rejected = self._mapping.map_record(record)
+        if not isinstance(result, Rejected):
+            # The mapping's own codes say more than a violation of the SCHEMA does.
+            result = self._violation(record) or result
+        if any(name not in record for name in self.key_properties):
+            self._missing_keys.add(self.stream_name)
+        if isinstance(result, Rejected):
+            self._pipeline.reject(self.stream_name, self._mapping.kind, result, record)
+        else:
+            self._pipeline.add(self.stream_name, self._mapping.kind, result, record)
+
+    def _violation(self, record: dict[str, Any]) -> Rejected | None:
+        for name in self.key_properties:
+            if name not in record:
+                return Rejected("schema_violation", f"the key property {name!r} is missing")
+        if self._validator is not None:
+            try:
+                self._validator.validate(record)
+            except InvalidRecord as error:
+                return Rejected("schema_violation", str(error))
+        return None
+
+    # singer-sdk's own steps that would change a record, or do again what is done above
+
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Nothing is gathered here: the pipeline holds the batches."""
+
+    @property
+    def is_full(self) -> bool:
+        """Never: the pipeline decides when to send."""
+        return False
+
+    def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
+        return record
+
+    def _singer_validate_message(self, record: dict[str, Any]) -> None:
+        """A missing key column is an end of the record, not of the run."""
+
+    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
+        """Columns of this name are never properties unless the mapping names them."""
+
+    def _remove_sdc_metadata_from_schema(self) -> None:
+        """See above."""

@@ -1,0 +1,215 @@
+"""The Singer target: settings in, one sink per stream, one pipeline for all."""
+
+from __future__ import annotations
+
+import copy
+import os
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Target
+from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
+from singer_sdk.helpers.capabilities import (
+    CapabilitiesEnum,
+    PluginCapabilities,
+    TargetCapabilities,
+)
+from singer_sdk.mapper import RemoveRecordTransform
+
+from target_fullstory.delivery.pipeline import Pipeline
+from target_fullstory.delivery.run import Run
+from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError
+from target_fullstory.reader import LineReader
+from target_fullstory.settings import JSON_SCHEMA, load_settings
+from target_fullstory.sink import FullstorySink
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from singer_sdk.plugin_base import _ConfigInput
+    from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+
+class MissingKeysError(TooManyRejectsError, MissingKeyPropertiesError):
+    """Too many rejects, among them records without a key property: singer-sdk's name for that."""
+
+
+class TargetFullstory(Target):
+    """Loads any tap's records into Fullstory as users and events, and accounts for every record."""
+
+    name = "target-fullstory"
+    config_jsonschema: ClassVar[dict[str, Any]] = JSON_SCHEMA
+    default_sink_class = FullstorySink
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        PluginCapabilities.BATCH,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    def __init__(self, **options: Any) -> None:
+        """Read the settings; nothing is sent or created yet.
+
+        Args:
+            options: As for `singer_sdk.Target`.
+
+        Raises:
+            ConfigurationError: A setting is mistaken.
+        """
+        super().__init__(**options)
+        self.settings = load_settings(self.config)
+        self.message_reader: GenericSingerReader[str] = LineReader(self)
+        self.missing_keys: set[str] = set()
+        self._stop_asked = False
+
+    @cached_property
+    def run(self) -> Run:
+        """This process's run, begun with the first use."""
+        run = Run(self.settings, self.config)
+        if self._stop_asked:
+            run.pipeline.interrupt()
+        return run
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Delivers the records."""
+        return self.run.pipeline
+
+    # Messages
+
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        stream, schema = message_dict["stream"], message_dict["schema"]
+        keys = message_dict.get("key_properties")
+        known = self.mapper.stream_maps.get(stream)
+        if known and known[0].raw_schema == schema and known[0].raw_key_properties == keys:
+            return
+        self.mapper.register_raw_stream_schema(stream, schema, keys)
+        for stream_map in self.mapper.stream_maps[stream]:
+            if isinstance(stream_map, RemoveRecordTransform):
+                self.pipeline.open_stream(stream_map.stream_alias, None)
+                continue
+            self.get_sink(
+                stream_map.stream_alias,
+                schema=stream_map.transformed_schema,
+                key_properties=stream_map.transformed_key_properties,
+            )
+
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        stream = message_dict["stream"]
+        if stream not in self.mapper.stream_maps:
+            raise RecordsWithoutSchemaException(
+                f"A record of stream {stream!r} came before the stream's SCHEMA. Check the tap."
+            )
+        for stream_map in self.mapper.stream_maps[stream]:
+            record = stream_map.transform(copy.copy(message_dict["record"]))
+            if record is None:
+                self.pipeline.ignore(stream_map.stream_alias, 1)
+                continue
+            sink = self.get_sink(stream_map.stream_alias)
+            if sink.include_sdc_metadata_properties:
+                sink._add_sdc_metadata_to_record(record, message_dict, {})  # noqa: SLF001
+            sink.process_record(record, {})
+
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        """Fullstory keeps no table versions; the message needs nothing done."""
+        self.logger.debug(
+            "ACTIVATE_VERSION of stream %s: nothing to do", message_dict.get("stream")
+        )
+
+    # The end
+
+    def process_endofpipe(self) -> None:
+        """Send what is open, wait for it, write the last STATE and the run report.
+
+        Raises:
+            TargetFullstoryError: Something could not be delivered, or too many records were rejected.
+        """
+        self.run.end()
+        self._check_rejects()
+
+    def load(self, file_input: IO[str] | None) -> None:
+        """Read all input and end the run, in order also after an error.
+
+        Args:
+            file_input: The lines; standard input where None.
+
+        Raises:
+            TargetFullstoryError: Something was wrong; what came before it is delivered and checkpointed.
+        """
+        run = self.run
+        try:
+            self.process_lines(file_input)
+        except (DeliveryError, OutputError):
+            run.end(deliver=False)
+            raise
+        except Exception:
+            run.end()
+            raise
+        self.process_endofpipe()
+
+    def _check_rejects(self) -> None:
+        limit, count = self.settings.max_rejected_records, self.pipeline.ledger.totals().rejected
+        if limit is None or count <= limit:
+            return
+        kind = MissingKeysError if self.missing_keys else TooManyRejectsError
+        raise kind(
+            f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
+            f"are delivered. The reasons are in {self.pipeline.rejects.summary()['path']}."
+        )
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._stop_asked:
+            os._exit(1)
+        self._stop_asked = True
+        if "run" in self.__dict__:
+            self.pipeline.interrupt()
+
+    @classmethod
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        file_input: IO[str] | None = None,
+    ) -> None:
+        """Run the command line without a subcommand.
+
+        Args:
+            about: Print the settings instead.
+            about_format: In which form.
+            config: The configuration files' contents.
+            file_input: The lines; standard input where None.
+
+        Raises:
+            TargetFullstoryError: The run failed.
+        """
+        if about:
+            cls.print_about(about_format)
+            return
+        target = cls(
+            config=config.config if config else {},
+            parse_env_config=config.parse_env if config else False,
+        )
+        target.load(file_input)
+
+    # The configuration
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add singer-sdk's own settings, without the one that means nothing here."""
+        super().append_builtin_config(config_jsonschema)
+        config_jsonschema["properties"].pop("load_method", None)
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Numbers come from the environment as strings, which singer-sdk turns into integers only."""
+        for name, schema in self.config_jsonschema["properties"].items():
+            value = self._config.get(name)
+            if schema.get("type") == "number" and isinstance(value, str):
+                try:
+                    self._config[name] = float(value)
+                except ValueError:
+                    continue
+        return super()._validate_config(raise_errors=raise_errors)
