@@ -83,7 +83,7 @@ def customer(dice: Dice, number: int) -> Row:
 
 def order(dice: Dice, number: int) -> Row:
     """One row of the orders table."""
-    items = []
+    items: list[Row] = []
     for _ in range(1 + dice.below(3)):
         sku, price = dice.pick(PRODUCTS)
         items.append({"sku": sku, "quantity": 1 + dice.below(4), "unit_price": price})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -47,6 +48,11 @@ def main() -> None:
         _fail("The configuration is not valid: " + "; ".join(error.errors))
     except TargetFullstoryError as error:
         _fail(str(error))
+    except json.JSONDecodeError as error:
+        # Lines of input have their own error; this one is from reading the configuration.
+        _fail(f"A configuration file is not JSON: {error.msg} in line {error.lineno}.")
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.")
     except (SingerSDKError, SingerError) as error:
         _fail(str(error))
     except Exception as error:

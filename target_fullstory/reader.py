@@ -80,7 +80,8 @@ class LineReader(GenericSingerReader[str]):
             member(message, "record", dict, self._line)
         elif kind == SingerMessageType.SCHEMA:
             member(message, "stream", str, self._line)
-            member(member(message, "schema", dict, self._line), "properties", dict, self._line)
+            member(message, "schema", dict, self._line)
+            member({**message["schema"], "type": kind}, "properties", dict, self._line)
         elif kind == SingerMessageType.STATE:
             self._target.pipeline.state(state_value(line, message, self._line))
             counts[kind] += 1

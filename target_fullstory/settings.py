@@ -6,17 +6,17 @@ validates a configuration against. No other module reads the configuration.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import Kind, MappingOptions, MappingSpec, check_spec
+from target_fullstory.mapping import MappingOptions, MappingSpec
+from target_fullstory.streams import read_mappings
 
 SANDBOX = "sandbox"
 """The value of `api_url` that starts the embedded sandbox."""
@@ -99,7 +99,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     max_rejected_records: Annotated[
         int | None,
-        _doc("Above it the exit code is 1 at the end, all the rest delivered; null: never."),
+        _doc(
+            "Above it the exit code is 1 at the end, all the rest delivered; null or a negative "
+            "number: never."
+        ),
     ] = 0
     max_events: Annotated[
         int | None,
@@ -123,7 +126,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "output/target-fullstory"
     state_key: Annotated[
         str | None,
-        _doc("Key of this target's block in the state; null: state passes through untouched."),
+        _doc(
+            "Key of this target's block in the state; null or empty: state passes through untouched."
+        ),
     ] = "target_fullstory"
     state_responses: Annotated[
         int, _doc("API responses kept in the state block (the latest).", ge=0)
@@ -147,16 +152,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _json_schema() -> dict[str, Any]:
-    components = msgspec.json.schema_components([Settings], ref_template="#/$defs/{name}")[1]
-    schema = components.pop("Settings")
-    schema.pop("title", None)
+    schema = msgspec.json.schema_components([Settings])[1]["Settings"]
+    del schema["title"]
+    # Mappings are read by our own code, whose errors name stream, key and the nearest valid name.
+    del schema["properties"]["streams"]["additionalProperties"]
     for setting in schema["properties"].values():
         # `--about` and the environment's parser read `type` alone.
         if "anyOf" in setting:
             setting["type"] = [option["type"] for option in setting.pop("anyOf")]
         elif "enum" in setting:
             setting["type"] = "string"
-    return {**schema, "$defs": components}
+    return dict(schema)
 
 
 JSON_SCHEMA: dict[str, Any] = _json_schema()
@@ -183,7 +189,14 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         settings = msgspec.convert(known, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(_explain(str(error))) from None
-    settings = msgspec.structs.replace(settings, streams=_mappings(streams))
+    limit = settings.max_rejected_records
+    settings = msgspec.structs.replace(
+        settings,
+        streams=read_mappings(streams),
+        # Orchestrators cannot all say null; these forms say the same.
+        state_key=settings.state_key or None,
+        max_rejected_records=None if limit is not None and limit < 0 else limit,
+    )
     _check(settings)
     return settings
 
@@ -192,48 +205,6 @@ def _explain(message: str) -> str:
     reason, _, path = message.partition(" - at `$.")
     name = path.rstrip("`") or "configuration"
     return f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
-
-
-def _mappings(streams: Any) -> dict[str, MappingSpec]:
-    if not isinstance(streams, Mapping):
-        raise ConfigurationError(
-            "Setting streams is not valid: it is to be an object, stream name to mapping."
-        )
-    mappings = {}
-    for stream, value in streams.items():
-        _check_mapping_keys(stream, value)
-        try:
-            mappings[stream] = msgspec.convert(value, MappingSpec)
-        except msgspec.ValidationError as error:
-            reason, _, path = str(error).partition(" - at `$")
-            key = f"streams.{stream}{path.rstrip('`')}"
-            hint = _nearest(str(value.get("kind", "")), _KINDS) if path == ".kind`" else ""
-            raise ConfigurationError(
-                f"Stream {stream!r}: {key} is not valid: {reason}.{hint}"
-            ) from None
-        check_spec(stream, mappings[stream])
-    return mappings
-
-
-_KINDS: tuple[str, ...] = get_args(Kind)
-
-
-def _check_mapping_keys(stream: str, value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(
-            f"Stream {stream!r}: streams.{stream} is to be an object with a `kind`."
-        )
-    for key in value:
-        if key not in MappingSpec.__struct_fields__:
-            hint = _nearest(str(key), MappingSpec.__struct_fields__)
-            raise ConfigurationError(
-                f"Stream {stream!r}: streams.{stream}.{key} is no mapping key.{hint}"
-            )
-
-
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Use one of: {', '.join(names)}."
 
 
 def _check(settings: Settings) -> None:

@@ -18,7 +18,12 @@ from singer_sdk.mapper import RemoveRecordTransform
 
 from target_fullstory.delivery.pipeline import Pipeline
 from target_fullstory.delivery.run import Run
-from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError
+from target_fullstory.errors import (
+    ConfigurationError,
+    DeliveryError,
+    OutputError,
+    TooManyRejectsError,
+)
 from target_fullstory.reader import LineReader
 from target_fullstory.settings import JSON_SCHEMA, load_settings
 from target_fullstory.sink import FullstorySink
@@ -204,9 +209,18 @@ class TargetFullstory(Target):
         config_jsonschema["properties"].pop("load_method", None)
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Numbers come from the environment as strings, which singer-sdk turns into integers only."""
+        """Prepare what singer-sdk's validation would misjudge.
+
+        Numbers come from the environment as strings, which it turns into integers only; and its error for
+        a secret of the wrong type would show the secret.
+
+        Raises:
+            ConfigurationError: A secret is not a string.
+        """
         for name, schema in self.config_jsonschema["properties"].items():
             value = self._config.get(name)
+            if schema.get("secret") and not isinstance(value, str | None):
+                raise ConfigurationError(f"Setting {name} is to be a string.")
             if schema.get("type") == "number" and isinstance(value, str):
                 try:
                     self._config[name] = float(value)

@@ -72,7 +72,9 @@ class ScriptedServer:
                     outer.requests.append(request)
                 reply = outer._script(request, number)
                 time.sleep(reply.delay)
-                body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+                body = (
+                    reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+                )
                 if reply.fault == "reset":
                     linger = struct.pack("ii", 1, 0)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

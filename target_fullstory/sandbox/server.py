@@ -52,7 +52,8 @@ def create_app(options: SandboxOptions | None = None) -> Starlette:
 
 def _listen(host: str, port: int) -> tuple[socket.socket, str]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's delay off only for sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -135,9 +136,9 @@ class Sandbox:
         """
         self._app = create_app(self._options)
         self._final = None
-        listener, self._url = _listen("127.0.0.1", 0)
         started = threading.Event()
         self._server = _load("uvicorn_server").make_server(self._app, started.set)
+        listener, self._url = _listen("127.0.0.1", 0)
 
         def run() -> None:
             with listener:

@@ -1,0 +1,405 @@
+"""The main job, through the real executable and real HTTP: records become users and events."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from target_fullstory.sandbox import Sandbox
+from tests.conftest import (
+    EVENTS,
+    KEY,
+    USERS,
+    Outcome,
+    SandboxApi,
+    event,
+    record,
+    schema,
+    state,
+    user,
+)
+
+Run = Callable[..., Outcome]
+
+
+def assert_adds_up(counts: dict[str, Any]) -> None:
+    ends = ("delivered", "rejected", "merged", "ignored")
+    assert counts["received"] == sum(counts[end] for end in ends), counts
+
+
+def test_users_and_events_need_no_mapping(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    lines = [
+        USERS,
+        user(1, email="one@example.com", seats=3),
+        EVENTS,
+        event(1, amount=9.5),
+        state(users=1),
+    ]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 0, done.stderr
+    found = api.user("u1")
+    assert (found["email"], found["properties"]) == ("one@example.com", {"seats": 3})
+    (made,) = api.events()
+    assert made["properties"] == {"amount": 9.5}
+    assert done.states[-1]["bookmarks"] == {"users": 1}
+    assert done.block["streams"]["users"]["delivered"] == 1
+    assert done.block["streams"]["events"]["delivered"] == 1
+
+
+def test_a_mapped_table(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
+    streams = {
+        "customers": {
+            "kind": "users",
+            "fields": {
+                "uid": {"template": "user_{id}"},
+                "email": "contact.email",
+                "display_name": "full_name",
+            },
+            "exclude": ["ssn"],
+        },
+        "ord*": {
+            "kind": "events",
+            "fields": {
+                "name": {"const": "Order Placed"},
+                "timestamp": "created_at",
+                "user.uid": {"template": "user_{customer_id}"},
+                "session.use_most_recent": {"const": True},
+                "context.browser.url": "page_url",
+            },
+        },
+    }
+    contact = {"type": "object", "properties": {"email": {"type": "string"}}}
+    lines = [
+        schema(
+            "customers",
+            {
+                "id": "integer",
+                "full_name": "string",
+                "contact": contact,
+                "ssn": "string",
+                "plan": "string",
+            },
+            ["id"],
+        ),
+        record(
+            "customers",
+            id=7,
+            full_name="Ann",
+            contact={"email": "a@example.com"},
+            ssn="1",
+            plan="pro",
+        ),
+        schema(
+            "orders",
+            {
+                "customer_id": "integer",
+                "created_at": "string",
+                "page_url": "string",
+                "total": "number",
+            },
+        ),
+        record(
+            "orders",
+            customer_id=7,
+            created_at="2026-02-03",
+            page_url="https://example.com/",
+            total=5,
+        ),
+        state(orders=1),
+    ]
+    done = run_target(lines, api_url=sandbox.url, streams=streams)
+    assert done.code == 0, done.stderr
+    found = api.user("user_7")
+    assert (found["email"], found["display_name"]) == ("a@example.com", "Ann")
+    assert "ssn" not in found["properties"]
+    assert found["properties"]["plan"] == "pro"
+    (made,) = api.events(name="Order Placed")
+    assert made["timestamp"] == "2026-02-03T00:00:00Z"
+    assert made["user"]["uid"] == "user_7"
+    assert made["session"] == {"use_most_recent": True}
+    assert made["context"] == {"browser": {"url": "https://example.com/"}}
+
+
+def test_120_000_records_make_three_jobs(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    lines = [USERS, *(user(n, seats=n) for n in range(120_000)), state(users=120_000)]
+    done = run_target(lines, api_url=sandbox.url, timeout=240)
+    assert done.code == 0, done.stderr
+    jobs = done.block["jobs"]
+    assert [job["records"] for job in jobs] == [50_000, 50_000, 20_000]
+    assert {job["status"] for job in jobs} == {"COMPLETED"}
+    assert sum(job["imports"] for job in jobs) == 120_000
+    counts = done.block["streams"]["users"]
+    assert (counts["received"], counts["delivered"]) == (120_000, 120_000)
+    assert int(api.get("/v2/users")["total_records"]) == 120_000
+    assert done.stderr.count("created:") == 3
+    assert done.stderr.count("finished:") == 3
+    assert len(done.stderr.splitlines()) < 20, "nothing is logged per record"
+
+
+@pytest.mark.parametrize(
+    ("delivery", "records", "paths"),
+    [
+        ("auto", 25, {"/v2/users"}),
+        ("auto", 26, {"/v2/users/batch"}),
+        ("single", 26, {"/v2/users"}),
+        ("batch", 1, {"/v2/users/batch"}),
+    ],
+)
+def test_delivery(
+    run_target: Run,
+    sandbox: Sandbox,
+    api: SandboxApi,
+    delivery: str,
+    records: int,
+    paths: set[str],
+) -> None:
+    lines = [USERS, *(user(n) for n in range(records)), state(a=1)]
+    assert run_target(lines, api_url=sandbox.url, delivery=delivery).code == 0
+    made = {made["path"] for made in api.requests() if made["method"] == "POST"}
+    assert made == paths
+
+
+def test_a_user_known_by_fullstorys_id_alone(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    run_target([USERS, user(1, email="one@example.com"), state(a=1)], api_url=sandbox.url)
+    known = api.user("u1")["id"]
+    lines = [
+        schema("people", {"fs_id": "string", "plan": "string"}),
+        record("people", fs_id=known, plan="pro"),
+        state(a=2),
+    ]
+    done = run_target(
+        lines, api_url=sandbox.url, streams={"people": {"kind": "users", "fields": {"id": "fs_id"}}}
+    )
+    assert done.code == 0, done.stderr
+    assert api.user("u1")["properties"]["plan"] == "pro"
+
+
+def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_on(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    lines = [
+        USERS,
+        user(1),
+        record("users", email="nobody@example.com"),
+        record("users", uid="x" * 257),
+        user(2, seats="many"),
+        user(3, email="e" * 129),
+        user(4),
+        EVENTS,
+        event(1, name=None),
+        event(2, timestamp="yesterday"),
+        event(3),
+        state(users=6),
+    ]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 1, "more than max_rejected_records"
+    assert len(done.error_lines) == 1
+    assert "6 records were rejected" in done.error_lines[0]
+    assert [reject["code"] for reject in done.rejects] == [
+        "missing_uid",
+        "uid_too_long",
+        "schema_violation",
+        "email_too_long",
+        "missing_name",
+        "invalid_timestamp",
+    ]
+    first = done.rejects[0]
+    assert first["record"] == {"email": "nobody@example.com"}
+    assert (first["stream"], first["kind"], first["stage"]) == ("users", "users", "map")
+    assert first["at"].endswith("Z")
+    (path,) = done.output_dir.glob("rejects-*.jsonl")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert done.block["rejects"] == {"count": 6, "path": str(path)}
+    for counts in done.block["streams"].values():
+        assert_adds_up(counts)
+    assert done.states[-1]["bookmarks"] == {"users": 6}
+    assert int(api.get("/v2/users")["total_records"]) == 2
+    assert len(api.events()) == 1
+
+
+@pytest.mark.parametrize(("limit", "code"), [(0, 1), (1, 0), (None, 0), (-1, 0)])
+def test_max_rejected_records(
+    run_target: Run, sandbox: Sandbox, limit: int | None, code: int
+) -> None:
+    lines = [USERS, record("users", uid=None), user(1), state(a=1)]
+    done = run_target(lines, api_url=sandbox.url, max_rejected_records=limit)
+    assert done.code == code
+    assert done.block["streams"]["users"]["delivered"] == 1
+
+
+def test_what_a_job_refuses_is_in_the_rejects_file(run_target: Run, sandbox: Sandbox) -> None:
+    """The real API finds some mistakes only while it works on the job."""
+    lines = [
+        schema("people", {"fs_id": "string", "plan": "string"}),
+        *(record("people", fs_id=f"nobody{n}", plan="pro") for n in range(150)),
+        state(a=1),
+    ]
+    done = run_target(
+        lines,
+        api_url=sandbox.url,
+        delivery="batch",
+        streams={"people": {"kind": "users", "fields": {"id": "fs_id"}}},
+    )
+    assert done.code == 1
+    (job,) = done.block["jobs"]
+    assert (job["status"], job["errors"], job["imports"]) == ("FAILED", 150, 0)
+    assert len(done.rejects) == 150, "all pages of /errors are read"
+    assert {reject["stage"] for reject in done.rejects} == {"job"}
+    assert {reject["job_id"] for reject in done.rejects} == {job["id"]}
+    assert {reject["request"]["id"] for reject in done.rejects} == {
+        f"nobody{n}" for n in range(150)
+    }
+    counts = done.block["streams"]["people"]
+    assert (counts["delivered"], counts["rejected"]) == (0, 150)
+    assert_adds_up(counts)
+
+
+def test_updates_of_one_user_merge_and_the_later_value_wins(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    lines = [
+        USERS,
+        user(1, email="old@example.com", seats=1),
+        *(user(n) for n in range(2, 40)),
+        user(1, seats=2),
+        state(a=1),
+    ]
+    done = run_target(lines, api_url=sandbox.url, delivery="batch")
+    counts = done.block["streams"]["users"]
+    assert (counts["received"], counts["delivered"], counts["merged"]) == (40, 39, 1)
+    found = api.user("u1")
+    assert (found["email"], found["properties"]) == ("old@example.com", {"seats": 2})
+
+
+def test_users_are_in_before_the_events_received_after_them(run_target: Run) -> None:
+    """A job of users runs long; the events wait for its end."""
+    from target_fullstory.sandbox import SandboxOptions
+
+    with Sandbox(SandboxOptions(job_seconds=1.0)) as slow:
+        lines = [EVENTS, event(1), USERS, *(user(n) for n in range(30)), event(2), state(a=1)]
+        done = run_target(lines, api_url=slow.url)
+        assert done.code == 0, done.stderr
+        api = SandboxApi(slow.url)
+        posts = [made["path"] for made in api.requests() if made["method"] == "POST"]
+        assert posts == ["/v2/users/batch", "/v2/events", "/v2/events"]
+        asked = [made["path"] for made in api.requests()]
+        first_event = asked.index("/v2/events")
+        assert any("/v2/users/batch/" in path for path in asked[:first_event])
+        (job,) = done.block["jobs"]
+        assert job["finished"] is not None
+
+
+def test_unmapped_streams(run_target: Run, sandbox: Sandbox) -> None:
+    lines = [USERS, user(1), state(a=1), schema("other", {"id": "integer"}), record("other", id=1)]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 1
+    assert "'other' has no mapping" in done.error_lines[-1]
+    assert done.block["streams"]["users"]["delivered"] == 1, "what came before is in"
+
+    done = run_target(lines, api_url=sandbox.url, unmapped_streams="ignore")
+    assert done.code == 0
+    other = done.block["streams"]["other"]
+    assert (other["received"], other["ignored"]) == (1, 1)
+
+
+def test_state_passes_through_untouched(run_target: Run, sandbox: Sandbox) -> None:
+    value = {"bookmarks": {"a": {"n": 1.10}}, "x": [1, None]}
+    lines = [USERS, user(1), json.dumps({"type": "STATE", "value": value})]
+    done = run_target(lines, api_url=sandbox.url, state_key=None)
+    assert done.states[-1] == value
+
+
+def test_an_old_block_that_the_tap_echoes_is_replaced(run_target: Run, sandbox: Sandbox) -> None:
+    old = {
+        "bookmarks": {},
+        "target_fullstory": {"version": 1, "run_id": "old", "jobs": [{"id": "x"}]},
+    }
+    done = run_target(
+        [USERS, user(1), json.dumps({"type": "STATE", "value": old})], api_url=sandbox.url
+    )
+    assert done.block["run_id"] != "old"
+    assert done.block["jobs"] == []
+
+
+def test_no_state_in_means_no_state_out(run_target: Run, sandbox: Sandbox) -> None:
+    done = run_target([USERS, user(1)], api_url=sandbox.url)
+    assert (done.code, done.stdout) == (0, "")
+    assert done.report["streams"]["users"]["delivered"] == 1
+
+
+def test_the_run_report(run_target: Run, sandbox: Sandbox) -> None:
+    lines = [USERS, *(user(n) for n in range(30)), state(a=1)]
+    report = run_target(lines, api_url=sandbox.url).report
+    assert report["streams"]["users"]["received"] == 30
+    assert len(report["jobs"]) == 1
+    assert report["config"]["api_key"] == "****"
+    assert report["timings"]["seconds"] > 0
+
+
+def test_the_key_appears_nowhere(run_target: Run, sandbox: Sandbox) -> None:
+    done = run_target([USERS, record("users", uid=None), user(1), state(a=1)], api_url=sandbox.url)
+    texts = [done.stdout, done.stderr, *(p.read_text() for p in done.output_dir.iterdir())]
+    assert all(KEY not in text for text in texts)
+
+
+def test_dropped_values_are_counted_and_told_once(run_target: Run, sandbox: Sandbox) -> None:
+    lines = [
+        schema("users", {"uid": "string", "note": "string"}, ["uid"]),
+        user(1, note="x" * 9000),
+        user(2, note="y" * 9000),
+        state(a=1),
+    ]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 0
+    assert done.block["streams"]["users"]["dropped_properties"] == {"note": 2}
+    assert done.stderr.count("property note") == 1
+
+
+def test_max_events(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
+    lines = [EVENTS, *(event(n) for n in range(5)), state(a=1)]
+    done = run_target(lines, api_url=sandbox.url, max_events=3, max_rejected_records=None)
+    assert done.code == 0
+    assert [reject["code"] for reject in done.rejects] == ["event_quota"] * 2
+    assert len(api.events()) == 3
+
+
+def test_the_embedded_sandbox(run_target: Run) -> None:
+    done = run_target([USERS, user(1), state(a=1)], api_url="sandbox", api_key=None)
+    assert done.code == 0, done.stderr
+    assert "holds 1 users, 0 events, 0 jobs" in done.stderr
+    assert (done.output_dir / "sandbox.db").exists()
+
+
+def test_stream_maps_flattening_and_record_metadata(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    contact = {"type": "object", "properties": {"city": {"type": "string"}}}
+    lines = [
+        schema("people", {"id": "integer", "age": "integer", "contact": contact}, ["id"]),
+        record("people", id=1, age=20, contact={"city": "Delft"}),
+        record("people", id=2, age=10, contact={"city": "Leiden"}),
+        state(a=1),
+    ]
+    done = run_target(
+        lines,
+        api_url=sandbox.url,
+        streams={"people": {"kind": "users"}},
+        stream_maps={"people": {"__filter__": "age >= 18", "doubled": "int(age)"}},
+        flattening_enabled=True,
+        flattening_max_depth=1,
+        add_record_metadata=True,
+    )
+    assert done.code == 0, done.stderr
+    assert api.user("1")["properties"] == {"age": 20, "contact__city": "Delft", "doubled": 20}
+    counts = done.block["streams"]["people"]
+    assert (counts["received"], counts["delivered"], counts["ignored"]) == (2, 1, 1)
