@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
+import simplejson
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
@@ -44,17 +45,20 @@ def main() -> None:
     """Run the command line; every error is one line on stderr and exit code 1."""
     try:
         _command().main(prog_name="target-fullstory", standalone_mode=True)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else 0)
     except ConfigValidationError as error:
         _fail("The configuration is not valid: " + "; ".join(error.errors))
     except TargetFullstoryError as error:
         _fail(str(error))
-    except json.JSONDecodeError as error:
-        # Lines of input have their own error; this one is from reading the configuration.
-        _fail(f"A configuration file is not JSON: {error.msg} in line {error.lineno}.")
     except OSError as error:
-        _fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.")
+        reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+        _fail(f"A file cannot be read or written: {reason}.")
     except (SingerSDKError, SingerError) as error:
         _fail(str(error))
+    except simplejson.JSONDecodeError as error:
+        # Lines of input have their own error; this one is singer-sdk's, from the configuration.
+        _fail(f"A configuration file is not JSON: {error.msg} in line {error.lineno}.")
     except Exception as error:
         # Its text may hold a record's contents, which belong in no log.
         logger.debug("Unexpected", exc_info=True)
@@ -65,7 +69,13 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     logger.error("%s", " ".join(message.split()))
+    _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit now: a thread that still sleeps between two attempts must not hold up the end."""
     logging.shutdown()
-    sys.stdout.flush()
-    # A thread that still sleeps between two attempts must not hold up the end.
-    os._exit(1)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

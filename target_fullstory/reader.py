@@ -9,10 +9,12 @@ from typing import IO, TYPE_CHECKING, Any
 from singer_sdk.singerlib.encoding.base import GenericSingerReader, SingerMessageType
 
 from target_fullstory.errors import InputError
-from target_fullstory.messages import member, parse, state_value
+from target_fullstory.mapping import NOT_FAST
+from target_fullstory.messages import member, parse, peek, state_value
 from target_fullstory.read import chunks
 
 if TYPE_CHECKING:
+    from target_fullstory.sink import FullstorySink
     from target_fullstory.target import TargetFullstory
 
 
@@ -24,6 +26,9 @@ class LineReader(GenericSingerReader[str]):
         super().__init__()
         self._target = target
         self._line = 0
+        self._sink: FullstorySink | None = None
+        self._counts: Counter[str] = Counter()
+        self._callbacks: dict[str, Callable[[dict[str, Any]], None]] = {}
 
     default_input = None  # type: ignore[assignment]  # standard input, looked up when it is read
 
@@ -52,27 +57,69 @@ class LineReader(GenericSingerReader[str]):
         Raises:
             TargetFullstoryError: A line cannot be understood, or a record cannot be delivered.
         """
-        counts: Counter[str] = Counter()
+        self._callbacks = callbacks
+        pipeline = self._target.pipeline
         for chunk in chunks(file_input):
-            if chunk is not None:
-                for line in chunk.split(b"\n"):
-                    self._line += 1
-                    if not line or line.isspace():
-                        continue
-                    self._process(line, callbacks, counts)
-                if chunk.endswith(b"\n"):
-                    self._line -= 1
-            if self._target.pipeline.interrupted:
+            if chunk is not None and not self._take_whole(chunk):
+                self._take_by_line(chunk)
+            if pipeline.interrupted:
                 break
-            self._target.pipeline.tick()
-        return counts
+            pipeline.tick()
+        return self._counts
 
-    def _process(
-        self,
-        line: bytes,
-        callbacks: dict[str, Callable[[dict[str, Any]], None]],
-        counts: Counter[str],
-    ) -> None:
+    def _take_whole(self, chunk: bytes) -> bool:
+        """Decode a chunk at once, where it holds nothing but records of the current stream."""
+        sink = self._sink
+        if sink is None or sink.fast is None:
+            return False
+        try:
+            records = sink.fast.decode_lines(chunk)
+        except NOT_FAST:
+            return False
+        lines = [line for line in chunk.split(b"\n") if line and not line.isspace()]
+        self._line += chunk.count(b"\n")
+        self._counts[SingerMessageType.RECORD] += len(records)
+        sink.process_run(records, lines)
+        return True
+
+    def _take_by_line(self, chunk: bytes) -> None:
+        """Decode line by line; records of one stream that follow each other go on together."""
+        records: list[Any] = []
+        lines: list[bytes] = []
+        for line in chunk.split(b"\n"):
+            self._line += 1
+            if not line or line.isspace():
+                continue
+            sink = self._sink
+            record = _decode(sink, line)
+            if record is None:
+                if sink is not None and records:
+                    sink.process_run(records, lines)
+                    records, lines = [], []
+                record = _decode(self._turn_to(line), line)
+            if record is None:
+                self._take_carefully(line)
+            else:
+                records.append(record)
+                lines.append(line)
+                self._counts[SingerMessageType.RECORD] += 1
+        if self._sink is not None and records:
+            self._sink.process_run(records, lines)
+        if chunk.endswith(b"\n"):
+            self._line -= 1
+
+    def _turn_to(self, line: bytes) -> FullstorySink | None:
+        """Make the stream of this line the current one; None where that changes nothing."""
+        kin = peek(line)
+        if kin is None or kin.type != SingerMessageType.RECORD or kin.stream is None:
+            return None
+        sink = self._target.sink_of(kin.stream)
+        if sink is None or sink is self._sink:
+            return None
+        self._sink = sink
+        return sink
+
+    def _take_carefully(self, line: bytes) -> None:
         message = parse(line, self._line)
         kind = message["type"]
         if kind == SingerMessageType.RECORD:
@@ -82,11 +129,22 @@ class LineReader(GenericSingerReader[str]):
             member(message, "stream", str, self._line)
             member(message, "schema", dict, self._line)
             member({**message["schema"], "type": kind}, "properties", dict, self._line)
+            # Its stream's sink may be replaced.
+            self._sink = None
         elif kind == SingerMessageType.STATE:
             self._target.pipeline.state(state_value(line, message, self._line))
-            counts[kind] += 1
+            self._counts[kind] += 1
             return
-        elif kind not in callbacks:
-            raise InputError(f"Line {self._line} of the input has the unknown type {kind!r}.")
-        callbacks[kind](message)
-        counts[kind] += 1
+        elif kind not in self._callbacks:
+            raise InputError(f"Line {self._line} of the input has the unknown type {kind!r:.40}.")
+        self._callbacks[kind](message)
+        self._counts[kind] += 1
+
+
+def _decode(sink: FullstorySink | None, line: bytes) -> Any | None:
+    if sink is None or sink.fast is None:
+        return None
+    try:
+        return sink.fast.decode_line(line)
+    except NOT_FAST:
+        return None

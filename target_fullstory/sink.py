@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk.exceptions import InvalidRecord
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import Mapped, Rejected, StreamMapping, compile_mapping, spec_for
+from target_fullstory.mapping import (
+    NOT_FAST,
+    FastPath,
+    Mapped,
+    Rejected,
+    StreamMapping,
+    compile_fast,
+    compile_mapping,
+    spec_for,
+)
 
 if TYPE_CHECKING:
     from target_fullstory.target import TargetFullstory
@@ -55,6 +65,47 @@ class FullstorySink(Sink):
         self._pipeline.open_stream(stream_name, spec.kind if spec else None)
         for notice in self._mapping.notices if self._mapping else ():
             self.logger.info("Stream %s: %s", stream_name, notice)
+        self.fast: FastPath | None = None
+
+    def choose_path(self, *, plain: bool) -> None:
+        """Choose between the fast path and the careful one, once per SCHEMA.
+
+        Args:
+            plain: Whether records come as the tap sent them: no stream map, flattening or metadata.
+        """
+        if self._mapping is None:
+            return
+        if plain and self._pipeline.takes_runs:
+            self.fast = compile_fast(self._mapping, validate=self.validate_schema)
+        self.logger.info(
+            "Stream %s: %s",
+            self.stream_name,
+            "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
+        )
+
+    def process_run(self, records: list[Any], lines: list[bytes]) -> None:
+        """Map records that the fast path has decoded, in order; the careful path takes what it refuses.
+
+        Args:
+            records: The records, as `fast` decoded them.
+            lines: Their lines.
+
+        Raises:
+            TargetFullstoryError: An earlier request failed for good.
+        """
+        if self.fast is None or self._mapping is None:
+            raise ValueError("this stream has no fast path")
+        try:
+            chunk = self.fast.requests(records)
+        except NOT_FAST:
+            if len(records) == 1:
+                self.process_record(msgspec.json.decode(lines[0])["record"], {})
+                return
+            middle = len(records) // 2
+            self.process_run(records[:middle], lines[:middle])
+            self.process_run(records[middle:], lines[middle:])
+            return
+        self._pipeline.add_run(self.stream_name, self._mapping.kind, chunk)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Map one record and pass it on; what cannot be mapped goes to the rejects file.

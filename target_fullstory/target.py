@@ -14,8 +14,9 @@ from singer_sdk.helpers.capabilities import (
     PluginCapabilities,
     TargetCapabilities,
 )
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
+from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.delivery.pipeline import Pipeline
 from target_fullstory.delivery.run import Run
 from target_fullstory.errors import (
@@ -43,7 +44,7 @@ class TargetFullstory(Target):
     """Loads any tap's records into Fullstory as users and events, and accounts for every record."""
 
     name = "target-fullstory"
-    config_jsonschema: ClassVar[dict[str, Any]] = JSON_SCHEMA
+    config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(JSON_SCHEMA)
     default_sink_class = FullstorySink
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         PluginCapabilities.ABOUT,
@@ -95,11 +96,28 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.pipeline.open_stream(stream_map.stream_alias, None)
                 continue
-            self.get_sink(
+            sink = self.get_sink(
                 stream_map.stream_alias,
                 schema=stream_map.transformed_schema,
                 key_properties=stream_map.transformed_key_properties,
             )
+            if isinstance(sink, FullstorySink):
+                sink.choose_path(plain=self._is_plain(stream))
+
+    def _is_plain(self, stream: str) -> bool:
+        """Whether singer-sdk changes nothing about a stream's records."""
+        maps = self.mapper.stream_maps[stream]
+        return (
+            len(maps) == 1
+            and isinstance(maps[0], SameRecordTransform)
+            and not maps[0].flattening_enabled
+            and not self.config.get("add_record_metadata")
+        )
+
+    def sink_of(self, stream: str) -> FullstorySink | None:
+        """The sink that takes a stream's records as they come, None where there is none."""
+        sink = self._sinks_active.get(stream)
+        return sink if isinstance(sink, FullstorySink) else None
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -146,6 +164,8 @@ class TargetFullstory(Target):
         run = self.run
         try:
             self.process_lines(file_input)
+        except StopWaiting:
+            self.logger.debug("Stopped while a batch waited for its turn")
         except (DeliveryError, OutputError):
             run.end(deliver=False)
             raise

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from target_fullstory.sandbox import Sandbox
+from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import (
     EVENTS,
+    EXECUTABLE,
     KEY,
     USERS,
     Outcome,
@@ -283,8 +286,6 @@ def test_updates_of_one_user_merge_and_the_later_value_wins(
 
 def test_users_are_in_before_the_events_received_after_them(run_target: Run) -> None:
     """A job of users runs long; the events wait for its end."""
-    from target_fullstory.sandbox import SandboxOptions
-
     with Sandbox(SandboxOptions(job_seconds=1.0)) as slow:
         lines = [EVENTS, event(1), USERS, *(user(n) for n in range(30)), event(2), state(a=1)]
         done = run_target(lines, api_url=slow.url)
@@ -403,3 +404,49 @@ def test_stream_maps_flattening_and_record_metadata(
     assert api.user("1")["properties"] == {"age": 20, "contact__city": "Delft", "doubled": 20}
     counts = done.block["streams"]["people"]
     assert (counts["received"], counts["delivered"], counts["ignored"]) == (2, 1, 1)
+
+
+def test_a_job_that_a_killed_run_left_is_waited_for(run_target: Run, tmp_path: Path) -> None:
+    """Its older values must not come after the newer ones of this run."""
+    with Sandbox(SandboxOptions(job_seconds=2.0)) as slow:
+        api = SandboxApi(slow.url)
+        lines = [USERS, *(user(n, seats=1) for n in range(30)), state(a=1)]
+        config = {"api_url": slow.url, "api_key": KEY, "output_dir": str(tmp_path / "output")}
+        path = tmp_path / "killed.json"
+        path.write_text(json.dumps(config))
+        killed = subprocess.Popen(
+            [*EXECUTABLE, "--config", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        killed.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        killed.stdin.close()
+        killed.stdout.readline()  # the STATE: the job is accepted
+        killed.kill()
+        killed.wait()
+
+        done = run_target([USERS, user(1, seats=2), state(a=2)], api_url=slow.url)
+        assert done.code == 0, done.stderr
+        assert "was left by a run" in done.stderr
+        assert api.user("u1")["properties"]["seats"] == 2
+        assert list(done.output_dir.glob("jobs-*")) == []
+
+
+def test_two_streams_of_users_keep_the_order(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    columns = {"uid": "string", "v": "integer"}
+    lines = [
+        schema("a", columns, ["uid"]),
+        schema("b", columns, ["uid"]),
+        record("a", uid="x", v=1),
+        record("b", uid="y", v=2),
+        record("b", uid="x", v=3),
+        record("a", uid="y", v=4),
+        state(n=1),
+    ]
+    done = run_target(
+        lines, api_url=sandbox.url, streams={"?": {"kind": "users"}}, delivery="batch"
+    )
+    assert done.code == 0, done.stderr
+    assert [api.user(uid)["properties"]["v"] for uid in "xy"] == [3, 4]

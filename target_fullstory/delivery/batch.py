@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from target_fullstory.delivery.merge import merge_updates
@@ -99,6 +99,10 @@ class OpenBatch:
         """Whether a STATE lies behind some of its records."""
         return self._mark is not None
 
+    def has_any(self, keys: Collection[str]) -> bool:
+        """Whether one of these users is in it."""
+        return not self._keys.isdisjoint(keys)
+
     def add(self, mapped: Mapped) -> None:
         """Add one request."""
         if mapped.key is not None:
@@ -107,8 +111,8 @@ class OpenBatch:
             self._repeats |= len(self._keys) == before
         self._append(mapped.body, 1, timed=mapped.timed)
 
-    def add_chunk(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
-        """Add several requests at once.
+    def add_run(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
+        """Add requests that follow each other.
 
         Args:
             joined: The requests as JSON, joined by commas.

@@ -25,14 +25,20 @@ class Hold:
     Attributes:
         kind: What it carries.
         rows: Requests in it.
-        keys: Users in it.
+        keys: Users in it; None where that is not known, so that it may be anybody.
         job: Whether it is a job (or the request that creates one).
     """
 
     kind: Kind
     rows: int
-    keys: frozenset[str] = field(repr=False)
+    keys: frozenset[str] | None = field(repr=False)
     job: bool
+
+    def concerns(self, keys: frozenset[str]) -> bool:
+        """Whether one of these users is in it."""
+        if self.keys is None:
+            return self.kind == "users"
+        return not keys.isdisjoint(self.keys)
 
 
 class InFlight:
@@ -87,7 +93,7 @@ class InFlight:
     def wait_for_order(self, keys: frozenset[str], before_waiting: Callable[[], None]) -> None:
         """Wait until none of these users is in an unfinished request or job."""
         self.wait_until(
-            lambda: all(keys.isdisjoint(hold.keys) for hold in self._holds), before_waiting
+            lambda: not any(hold.concerns(keys) for hold in self._holds), before_waiting
         )
 
     def wait_for_window(
@@ -129,6 +135,13 @@ class InFlight:
     def hold(self, kind: Kind, rows: int, keys: frozenset[str], *, job: bool) -> Hold:
         """Enter something that is on its way."""
         hold = Hold(kind, rows, keys, job)
+        with self._changed:
+            self._holds.add(hold)
+        return hold
+
+    def hold_everybody(self, kind: Kind) -> Hold:
+        """Enter a job whose users are not known."""
+        hold = Hold(kind, 0, None, job=True)
         with self._changed:
             self._holds.add(hold)
         return hold

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from target_fullstory.delivery.client import Answer, Client
 from target_fullstory.delivery.inflight import Hold, InFlight
+from target_fullstory.delivery.journal import Journal
 from target_fullstory.delivery.logs import logger
 from target_fullstory.delivery.rejects import Rejects, timestamp
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
@@ -28,9 +29,10 @@ _ITEM = {"users": "user", "events": "event"}
 class _Job:
     entry: JobEntry
     hold: Hold
-    interval: float
-    next_look: float
-    deadline: float
+    own: bool = True
+    interval: float = 0.0
+    next_look: float = 0.0
+    deadline: float = 0.0
     not_found: int = 0
 
 
@@ -44,8 +46,9 @@ class Jobs:
         ledger: Ledger,
         rejects: Rejects,
         in_flight: InFlight,
+        journal: Journal | None,
     ) -> None:
-        """Start with no job.
+        """Start with the jobs that killed runs have left.
 
         Args:
             settings: Intervals and time limits.
@@ -53,6 +56,7 @@ class Jobs:
             ledger: Where jobs and counts are entered.
             rejects: Where refused items go.
             in_flight: Where a job's hold is released at its end.
+            journal: Where accepted jobs are written down; None where the run does not wait for jobs.
         """
         self._first_interval = settings.job_poll_interval_seconds
         self._timeout = settings.job_timeout_seconds
@@ -65,6 +69,14 @@ class Jobs:
         self._watching = settings.wait_for_jobs
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._journal = journal
+        for left in journal.left_jobs() if journal else ():
+            logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
+            entry = JobEntry(
+                id=left.id, kind=left.kind, stream="", status="PROCESSING", records=0, created=""
+            )
+            kind: Kind = "users" if left.kind == "users" else "events"
+            self._follow(_Job(entry, self._in_flight.hold_everybody(kind), own=False), soon=True)
 
     def track(
         self, kind: Kind, stream: str, rows: int, keys: frozenset[str], answer: Answer
@@ -97,24 +109,12 @@ class Jobs:
             records=rows,
             created=str(job.get("created") or timestamp()),
         )
-        now = time.monotonic()
         hold = self._in_flight.hold(kind, rows, keys, job=True)
+        if self._journal is not None:
+            self._journal.accepted(entry.id, kind)
         self._ledger.job(entry)
         logger.info("Job %s created: %d %s of stream %s", entry.id, rows, kind, stream)
-        with self._wake:
-            self._jobs.append(
-                _Job(
-                    entry,
-                    hold,
-                    self._first_interval,
-                    now + self._first_interval,
-                    now + self._timeout,
-                )
-            )
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="jobs", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+        self._follow(_Job(entry, hold))
         return entry.id
 
     def watch(self) -> None:
@@ -128,8 +128,23 @@ class Jobs:
         with self._wake:
             self._closed = True
             self._wake.notify()
+            all_ended = not self._jobs
         if self._thread is not None:
             self._thread.join(timeout=5)
+        if self._journal is not None:
+            self._journal.close(all_ended=all_ended)
+
+    def _follow(self, job: _Job, *, soon: bool = False) -> None:
+        now = time.monotonic()
+        job.interval = self._first_interval
+        job.next_look = now if soon else now + self._first_interval
+        job.deadline = now + self._timeout
+        with self._wake:
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="jobs", daemon=True)
+                self._thread.start()
+            self._wake.notify()
 
     def _watch(self) -> None:
         while True:
@@ -143,7 +158,19 @@ class Jobs:
             try:
                 ended = self._look(due)
             except TargetFullstoryError as error:
-                self._in_flight.fail(error)
+                if due.own:
+                    self._in_flight.fail(error)
+                    return
+                logger.warning("Not waiting for job %s of an earlier run: %s", due.entry.id, error)
+                ended = True
+            except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
+                logger.debug("A job's status was not understood", exc_info=True)
+                self._in_flight.fail(
+                    DeliveryError(
+                        f"Fullstory's answer about job {due.entry.id} is not understood "
+                        f"({type(error).__name__}). Check that api_url is the Server API."
+                    )
+                )
                 return
             if ended:
                 with self._wake:
@@ -194,9 +221,16 @@ class Jobs:
         return False
 
     def _take_status(self, job: _Job, answer: Answer) -> bool:
-        status = answer.data.get("job") or {}
+        status = answer.data.get("job")
+        if not isinstance(status, dict) or not isinstance(status.get("status"), str):
+            raise DeliveryError(
+                f"Fullstory's answer about job {job.entry.id} names no status. Check that api_url is the "
+                "Server API."
+            )
         if status.get("status") not in {"COMPLETED", "FAILED"}:
             return False
+        if not job.own:
+            return True
         entry = job.entry
         errors = _count(answer.data.get("errors"))
         listed = 0
@@ -246,9 +280,12 @@ class Jobs:
                 raise DeliveryError(
                     f"The errors of job {entry.id} cannot be read: {answer.message} ({answer.status})."
                 )
-            for failed in answer.data.get("results") or ():
-                if isinstance(failed, dict):
-                    yield failed
+            results = answer.data.get("results") or []
+            if not isinstance(results, list):
+                raise DeliveryError(
+                    f"The errors of job {entry.id} are not a list; they cannot be read."
+                )
+            yield from (failed for failed in results if isinstance(failed, dict))
             token = str(answer.data.get("next_page_token") or "")
             if not token:
                 return

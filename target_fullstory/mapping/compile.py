@@ -67,6 +67,8 @@ def compile_mapping(
         ),
         groups=tuple(sources.groups),
         properties=properties,
+        schema=schema,
+        key_properties=tuple(key_properties),
     )
 
 

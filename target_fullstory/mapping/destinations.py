@@ -27,11 +27,13 @@ class Destination(msgspec.Struct, frozen=True):
         convert: From a record's value, neither null nor empty, to the request's; gives None where
             the field cannot take it, raises `Rejection` where the record cannot go without.
         limit: The most characters its text may have; None where Fullstory sets no limit.
+        text: Whether it is the value written as text, and nothing more.
     """
 
     path: tuple[str, ...]
     convert: Callable[[Any], Any]
     limit: int | None = None
+    text: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ def _limited(name: str, limit: int, code: str) -> Destination:
             raise Rejection(code, message)
         return text
 
-    return Destination(tuple(name.split(".")), convert, limit)
+    return Destination(tuple(name.split(".")), convert, limit, text=True)
 
 
 def _timestamp(value: Any) -> str:
@@ -118,7 +120,7 @@ _CONTEXT: dict[str, dict[str, Callable[[Any], Any]]] = {
 }
 
 _USERS = (
-    Destination(("id",), text_of),
+    Destination(("id",), text_of, text=True),
     _limited("uid", 256, "uid_too_long"),
     _limited("email", 128, "email_too_long"),
     _limited("display_name", 256, "display_name_too_long"),
@@ -128,12 +130,12 @@ _EVENTS = (
     _limited("name", 250, "name_too_long"),
     Destination(("timestamp",), _timestamp),
     _limited("user.uid", 256, "uid_too_long"),
-    Destination(("user", "id"), text_of),
+    Destination(("user", "id"), text_of, text=True),
     Destination(("session", "id"), session_id_of),
     Destination(("session", "uid"), _session_uid, 256),
     Destination(("session", "use_most_recent"), _flag),
     *(
-        Destination(("context", group, field), convert)
+        Destination(("context", group, field), convert, text=convert is text_of)
         for group, fields in _CONTEXT.items()
         for field, convert in fields.items()
     ),

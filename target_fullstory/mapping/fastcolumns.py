@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_fullstory.mapping.timestamps import timestamp_of
 from target_fullstory.mapping.values import is_iso_8601
 
 if TYPE_CHECKING:
@@ -25,18 +26,19 @@ class NotFastError(msgspec.ValidationError):
     """A record that has to be mapped carefully."""
 
 
-Pull = "Callable[[list[Any]], Iterable[Any]]"
-"""Reads one column of many records."""
-
 _ZEROES = str.maketrans("123456789", "000000000")
 _DAYS = frozenset(
     f"{month:02}-{day:02}"
     for month in range(1, 13)
     for day in range(1, 29 if month == 2 else 31 if month in (4, 6, 9, 11) else 32)
 )
-"""Every day of every year; the 29th of February is left to the careful path."""
+"""Every day of every year, without the 29th of February."""
+_ONE_OR_TWO, _UP_TO_FIVE = frozenset("12"), frozenset("012345")
 _HOURS = frozenset(f"{hour:02}" for hour in range(24))
 _MOMENT = re.compile(r"0000-00-00T00:00:00(?:\.0+)?(?:Z|[+-]00:00)")
+
+_MOST_SCHEMAS = 4096
+"""Schemas kept: one per combination of present columns seen."""
 
 _day, _hour = itemgetter(slice(5, 10)), itemgetter(slice(11, 13))
 
@@ -58,33 +60,46 @@ def check_dates(texts: Iterable[str]) -> None:
         raise NotFastError
 
 
-def check_moments(texts: Iterable[str]) -> None:
-    """Makes sure that texts are moments which need no rewriting, offset and all.
+def moments(texts: Iterable[str | None]) -> list[str | None]:
+    """Timestamps, none of them empty, as the careful path writes them; null stays null.
 
     Raises:
-        NotFastError: One is not, or is not written like the others.
+        NotFastError: One is no timestamp.
     """
-    present = list(texts)
-    if not present:
-        return
+    column = list(texts)
+    present = [text for text in column if text is not None]
+    if not present or _are_moments(present):
+        return column
+    written = [None if text is None else timestamp_of(text) for text in column]
+    if written.count(None) > len(column) - len(present):
+        raise NotFastError
+    return written
+
+
+def _are_moments(present: list[str]) -> bool:
+    """Whether texts need no rewriting: all written alike, valid, offset and all.
+
+    A moment of the 29th of February or with an offset of ten hours passes for one that does.
+    """
     shape = present[0].translate(_ZEROES)
     width = len(shape)
     joined = "".join(present)
-    sure = (
+    return (
         _MOMENT.fullmatch(shape) is not None
         and joined.translate(_ZEROES) == shape * len(present)
-        and {"1", "2"}.issuperset(joined[::width])
+        and _ONE_OR_TWO.issuperset(joined[::width])
         and _DAYS.issuperset(map(_day, present))
         and _HOURS.issuperset(map(_hour, present))
-        and _UP_TO_FIVE.issuperset(joined[14::width] + joined[17::width])
-        and (shape[-1] == "Z" or not joined[width - 5 :: width].strip("0"))
-        and (shape[-1] == "Z" or _UP_TO_FIVE.issuperset(joined[width - 2 :: width]))
+        and _UP_TO_FIVE.issuperset(joined[14::width])
+        and _UP_TO_FIVE.issuperset(joined[17::width])
+        and (
+            shape[-1] == "Z"
+            or (
+                not joined[width - 5 :: width].strip("0")
+                and _UP_TO_FIVE.issuperset(joined[width - 2 :: width])
+            )
+        )
     )
-    if not sure:
-        raise NotFastError
-
-
-_UP_TO_FIVE = frozenset("012345")
 
 
 def getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -163,14 +178,14 @@ class Declared:
         for row in rows:
             absent = tuple(map(is_, row, self._nulls))
             if absent not in made:
+                if len(made) >= _MOST_SCHEMAS:
+                    made.clear()
                 made[absent] = self._schema(absent)
             yield made[absent]
 
     def _schema(self, absent: tuple[bool, ...]) -> msgspec.Raw | None:
         missing = {self._order[index] for index, is_absent in enumerate(absent) if is_absent}
-        declared = {
-            name: kind for at, (name, kind) in enumerate(self.names) if at not in missing
-        }
+        declared = {name: kind for at, (name, kind) in enumerate(self.names) if at not in missing}
         return msgspec.Raw(msgspec.json.encode({"properties": declared})) if declared else None
 
 

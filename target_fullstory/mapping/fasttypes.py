@@ -74,11 +74,13 @@ class Use(msgspec.Struct):
         want: What its uses as a plain value can take; None without one.
         parts: The uses of the object's columns; None where the object is not used.
         order: The object's columns in the order its Struct should have them; None for the SCHEMA's.
+        null: Whether null is taken, be it of a plain value or of an object.
     """
 
     want: Want | None = None
     parts: dict[str, Use] | None = None
     order: tuple[str, ...] | None = None
+    null: bool = True
 
     def take(self, want: Want) -> None:
         """Adds a use of the plain value."""
@@ -182,18 +184,16 @@ class _Builder:
     def _alternatives(
         self, schema: Any, use: Use, column: str, parts: dict[str, Record]
     ) -> Alternatives:
-        if use.want is None and use.parts is None:
-            if not self._validate or schema is True or schema == {}:
-                return {"any": Any}
+        unused = use.want is None and use.parts is None
+        if unused and (not self._validate or schema is True or schema == {}):
+            return {"any": Any}
         want = Want(types=frozenset()) if use.want is None and use.parts is not None else use.want
-        if self._validate:
-            found = _valid(schema, want)
-        else:
-            found = _of_shape(shape_of(schema), want or Want())
-        if use.want is not None and not use.want.null:
+        shape = shape_of(schema)
+        found = _valid(schema, want) if self._validate else _of_shape(shape, want or Want())
+        if not use.null or (use.want is not None and not use.want.null):
             found.pop("null", None)
         inner = _object_schema(schema)
-        if inner is not None and (use.parts is not None or use.want is None):
+        if inner is not None and use.want is None:
             record = self._nested(inner, use)
             if record is not None:
                 found["object"] = record.type
@@ -346,7 +346,7 @@ def _scalars(schema: dict[str, Any], types: frozenset[str], want: Want) -> Alter
         return found
     if "number" in types:
         whole, real = _integers(schema, want), _reals(schema)
-        found["number"] = whole and real and Union[whole, real]
+        found["number"] = None if whole is None or real is None else whole | real
     elif "integer" in types:
         found["integer"] = _integers(schema, want)
     return {kind: made for kind, made in found.items() if made is not None}
@@ -369,7 +369,7 @@ def _bounds(schema: dict[str, Any]) -> dict[str, int | float] | None:
     for bound in found.values():
         if isinstance(bound, bool) or not isinstance(bound, int | float):
             return None
-        if not math.isfinite(bound) or abs(bound) > INT64_MAX:
+        if not math.isfinite(bound) or abs(bound) > 2**63:
             return None
     return found
 
@@ -398,10 +398,8 @@ def _reals(schema: dict[str, Any]) -> Any:
         return None
     if not bounds:
         return float
-    named = {
-        _META[keyword]: float(bound) for keyword, bound in bounds.items()
-    }
-    return Annotated[float, msgspec.Meta(**named)]  # type: ignore[arg-type]
+    named: dict[str, Any] = {_META[keyword]: float(bound) for keyword, bound in bounds.items()}
+    return Annotated[float, msgspec.Meta(**named)]
 
 
 _META = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}

@@ -24,6 +24,8 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
         fields: Fullstory's own fields, in the order of the request.
         groups: Object columns that are whole groups of fields.
         properties: How the record gives custom properties.
+        schema: The SCHEMA it was compiled for.
+        key_properties: The columns every record of the stream has.
     """
 
     stream: str
@@ -32,6 +34,8 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]
     groups: tuple[Group, ...]
     properties: PropertyPlan
+    schema: dict[str, Any]
+    key_properties: tuple[str, ...]
 
     def map_record(self, record: dict[str, Any]) -> Mapped | Rejected:
         """Makes the request of a record.

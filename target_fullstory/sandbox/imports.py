@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,7 +30,7 @@ class UserImporter:
     def __call__(
         self,
         job: Job,  # noqa: ARG002 (users do not record where they come from)
-        shared: Any,  # noqa: ARG002 (users share nothing)
+        shared: msgspec.Raw,  # noqa: ARG002 (users share nothing)
         first: int,
         requests: list[bytes],
     ) -> list[JobItem]:
@@ -77,19 +77,21 @@ class EventImporter:
         self._rejected = rejected
         self._decode = msgspec.json.Decoder(EventRequest).decode
 
-    def __call__(self, job: Job, shared: Any, first: int, requests: list[bytes]) -> list[JobItem]:
+    def __call__(
+        self, job: Job, shared: msgspec.Raw, first: int, requests: list[bytes]
+    ) -> list[JobItem]:
         """Imports events, within a transaction.
 
         Args:
             job: The job they belong to.
-            shared: JSON of what the batch shares between them, if anything.
+            shared: JSON of what the batch shares between them; `null` for nothing.
             first: Position of the first one in the batch.
             requests: The events' JSON.
 
         Returns:
             What became of each.
         """
-        common = msgspec.json.decode(shared, type=SharedData | None) if shared else None
+        common = msgspec.json.decode(shared, type=SharedData | None)
         events = [self._decode(raw) for raw in requests]
         owners = Owners(self._users, events)
         items: list[JobItem] = []

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from target_fullstory.sandbox.jobs import JobItem
+
 if TYPE_CHECKING:
     from target_fullstory.sandbox.database import Database
-    from target_fullstory.sandbox.jobs import Job, JobItem, JobStore, Kind
+    from target_fullstory.sandbox.jobs import Job, JobStore, Kind
 
 MAX_JOBS_WORKED_ON = 100
 """Jobs in progress at the same time; those accepted beyond wait for their turn."""
 
 _PIECE = 1000
+
+logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 3600.0
 
 
 class Importer(Protocol):
     """Imports the items of one kind of batch."""
 
-    def __call__(self, job: Job, shared: Any, first: int, requests: list[bytes]) -> list[JobItem]:
+    def __call__(
+        self, job: Job, shared: msgspec.Raw, first: int, requests: list[bytes]
+    ) -> list[JobItem]:
         """Imports items, within a transaction.
 
         Args:
             job: The job they belong to.
-            shared: What the batch shares between them.
+            shared: JSON of what the batch shares between them; `null` for nothing.
             first: Position of the first one in the batch.
             requests: The items' JSON.
 
@@ -39,7 +46,7 @@ class Importer(Protocol):
 
 class _Batch(msgspec.Struct):
     requests: list[msgspec.Raw]
-    shared: msgspec.Raw | None = None
+    shared: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Worker:
@@ -114,8 +121,21 @@ class Worker:
             with self._database.transaction():
                 if not self._jobs.is_at(job, done):
                     return
-                items = self._importers[job.kind](job, batch.shared, done, requests)
+                items = self._import(job, batch.shared, done, requests)
                 done += len(requests)
                 self._jobs.advance(job, done, items)
             # The lock is not fair: without a pause, requests would wait for the whole job.
             time.sleep(0.001)
+
+    def _import(
+        self, job: Job, shared: msgspec.Raw, first: int, requests: list[bytes]
+    ) -> list[JobItem]:
+        try:
+            return self._importers[job.kind](job, shared, first, requests)
+        except Exception:
+            # A defect must not leave this job, and all that follow, in progress for ever.
+            logger.exception("The sandbox failed to work on job %s", job.id)
+            return [
+                JobItem(position, raw, code="server_error", message="A defect of the sandbox")
+                for position, raw in enumerate(requests, first)
+            ]

@@ -1,0 +1,68 @@
+# Everything runs from .venv, which the first target makes. Needed: make, and Python 3.10 or newer.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PLUGINS := .meltano/.installed
+JOB := crm-to-fullstory
+UV_VERSION := >=0.8,<1
+
+# The first interpreter that runs and is new enough.
+FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' \
+	>/dev/null 2>&1 && { echo "$$python"; break; }; done
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format soak clean install
+
+help:
+	@echo 'make demo    load the example CRM into the embedded sandbox, through Meltano'
+	@echo 'make test    lint, types, import rules, tests, built wheel, Meltano run'
+	@echo 'make lint    the checks of make test that run no code'
+	@echo 'make format  format the code'
+	@echo 'make soak    the long tests'
+	@echo 'make clean   remove .venv, .meltano, output and caches'
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo 'Python 3.10 or newer with venv is needed (Debian, Ubuntu: python3-venv).' >&2; \
+		echo 'If it has another name: make PYTHON=/path/to/python3 ...' >&2; \
+		exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv$(UV_VERSION)'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	@touch $@
+
+$(PLUGINS): $(STAMP) meltano.yml pyproject.toml
+	@$(BIN)/meltano run --only-install $(JOB)
+	@touch $@
+
+demo: $(PLUGINS)
+	$(BIN)/meltano run $(JOB)
+	@$(BIN)/python scripts/summary.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
+
+clean:
+	rm -rf $(VENV) .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache build dist output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,157 @@
+"""What is measured: the target through its executable, and those it is compared with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs import EVENT_MAPPING
+from benchmarks.process import ROOT, BenchmarkError, Seen, Usage, draining, measure
+
+_KEY = "benchmark-key"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of Singer messages and the number of its records."""
+
+    path: Path
+    records: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        usage: What the process took.
+        seen: What the sink server saw.
+        records: Records in its input.
+    """
+
+    usage: Usage
+    seen: Seen
+    records: int
+
+    @property
+    def speed(self) -> float:
+        """Records per second of the whole process, its start included."""
+        return self.records / self.usage.wall
+
+    @property
+    def first_request_after(self) -> float:
+        """Seconds from the process's start to its first request.
+
+        Raises:
+            BenchmarkError: There was none.
+        """
+        if self.seen.first_request is None:
+            raise BenchmarkError("no request was sent")
+        return self.seen.first_request - self.usage.started
+
+
+class Contestant:
+    """Something that reads the lines; this one without sending any."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        """Take its name and its command; where it sends, `{url}` in it is the server's address."""
+        self.name = name
+        self._command = command
+
+    def run(self, lines: Input, work: Path, keep: Path | None = None) -> Result:
+        """Run it once.
+
+        Args:
+            lines: Its input.
+            work: A directory for its files.
+            keep: A directory for the bodies it sends; None to throw them away.
+
+        Raises:
+            BenchmarkError: It failed, or lost a record.
+        """
+        with draining(keep) as seen:
+            usage = measure(self.command(seen.url, work), lines.path, work)
+        result = Result(usage, seen, lines.records)
+        self.check(result)
+        return result
+
+    def command(self, url: str, work: Path) -> list[str]:  # noqa: ARG002 - others need it
+        """The command for a run against a server."""
+        return [part.replace("{url}", url) for part in self._command]
+
+    def check(self, result: Result) -> None:
+        """Make sure of what can be told from outside.
+
+        Raises:
+            BenchmarkError: It did not do its work.
+        """
+
+
+class Target(Contestant):
+    """A Singer target with a configuration."""
+
+    def __init__(self, name: str, module: str, config: dict[str, Any]) -> None:
+        """Take its name, its module and its settings beside address and key."""
+        super().__init__(name, [sys.executable, "-m", module])
+        self._config = config
+
+    def command(self, url: str, work: Path) -> list[str]:
+        """The command, with a configuration file written for the run."""
+        path = work / "config.json"
+        path.write_text(json.dumps({"api_url": url, "api_key": _KEY, **self._config}))
+        return [*super().command(url, work), "--config", str(path)]
+
+    def check(self, result: Result) -> None:
+        """Make sure that something was sent."""
+        if result.records and not result.seen.posts:
+            raise BenchmarkError(f"{self.name} sent nothing")
+
+
+class Fullstory(Target):
+    """target-fullstory, validation on, with the settings it has by default.
+
+    Two are given, neither for its speed: jobs of the sink server are over at once, so it looks after
+    them sooner than the default two seconds (the others do not look at all); and rejects do not fail the run,
+    for there are dirty records to be measured.
+    """
+
+    def __init__(self, work: Path) -> None:
+        """Take a directory for its rejects and reports."""
+        config = {
+            "streams": {"users": {"kind": "users"}, "events": EVENT_MAPPING},
+            "job_poll_interval_seconds": 0.02,
+            "max_rejected_records": None,
+            "output_dir": str(work / "output"),
+        }
+        super().__init__("target-fullstory", "target_fullstory", config)
+
+    def check(self, result: Result) -> None:
+        """Make sure that its last STATE accounts for every record."""
+        super().check(result)
+        (counts,) = json.loads(result.usage.last_line)["target_fullstory"]["streams"].values()
+        ended = counts["delivered"] + counts["rejected"] + counts["merged"]
+        if not counts["received"] == ended == result.records:
+            raise BenchmarkError(f"{self.name} does not account for its records: {counts}")
+
+
+def bare() -> Contestant:
+    """The loop that only decodes and encodes."""
+    return Contestant("bare msgspec loop", [sys.executable, "-m", "benchmarks.bare"])
+
+
+def plain_sdk(*, validate: bool) -> Contestant:
+    """The plain singer-sdk target."""
+    name = "plain SDK target" if validate else "plain SDK target, validate_records: false"
+    return Target(name, "benchmarks.plain_sdk", {} if validate else {"validate_records": False})
+
+
+def node() -> Contestant | None:
+    """The Node script; None where there is no Node."""
+    executable = shutil.which("node")
+    if executable is None:
+        return None
+    return Contestant("Node script", [executable, str(ROOT / "benchmarks" / "node.mjs"), "{url}"])

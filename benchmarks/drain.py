@@ -1,0 +1,153 @@
+"""The sink server: a process of its own that drains requests and answers them, and does no more.
+
+It prints its address, serves until its standard input ends, then prints what it saw as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_BUFFER = 1 << 20
+_COMPLETED = b'{"job":{"status":"COMPLETED"},"imports":0,"errors":0}'
+
+
+class Drain:
+    """Answers the calls of the Server API that loading makes, whatever they carry.
+
+    Attributes:
+        posts: POST requests answered.
+        body_bytes: Bytes in their bodies.
+        first_request: When the first request began to arrive, in seconds of the monotonic clock, which all
+            processes of a machine share; None before it.
+    """
+
+    def __init__(self, keep: Path | None = None) -> None:
+        """Listen on a free port of the loopback interface.
+
+        Args:
+            keep: A directory for the bodies, one file each; None to throw them away.
+        """
+        self.posts = 0
+        self.body_bytes = 0
+        self.first_request: float | None = None
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        """Answer every connection in a thread of its own."""
+        while True:
+            connection, _ = self._listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._answer_all, args=(connection,), daemon=True).start()
+
+    def _answer_all(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                for request in _requests(connection, whole=self._keep is not None):
+                    answer = self._answer(request)
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                        b"%d\r\n\r\n%b" % (len(answer), answer)
+                    )
+            except ConnectionError:
+                return
+
+    def _answer(self, request: _Request) -> bytes:
+        with self._lock:
+            if self.first_request is None:
+                self.first_request = request.at
+            if not request.is_post:
+                return _COMPLETED
+            self.posts += 1
+            self.body_bytes += request.length
+            number = self.posts
+        if self._keep is not None:
+            (self._keep / f"{number:06}.json").write_bytes(request.body)
+        return b'{"job":{"id":"%d","status":"PROCESSING"}}' % number
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request.
+
+    Attributes:
+        is_post: Whether it is a POST.
+        at: When it began to arrive.
+        length: Bytes in its body.
+        body: The body where it was asked for.
+    """
+
+    is_post: bool
+    at: float
+    length: int
+    body: bytes
+
+
+def _requests(connection: socket.socket, *, whole: bool) -> Iterator[_Request]:
+    """The requests of a connection, with their bodies only where they are wanted."""
+    view = memoryview(bytearray(_BUFFER))
+    rest = b""
+    while True:
+        at = time.monotonic()
+        while (end := rest.find(b"\r\n\r\n")) < 0:
+            part = connection.recv(65536)
+            if not part:
+                return
+            if not rest:
+                at = time.monotonic()
+            rest += part
+        head, rest = rest[:end], rest[end + 4 :]
+        length = _length(head)
+        body = bytearray(rest[:length])
+        left, rest = length - len(body), rest[length:]
+        while left:
+            size = connection.recv_into(view, min(left, _BUFFER))
+            if not size:
+                return
+            left -= size
+            if whole:
+                body += view[:size]
+        yield _Request(head.startswith(b"POST"), at, length, bytes(body))
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path, help="directory for the bodies")
+    drain = Drain(parser.parse_args().keep)
+    threading.Thread(target=drain.serve, daemon=True).start()
+    sys.stdout.write(f"{drain.url}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    seen = {
+        "posts": drain.posts,
+        "body_bytes": drain.body_bytes,
+        "first_request": drain.first_request,
+    }
+    sys.stdout.write(json.dumps(seen) + "\n")
+
+
+if __name__ == "__main__":
+    main()

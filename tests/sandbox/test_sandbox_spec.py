@@ -1,0 +1,64 @@
+"""The sandbox has the paths, fields and lengths of Fullstory's published OpenAPI documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from target_fullstory.sandbox import model
+from target_fullstory.sandbox.event_rules import MAX_UID_LENGTH
+from target_fullstory.sandbox.properties import MAX_USER_PROPERTIES
+from target_fullstory.sandbox.user_rules import MAX_LENGTHS
+
+SPEC = Path(__file__).parents[2] / ".." / "shared" / "spec"
+# Fields that are documented, but newer than the documents.
+NEWER = {("SessionIdRequest", "uid")}
+SHAPES = {
+    "users.CreateUserRequest": model.UserRequest,
+    "users.UpdateUserRequest": model.UserRequest,
+    "users.BatchUserImportRequest": model.BatchUserRequest,
+    "users.CreateBatchUserImportJobRequest": model.UserBatch,
+    "events.CreateEventRequest": model.EventRequest,
+    "events.CreateBatchEventsImportJobRequest": model.EventBatch,
+    "events.SharedData": model.SharedData,
+    "events.Context": model.Context,
+    "events.BrowserContext": model.BrowserContext,
+    "events.MobileContext": model.MobileContext,
+    "events.DeviceContext": model.DeviceContext,
+    "events.LocationContext": model.LocationContext,
+    "events.UserIdRequest": model.UserIdentity,
+    "events.SessionIdRequest": model.SessionIdentity,
+    "varsapi.Schema": model.Schema,
+}
+
+
+@pytest.mark.skipif(not SPEC.exists(), reason="the OpenAPI documents are not at hand")
+def test_paths_fields_and_lengths_are_those_of_the_openapi_documents(api, connect):
+    documents = [json.loads(path.read_text()) for path in sorted(SPEC.glob("*.swagger.json"))]
+    assert len(documents) == 2
+    definitions = {
+        name.removeprefix("fullstory.v2."): definition
+        for document in documents
+        for name, definition in document["definitions"].items()
+    }
+    for name, shape in SHAPES.items():
+        newer = {field for of, field in NEWER if name.endswith(of)}
+        fields = {field.encode_name for field in msgspec.structs.fields(shape)}
+        assert fields - newer == set(definitions[name]["properties"]), name
+    user = definitions["users.CreateUserRequest"]["properties"]
+    assert {field: user[field]["maxLength"] for field in MAX_LENGTHS} == MAX_LENGTHS
+    assert user["properties"]["maxProperties"] == MAX_USER_PROPERTIES
+    identity = definitions["events.UserIdRequest"]["properties"]
+    assert identity["uid"]["maxLength"] == MAX_UID_LENGTH
+    assert definitions["apierror.ErrorResponse"]["required"] == ["message", "code"]
+    stranger = connect(api.url, authorization=None)
+    for document in documents:
+        for path, methods in document["paths"].items():
+            for method in methods:
+                # Without a key every call there is answers 401, and one that is not there 404 or 405.
+                refused = stranger.refused(method.upper(), re.sub(r"\{\w+\}", "1", path))
+                assert refused == (401, "unauthorized"), (method, path)
