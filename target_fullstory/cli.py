@@ -9,7 +9,6 @@ import sys
 from typing import Any, NoReturn
 
 import click
-import simplejson
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
@@ -56,10 +55,10 @@ def main() -> None:
         _fail(f"A file cannot be read or written: {reason}.")
     except (SingerSDKError, SingerError) as error:
         _fail(str(error))
-    except simplejson.JSONDecodeError as error:
-        # Lines of input have their own error; this one is singer-sdk's, from the configuration.
-        _fail(f"A configuration file is not JSON: {error.msg} in line {error.lineno}.")
     except Exception as error:
+        if (line := getattr(error, "lineno", None)) is not None:
+            # Lines of input have their own error; this one is singer-sdk's, from the configuration.
+            _fail(f"A configuration file is not JSON, see its line {line}.")
         # Its text may hold a record's contents, which belong in no log.
         logger.debug("Unexpected", exc_info=True)
         _fail(

@@ -30,7 +30,20 @@ def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
         InputError: A line has no end within 64 MiB.
     """
     handle = _file_number(source)
-    parts = _from_text(source or sys.stdin) if handle is None else _from_handle(handle)
+    if handle is None:
+        return whole_lines(parts_of(source or sys.stdin))
+    return whole_lines(_from_handle(handle))
+
+
+def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
+    """Joins what lines were cut apart; None is passed on.
+
+    Args:
+        parts: Pieces of the input, cut anywhere.
+
+    Raises:
+        InputError: A line has no end within 64 MiB.
+    """
     rest = bytearray()
     for part in parts:
         if part is None:
@@ -80,7 +93,7 @@ def _waits(handle: int) -> bool:
     return True
 
 
-def _from_text(source: Any) -> Iterator[bytes]:
-    """A stream without a file descriptor, such as a StringIO in a test."""
+def parts_of(source: Any) -> Iterator[bytes]:
+    """Pieces of a stream without a file descriptor of its own, binary or text."""
     while text := source.read(_CHUNK):
         yield text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text

@@ -8,6 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader, SingerMessageType
 
+from target_fullstory.batch_files import record_lines
+from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.errors import InputError
 from target_fullstory.mapping import NOT_FAST
 from target_fullstory.messages import member, parse, peek, state_value
@@ -122,6 +124,14 @@ class LineReader(GenericSingerReader[str]):
     def _take_carefully(self, line: bytes) -> None:
         message = parse(line, self._line)
         kind = message["type"]
+        if kind == SingerMessageType.STATE:
+            self._target.pipeline.state(state_value(line, message, self._line))
+            self._counts[kind] += 1
+            return
+        if kind == SingerMessageType.BATCH:
+            self._take_files(message)
+            self._counts[kind] += 1
+            return
         if kind == SingerMessageType.RECORD:
             member(message, "stream", str, self._line)
             member(message, "record", dict, self._line)
@@ -131,14 +141,23 @@ class LineReader(GenericSingerReader[str]):
             member({**message["schema"], "type": kind}, "properties", dict, self._line)
             # Its stream's sink may be replaced.
             self._sink = None
-        elif kind == SingerMessageType.STATE:
-            self._target.pipeline.state(state_value(line, message, self._line))
-            self._counts[kind] += 1
-            return
         elif kind not in self._callbacks:
             raise InputError(f"Line {self._line} of the input has the unknown type {kind!r:.40}.")
         self._callbacks[kind](message)
         self._counts[kind] += 1
+
+    def _take_files(self, message: dict[str, Any]) -> None:
+        for name, kind in (("stream", str), ("encoding", dict), ("manifest", list)):
+            member(message, name, kind, self._line)
+        line, pipeline = self._line, self._target.pipeline
+        for chunk in record_lines(message, self._target.config):
+            if not self._take_whole(chunk):
+                self._take_by_line(chunk)
+            # An error names the line of the BATCH message.
+            self._line = line
+            if pipeline.interrupted:
+                raise StopWaiting
+            pipeline.tick()
 
 
 def _decode(sink: FullstorySink | None, line: bytes) -> Any | None:

@@ -11,7 +11,8 @@ import msgspec
 from target_fullstory.mapping.destinations import DESTINATIONS, INT32_MAX, INT32_MIN
 from target_fullstory.mapping.fastcolumns import NotFastError, field_path, pull
 from target_fullstory.mapping.fastfields import use_at
-from target_fullstory.mapping.fasttypes import Record, Use, Want
+from target_fullstory.mapping.fasttypes import Record, Use
+from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.planning import shape_at
 from target_fullstory.mapping.schemas import Shape, shape_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from target_fullstory.mapping.fastcolumns import NotFastError, field_path, moments, pull
-from target_fullstory.mapping.fasttypes import Record, Uncovered, Use, Want
+from target_fullstory.mapping.fasttypes import Record, Uncovered, Use
+from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.planning import shape_at
 from target_fullstory.mapping.sources import Column, Const, Template
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_fullstory.mapping.fastcolumns import Declared, field_path, getter
-from target_fullstory.mapping.fasttypes import Record, Uncovered, Use, Want
+from target_fullstory.mapping.fasttypes import Record, Uncovered, Use
+from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.names import MAX_NAME_LENGTH
 from target_fullstory.mapping.schemas import Shape, shape_of
 

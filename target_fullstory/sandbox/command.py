@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import get_args
 
 import click
@@ -92,6 +93,8 @@ def sandbox_command(
         serve(options, host, port, ready=_announce)
     except (SandboxNotInstalledError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except sqlite3.Error as error:
+        raise click.ClickException(f"{db}: {error}") from error
 
 
 def _announce(url: str) -> None:

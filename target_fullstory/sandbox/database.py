@@ -77,6 +77,7 @@ CREATE TABLE IF NOT EXISTS webhooks (
 );
 """
 _TABLE_NAMES = ("users", "events", "jobs", "job_bodies", "job_items", "idempotency", "webhooks")
+_MAX_PLACEHOLDERS = 900
 
 Row = tuple[Any, ...]
 
@@ -124,6 +125,23 @@ class Database:
         """
         with self._lock:
             return self._connection.execute(sql, tuple(parameters)).fetchall()
+
+    def matching(self, sql: str, values: Iterable[Any]) -> list[Row]:
+        """Runs a query for any number of values of one column.
+
+        Args:
+            sql: The query, ending in the column's name.
+            values: The values.
+
+        Returns:
+            The rows in which the column has one of them.
+        """
+        wanted = list(values)
+        rows: list[Row] = []
+        for first in range(0, len(wanted), _MAX_PLACEHOLDERS):
+            some = wanted[first : first + _MAX_PLACEHOLDERS]
+            rows += self.all(f"{sql} IN ({', '.join('?' * len(some))})", some)
+        return rows
 
     def one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
         """Runs a query of at most one row.

@@ -96,7 +96,7 @@ def within_limits(request: dict[str, Any]) -> None:
         assert found[path] is not None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(names, schemas, max_size=6), records, options)
 def test_any_record_of_a_user(columns: Any, record: Any, choice: MappingOptions) -> None:
     spec = MappingSpec(kind="users", fields={"uid": {"const": "u"}})
@@ -111,7 +111,7 @@ def test_any_record_of_a_user(columns: Any, record: Any, choice: MappingOptions)
         within_limits(request)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(names, schemas, max_size=6), records, options)
 def test_any_record_of_an_event(columns: Any, record: Any, choice: MappingOptions) -> None:
     mapping = compile_mapping(
@@ -133,7 +133,7 @@ def test_any_record_of_an_event(columns: Any, record: Any, choice: MappingOption
         within_limits(request)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(records, st.randoms())
 def test_planned_columns_keep_their_order_whatever_the_records(record: Any, random: Any) -> None:
     columns = {str(name): {} for name in record}

@@ -44,7 +44,7 @@ def mapped(stream: str, uid: str, number: int) -> Mapped:
         request = {"uid": uid, "properties": {"version": number, f"p{number % 3}": number}}
         return Mapped(body=json.dumps(request).encode(), key=f"uid:{uid}")
     request = {"name": stream, "timestamp": "2026-01-01T00:00:00Z", "properties": {"n": number}}
-    return Mapped(body=json.dumps(request).encode())
+    return Mapped(body=json.dumps(request).encode(), timed=True)
 
 
 class Harness:

@@ -58,6 +58,22 @@ def test_a_port_that_is_taken_is_one_clear_line(command):
     assert "Traceback" not in second.stderr
 
 
+def test_a_file_that_is_no_database_is_one_clear_line(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("This is no database. " * 100)
+    for path in (file, tmp_path / "missing" / "sandbox.db"):
+        result = subprocess.run(
+            [sys.executable, "-m", "target_fullstory.sandbox", "--port", "0", "--db", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert str(path) in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_a_file_outlives_a_kill_with_its_users_keys_and_unfinished_jobs(command, connect, tmp_path):
     options = ("--db", str(tmp_path / "sandbox.db"), "--job-seconds", "1")
     process, url = command(*options)

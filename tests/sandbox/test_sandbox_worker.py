@@ -1,4 +1,4 @@
-"""The thread that works on jobs survives what it meets."""
+"""The thread that works on jobs: how many at once, and that it survives what it meets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from target_fullstory.sandbox.jobs import JobItem, JobStore
 from target_fullstory.sandbox.worker import Worker
 
 
+def import_all(job, shared, first, requests):
+    return [JobItem(position, raw) for position, raw in enumerate(requests, first)]
+
+
+def test_100_batches_are_worked_on_at_once_and_the_next_one_waits_for_one_of_them():
+    database = Database(None)
+    jobs = JobStore(database)
+    worker = Worker(database, jobs, {"users": import_all}, job_seconds=3600, shuffle_seed=None)
+    created = [jobs.create("users", b'{"requests": [{}]}', 1) for _ in range(102)]
+
+    def started():
+        worker._start_waiting()
+        return {seq for (seq,) in database.all("SELECT seq FROM jobs WHERE due IS NOT NULL")}
+
+    assert started() == {job.seq for job in created[:100]}
+    jobs.advance(created[50], 1, [JobItem(0, b"{}")])
+    assert started() == {job.seq for job in created[:101]}
+
+
 def test_a_defect_fails_its_job_and_not_the_ones_after_it(caplog):
     database = Database(None)
     jobs = JobStore(database)
@@ -16,10 +35,7 @@ def test_a_defect_fails_its_job_and_not_the_ones_after_it(caplog):
     def broken(job, shared, first, requests):
         raise ZeroDivisionError
 
-    def working(job, shared, first, requests):
-        return [JobItem(position, raw) for position, raw in enumerate(requests, first)]
-
-    importers = {"users": broken, "events": working}
+    importers = {"users": broken, "events": import_all}
     worker = Worker(database, jobs, importers, job_seconds=0, shuffle_seed=None)
     defective = jobs.create("users", b'{"requests": [{}, {}]}', 2)
     sound = jobs.create("events", b'{"requests": [{}]}', 1)

@@ -1,0 +1,64 @@
+"""The settings are told in three places; they agree."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.ecosystem.project import ROOT, about, loader
+
+KINDS = {
+    "string": "string",
+    "integer": "integer",
+    "number": "decimal",
+    "boolean": "boolean",
+    "object": "object",
+    "array": "array",
+}
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, Any]:
+    settings: dict[str, Any] = about()["settings"]["properties"]
+    return settings
+
+
+def test_meltano_names_kinds_and_defaults(declared: dict[str, Any]) -> None:
+    listed = {setting["name"]: setting for setting in loader()["settings"]}
+    assert list(listed) == list(declared)
+    for name, setting in declared.items():
+        types = setting["type"] if isinstance(setting["type"], list) else [setting["type"]]
+        (kind,) = (KINDS[kind] for kind in types if kind != "null")
+        meltano = listed[name]
+        assert meltano["kind"] == ("options" if "enum" in setting else kind), name
+        options = [option["value"] for option in meltano.get("options", [])]
+        assert sorted(options) == sorted(setting.get("enum", [])), name
+        assert meltano.get("sensitive", False) == setting.get("secret", False), name
+        assert meltano["label"], name
+        assert meltano["description"], name
+        # Meltano drops a null, so a setting whose default is null has none there.
+        expected = setting.get("default")
+        assert meltano.get("value") == (None if expected == {} else expected), name
+
+
+def test_meltano_capabilities() -> None:
+    assert loader()["capabilities"] == about()["capabilities"]
+
+
+def test_readme_table(declared: dict[str, Any]) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Settings\n")[2]
+    section = section.partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (.+) \|$", section, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(declared)
+    for name, cell, meaning in rows:
+        default = declared[name].get("default")
+        assert meaning, name
+        if default is None:
+            assert cell == "\N{EN DASH}", name
+        elif isinstance(default, str):
+            assert cell == f"`{default}`", name
+        else:
+            assert json.loads(cell.strip("`")) == default, name
