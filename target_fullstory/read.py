@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from target_fullstory.errors import InputError
 
-_CHUNK = 128 * 1024
+_CHUNK = 256 * 1024
 _IDLE_SECONDS = 0.5
 _LONGEST_LINE = 64 * 1024 * 1024
 

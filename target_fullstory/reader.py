@@ -13,6 +13,7 @@ from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.errors import InputError
 from target_fullstory.mapping import NOT_FAST
 from target_fullstory.messages import member, parse, peek, state_value
+from target_fullstory.progress import progress
 from target_fullstory.read import chunks
 
 if TYPE_CHECKING:
@@ -61,12 +62,15 @@ class LineReader(GenericSingerReader[str]):
         """
         self._callbacks = callbacks
         pipeline = self._target.pipeline
-        for chunk in chunks(file_input):
-            if chunk is not None and not self._take_whole(chunk):
-                self._take_by_line(chunk)
-            if pipeline.interrupted:
-                break
-            pipeline.tick()
+        with progress(file_input) as advance:
+            for chunk in chunks(file_input):
+                if chunk is not None:
+                    if not self._take_whole(chunk):
+                        self._take_by_line(chunk)
+                    advance(len(chunk))
+                if pipeline.interrupted:
+                    break
+                pipeline.tick()
         return self._counts
 
     def _take_whole(self, chunk: bytes) -> bool:
@@ -78,10 +82,9 @@ class LineReader(GenericSingerReader[str]):
             records = sink.fast.decode_lines(chunk)
         except NOT_FAST:
             return False
-        lines = [line for line in chunk.split(b"\n") if line and not line.isspace()]
         self._line += chunk.count(b"\n")
         self._counts[SingerMessageType.RECORD] += len(records)
-        sink.process_run(records, lines)
+        sink.process_run(records, lambda: _lines(chunk))
         return True
 
     def _take_by_line(self, chunk: bytes) -> None:
@@ -96,7 +99,7 @@ class LineReader(GenericSingerReader[str]):
             record = _decode(sink, line)
             if record is None:
                 if sink is not None and records:
-                    sink.process_run(records, lines)
+                    sink.process_run(records, lines.copy)
                     records, lines = [], []
                 record = _decode(self._turn_to(line), line)
             if record is None:
@@ -106,7 +109,7 @@ class LineReader(GenericSingerReader[str]):
                 lines.append(line)
                 self._counts[SingerMessageType.RECORD] += 1
         if self._sink is not None and records:
-            self._sink.process_run(records, lines)
+            self._sink.process_run(records, lines.copy)
         if chunk.endswith(b"\n"):
             self._line -= 1
 
@@ -158,6 +161,10 @@ class LineReader(GenericSingerReader[str]):
             if pipeline.interrupted:
                 raise StopWaiting
             pipeline.tick()
+
+
+def _lines(chunk: bytes) -> list[bytes]:
+    return [line for line in chunk.split(b"\n") if line and not line.isspace()]
 
 
 def _decode(sink: FullstorySink | None, line: bytes) -> Any | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk.exceptions import InvalidRecord
+from singer_sdk.exceptions import InvalidJSONSchema, InvalidRecord
 from singer_sdk.sinks import Sink
 
-from target_fullstory.errors import ConfigurationError
+from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.mapping import (
     NOT_FAST,
     FastPath,
@@ -45,8 +45,15 @@ class FullstorySink(Sink):
 
         Raises:
             ConfigurationError: The stream has no mapping, or one that does not fit the SCHEMA.
+            InputError: The SCHEMA is no JSON Schema.
         """
-        super().__init__(target, stream_name, schema, key_properties)
+        try:
+            super().__init__(target, stream_name, schema, key_properties)
+        except InvalidJSONSchema as error:
+            reason = str(error).splitlines()[0].removeprefix("Schema Validation Error: ")
+            raise InputError(
+                f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {reason}. Check the tap."
+            ) from None
         settings = target.settings
         self._pipeline = target.pipeline
         self._missing_keys = target.missing_keys
@@ -83,12 +90,12 @@ class FullstorySink(Sink):
             "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
         )
 
-    def process_run(self, records: list[Any], lines: list[bytes]) -> None:
+    def process_run(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
         """Map records that the fast path has decoded, in order; the careful path takes what it refuses.
 
         Args:
             records: The records, as `fast` decoded them.
-            lines: Their lines.
+            lines: Gives their lines, where the careful path needs them.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
@@ -98,14 +105,18 @@ class FullstorySink(Sink):
         try:
             chunk = self.fast.requests(records)
         except NOT_FAST:
-            if len(records) == 1:
-                self.process_record(msgspec.json.decode(lines[0])["record"], {})
-                return
-            middle = len(records) // 2
-            self.process_run(records[:middle], lines[:middle])
-            self.process_run(records[middle:], lines[middle:])
+            self._process_parts(records, lines())
             return
         self._pipeline.add_run(self.stream_name, self._mapping.kind, chunk)
+
+    def _process_parts(self, records: list[Any], lines: list[bytes]) -> None:
+        """Halve a run until the records that need care are alone."""
+        if len(records) == 1:
+            self.process_record(msgspec.json.decode(lines[0])["record"], {})
+            return
+        middle = len(records) // 2
+        self.process_run(records[:middle], lambda: lines[:middle])
+        self.process_run(records[middle:], lambda: lines[middle:])
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Map one record and pass it on; what cannot be mapped goes to the rejects file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -66,6 +67,7 @@ class TargetFullstory(Target):
         """
         super().__init__(**options)
         self.settings = load_settings(self.config)
+        self._tell_unknown_settings()
         self.message_reader: GenericSingerReader[str] = LineReader(self)
         self.missing_keys: set[str] = set()
         self._stop_asked = False
@@ -221,6 +223,14 @@ class TargetFullstory(Target):
         target.load(file_input)
 
     # The configuration
+
+    def _tell_unknown_settings(self) -> None:
+        names = list(self.config_jsonschema["properties"])
+        for name in self.config:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:

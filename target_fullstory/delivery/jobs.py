@@ -206,8 +206,8 @@ class Jobs:
                 return True
         else:
             raise DeliveryError(
-                f"Fullstory does not tell how job {job.entry.id} stands: {answer.message} "
-                f"({answer.status}, {answer.code})."
+                f"Fullstory does not tell how job {job.entry.id} stands: it answered {answer.status} "
+                f"({answer.code})."
             )
         if time.monotonic() >= job.deadline:
             logger.warning(
@@ -278,7 +278,7 @@ class Jobs:
             answer = self._client.call("GET", f"{_path(entry)}/errors", params=params)
             if not answer.ok:
                 raise DeliveryError(
-                    f"The errors of job {entry.id} cannot be read: {answer.message} ({answer.status})."
+                    f"The errors of job {entry.id} cannot be read: {answer.status} ({answer.code})."
                 )
             results = answer.data.get("results") or []
             if not isinstance(results, list):

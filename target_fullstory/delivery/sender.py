@@ -172,10 +172,10 @@ class Sender:
     def _send_single(self, singles: _Singles, request: bytes, key: str) -> None:
         batch = singles.batch
         uid, user_id = identity(request) if batch.kind == "users" else (None, None)
-        path = f"/v2/{batch.kind}"
+        endpoint = path = f"/v2/{batch.kind}"
         body = request
         if user_id is not None:
-            path = f"{path}/{quote(user_id, safe='')}"
+            path = f"{endpoint}/{quote(user_id, safe='')}"
             fields = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
             del fields["id"]
             body = msgspec.json.encode(fields)
@@ -193,7 +193,7 @@ class Sender:
         elif answer.status in _CONCERNS_RECORDS or (answer.status == 404 and user_id is not None):
             self._reject(batch, request, answer)
         else:
-            raise _unexpected(path, answer)
+            raise _unexpected(endpoint, answer)
         if singles.one_less():
             self._finish(batch, singles.hold)
 
@@ -249,7 +249,7 @@ def _keyed(batch: Batch) -> Iterator[tuple[bytes, str]]:
 
 
 def _unexpected(path: str, answer: Answer) -> DeliveryError:
+    # Without the API's message, which may quote a record.
     return DeliveryError(
-        f"Fullstory answered POST {path} with {answer.status} ({answer.code}): {answer.message} Check "
-        "the setting api_url."
+        f"Fullstory answered POST {path} with {answer.status} ({answer.code}). Check the setting api_url."
     )

@@ -139,7 +139,7 @@ def _valid_branches(schema: dict[str, Any], want: Want | None) -> Alternatives:
     rest = [branch for branch in branches if branch not in null]
     if key == "oneOf":
         exact = len(rest) == 1 and len(null) <= 1 and isinstance(rest[0], dict)
-        if not exact or "type" not in rest[0] or "null" in type_names(rest[0]):
+        if not exact or "null" in type_names(rest[0]):
             return {}
     found: Alternatives = {}
     for branch in [*rest, *null]:

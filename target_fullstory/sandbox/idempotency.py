@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_fullstory.sandbox.call import Answer, Call, Handler, Planner, refusal
@@ -44,7 +43,9 @@ class IdempotencyKeys:
         def handle(call: Call) -> Answer:
             key = call.idempotency_key
             if not key:
-                return plan(call)()
+                perform = plan(call)
+                with self._database.transaction():
+                    return perform()
             with self._run(key):
                 fingerprint = _fingerprint(call)
                 kept = self._kept(key, fingerprint)
@@ -90,7 +91,7 @@ class IdempotencyKeys:
             raise invalid(
                 "idempotency_key_reused", "The Idempotency-Key was used for a different request"
             )
-        return replace(Answer(row[1], row[2]), replayed=True)
+        return Answer(row[1], row[2], replayed=True)
 
     def _keep(self, key: str, fingerprint: bytes, answer: Answer) -> None:
         if answer.status == 429 or answer.status > 500:

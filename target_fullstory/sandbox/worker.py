@@ -20,9 +20,9 @@ MAX_JOBS_WORKED_ON = 100
 """Jobs in progress at the same time; those accepted beyond wait for their turn."""
 
 _PIECE = 1000
+_IDLE_SECONDS = 3600.0
 
 logger = logging.getLogger(__name__)
-_IDLE_SECONDS = 3600.0
 
 
 class Importer(Protocol):

@@ -18,6 +18,8 @@ from tests.ecosystem.project import ROOT, Project
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LOAD = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
 MOMENT = "2026-01-05T09:12:44Z"
+VALUES = {"ip": "203.0.113.7"}
+"""Columns that a time does not fit."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def messages(streams: dict[str, Any]) -> list[dict[str, Any]]:
             place = record
             for parent in parents:
                 place = place.setdefault(parent, {})
-            place[name] = MOMENT
+            place[name] = VALUES.get(column, MOMENT)
         properties = {column: {} for column in record}
         schema = {"type": "object", "properties": properties}
         found += [

@@ -19,6 +19,8 @@ from tests.conftest import EXECUTABLE
 class Live:
     """One process of the target."""
 
+    PYTHON = sys.executable
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -135,4 +137,4 @@ from target_fullstory.cli import main
 main()
 """
 
-PYTHON = sys.executable
+

@@ -18,6 +18,12 @@ from tests.scripted import Reply, Request, ScriptedServer
 both = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 
 
+def started(live: Live) -> None:
+    """Waits until it reads: a STATE with nothing before it comes back at once."""
+    live.feed(state(at=0))
+    live.wait_for(lambda: live.states)
+
+
 def never_ends(request: Request, number: int) -> Reply:
     """Every batch becomes a job that stays in progress."""
     return Reply(200, {"job": {"id": f"job-{number}", "status": "PROCESSING"}, "imports": 0})
@@ -28,8 +34,9 @@ def test_while_the_tap_is_silent_what_was_read_is_delivered_and_checkpointed(
     number: int, sandbox: Sandbox, api: SandboxApi, config: dict[str, Any], tmp_path: Path
 ) -> None:
     with Live(config | {"api_url": sandbox.url}, tmp_path) as live:
+        started(live)
         live.feed(USERS, EVENTS, user(1, seats=3), event(1), state(at=1), user(2))
-        time.sleep(1)
+        time.sleep(0.7)
         began = time.monotonic()
         live.process.send_signal(number)
         assert live.end() == 0
@@ -50,8 +57,9 @@ def test_events_behind_the_last_state_are_left_to_the_next_run(
 ) -> None:
     settings = {"api_url": sandbox.url, "delivery": "batch"}
     with Live(config | settings, tmp_path) as live:
+        started(live)
         live.feed(EVENTS, event(1), state(at=1), event(2), event(3))
-        time.sleep(1)
+        time.sleep(0.7)
         live.process.send_signal(signal.SIGTERM)
         assert live.end() == 0
         assert live.bookmarks[-1] == {"at": 1}
@@ -68,13 +76,13 @@ def test_events_behind_the_last_state_are_left_to_the_next_run(
 def test_before_the_first_state_nothing_is_written_and_nothing_lost(
     sandbox: Sandbox, api: SandboxApi, config: dict[str, Any], tmp_path: Path
 ) -> None:
-    with Live(config | {"api_url": sandbox.url}, tmp_path) as live:
-        live.feed(USERS, user(1))
-        time.sleep(1)
+    with Live(config | {"api_url": sandbox.url, "batch_size_rows": 2}, tmp_path) as live:
+        live.feed(USERS, user(1), user(2), user(3))
+        live.wait_for(lambda: api.get("/v2/users")["total_records"] == "2")
         live.process.send_signal(signal.SIGTERM)
         assert live.end() == 0
         assert live.lines == []
-    assert api.user("u1")
+    assert api.user("u3")
 
 
 @both
@@ -168,7 +176,7 @@ def test_an_open_batch_is_flushed_by_age_while_the_tap_is_silent(
     settings = {"api_url": sandbox.url, "batch_wait_limit_seconds": 0.5}
     with Live(config | settings, tmp_path) as live:
         live.feed(USERS, EVENTS, user(1), event(1), state(at=1))
-        live.wait_for(lambda: live.states, 8)
+        live.wait_for(lambda: live.states)
         assert live.process.poll() is None
         assert live.bookmarks == [{"at": 1}]
         assert len(api.events()) == 1

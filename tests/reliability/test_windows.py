@@ -65,7 +65,7 @@ def test_the_window_of_jobs_holds_across_streams(run_target: Callable[..., Outco
     fullstory = JobServer(0.15)
     with ScriptedServer(fullstory) as server:
         outcome = run_target(
-            interleaved(40),
+            interleaved(20),
             api_url=server.url,
             streams=THREE_STREAMS,
             delivery="batch",
@@ -76,7 +76,7 @@ def test_the_window_of_jobs_holds_across_streams(run_target: Callable[..., Outco
         )
     assert outcome.code == 0
     assert {path for path, _ in fullstory.accepted} == {"/v2/users/batch", "/v2/events/batch"}
-    assert sum(rows for _, rows in fullstory.accepted) == 120
+    assert sum(rows for _, rows in fullstory.accepted) == 60
     assert fullstory.most_jobs == 3
 
 
@@ -84,7 +84,7 @@ def test_the_window_of_operations_holds_across_streams(run_target: Callable[...,
     fullstory = JobServer(0.15)
     with ScriptedServer(fullstory) as server:
         outcome = run_target(
-            interleaved(40),
+            interleaved(20),
             api_url=server.url,
             streams=THREE_STREAMS,
             delivery="batch",
@@ -94,7 +94,7 @@ def test_the_window_of_operations_holds_across_streams(run_target: Callable[...,
             events_wait_for_users=False,
         )
     assert outcome.code == 0
-    assert sum(rows for _, rows in fullstory.accepted) == 120
+    assert sum(rows for _, rows in fullstory.accepted) == 60
     assert fullstory.most_operations == 8
 
 

@@ -54,6 +54,12 @@ class Client:
         """Submits a batch; its job's id."""
         return self.post(f"/v2/{kind}/batch", {"requests": items, **rest})["job"]["id"]
 
+    def occupy(self, batches: int) -> None:
+        """Submits batches of 50,000 users that say nothing."""
+        body = b'{"requests": [' + b",".join([b"{}"] * 50_000) + b"]}"
+        for _ in range(batches):
+            assert self.call("POST", "/v2/users/batch", data=body).status_code == 200
+
     def finished(self, kind: str, job_id: str) -> Json:
         """Status of a job once it has ended."""
         deadline = time.monotonic() + 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -205,10 +206,22 @@ def test_200_batches_in_progress_are_the_limit(start):
         assert int(one_more.headers["Retry-After"]) > 0
 
 
+def test_the_limit_holds_for_batches_that_come_at_the_same_time(start, connect):
+    with start(job_seconds=3600) as api:
+        api.occupy(9)
+
+        def submit(_):
+            batch = {"requests": [{}] * 20_000}
+            return connect(api.url).call("POST", "/v2/users/batch", json=batch).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            statuses = list(pool.map(submit, range(6)))
+        assert sorted(statuses) == [200, 200, 429, 429, 429, 429]
+
+
 def test_500_000_operations_in_progress_are_the_limit(start):
     with start(job_seconds=3600) as api:
-        for _ in range(10):
-            api.batch("users", [{}] * 50_000)
+        api.occupy(10)
         assert api.get("/sandbox/stats")["operations_in_progress"] == 500_000
         assert api.refused("POST", "/v2/events/batch", {"requests": [{}]}) == (
             429,

@@ -1,0 +1,94 @@
+"""`python -m benchmarks`: measures all, prints a table of what is reached."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.measures import Bench, Sizes
+from benchmarks.process import BenchmarkError
+from benchmarks.table import machine, render
+
+_QUICK = Sizes(records=30_000, many=100_000, runs=1, short_runs=3, long_runs=1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure as the command line asks.
+
+    Args:
+        arguments: The command line's; None for the process's own.
+
+    Returns:
+        The exit code: 0 whatever is reached, with `--check` 1 where a measure misses its target; 2 where
+        something could not be run.
+    """
+    options = _parser().parse_args(arguments)
+    sizes = _sizes(options)
+    began = time.monotonic()
+    about = machine()
+    try:
+        with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as work:
+            rows = []
+            for row in Bench(sizes, Path(work), _tell).rows():
+                _tell(f"=> {row.measure}: {row.reached} ({row.verdict})")
+                rows.append(row)
+    except BenchmarkError as error:
+        _tell(str(error))
+        return 2
+    minutes = (time.monotonic() - began) / 60
+    sys.stdout.write(f"{render(rows)}\n\n{about}; {minutes:.0f} minutes, {_runs(sizes)}.\n")
+    return 1 if options.check and not all(row.met for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Sizes()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--records", type=int, help=f"records of most inputs ({usual.records:,})")
+    parser.add_argument("--many", type=int, help=f"records of the long input ({usual.many:,})")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        help=f"runs that count ({usual.runs} beside the plain SDK target, {usual.short_runs} of what "
+        f"takes but seconds, {usual.long_runs} of the long input)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="small inputs, few runs: whether it works, not how fast",
+    )
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument(
+        "--directory", help="where inputs are kept meanwhile (about 2 GB; the system's default)"
+    )
+    return parser
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    usual = _QUICK if options.quick else Sizes()
+    runs: int | None = options.runs
+    return Sizes(
+        records=options.records or usual.records,
+        many=options.many or usual.many,
+        runs=runs or usual.runs,
+        short_runs=runs or usual.short_runs,
+        long_runs=runs or usual.long_runs,
+    )
+
+
+def _runs(sizes: Sizes) -> str:
+    return (
+        f"medians of {sizes.runs} alternating runs beside the plain SDK target, of {sizes.short_runs} "
+        f"elsewhere, of {sizes.long_runs} over {sizes.many:,} records"
+    )
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
