@@ -160,7 +160,8 @@ def _event(number: int, size: int) -> bytes:
         f'"user_id": {number % 20_000 + 1}, "page_url": "https://app.example.com/orders/{number}", '
         '"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", '
         f'"city": "{city}", "country": "{country}", "total": {number % 500}.{number % 90 + 10}, '
-        f'"order": {{"number": "N-{number}", "items": {number % 9 + 1}, "gift": {"false" if number % 7 else "true"}, '
+        f'"order": {{"number": "N-{number}", "items": {number % 9 + 1}, '
+        f'"gift": {"false" if number % 7 else "true"}, '
         f'"shipping": {{"method": "express", "days": {number % 5 + 1}}}}}, "comment": "',
         size,
     )

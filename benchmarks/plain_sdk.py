@@ -9,7 +9,7 @@ the standard library's json rather than with the SDK's slower helper.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import json
 from typing import Any, ClassVar
@@ -40,7 +40,7 @@ def _as_json(value: object) -> object:
     """What the SDK's reader and parser make of numbers and moments, as JSON takes it."""
     if isinstance(value, decimal.Decimal):
         return float(value)
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return value.isoformat()
     raise TypeError(type(value).__name__)
 

@@ -96,26 +96,35 @@ class InFlight:
             lambda: not any(hold.concerns(keys) for hold in self._holds), before_waiting
         )
 
-    def wait_for_window(
-        self, rows: int, jobs: int, operations: int, before_waiting: Callable[[], None]
-    ) -> None:
-        """Wait until another job fits.
+    def hold_job(
+        self,
+        batch: tuple[Kind, int, frozenset[str]],
+        window: tuple[int, int],
+        before_waiting: Callable[[], None],
+        *,
+        part_of: Hold | None = None,
+    ) -> Hold:
+        """Wait until another job fits, and enter it.
 
         Args:
-            rows: Records in the job to be.
-            jobs: Jobs that may be in progress.
-            operations: Records that may be in unfinished jobs; a larger job goes alone.
+            batch: The job's kind, rows and users.
+            window: Jobs that may be in progress, and records in them; a larger job goes alone.
             before_waiting: Called once where there is something to wait for.
+            part_of: The batch that this job is a part of, which does not stand in its own way.
         """
+        kind, rows, keys = batch
+        jobs, operations = window
 
         def fits() -> bool:
-            running = [hold for hold in self._holds if hold.job]
+            running = [hold for hold in self._holds if hold.job and hold is not part_of]
             if not running:
                 return True
             in_progress = sum(hold.rows for hold in running)
             return len(running) < jobs and in_progress + rows <= operations
 
-        self.wait_until(fits, before_waiting)
+        with self._changed:
+            self.wait_until(fits, before_waiting)
+            return self.hold(kind, rows, keys, job=True)
 
     def wait_until_idle(self) -> None:
         """Wait until nothing is on its way, jobs included."""

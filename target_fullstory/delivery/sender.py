@@ -76,14 +76,8 @@ class Sender:
         elif self._settings.events_wait_for_users:
             self._in_flight.wait_for_users(watch)
         if self._as_job(batch):
-            self._in_flight.wait_for_window(
-                batch.rows,
-                self._settings.max_jobs_in_progress,
-                self._settings.max_operations_in_progress,
-                watch,
-            )
+            hold = self._hold_job(batch, batch.rows)
             self._in_flight.take_slot()
-            hold = self._in_flight.hold(batch.kind, batch.rows, batch.keys, job=True)
             self._threads.submit(self._run, self._send_job, batch, hold)
             return
         hold = self._in_flight.hold(batch.kind, batch.rows, batch.keys, job=False)
@@ -119,15 +113,22 @@ class Sender:
 
     # A batch as a job
 
+    def _hold_job(self, batch: Batch, rows: int, part_of: Hold | None = None) -> Hold:
+        window = self._settings.max_jobs_in_progress, self._settings.max_operations_in_progress
+        job = batch.kind, rows, batch.keys
+        return self._in_flight.hold_job(job, window, self._jobs.watch, part_of=part_of)
+
     def _send_job(self, batch: Batch, hold: Hold) -> None:
-        self._send_items(batch, batch.items, batch.rows)
+        refused = self._try_job(batch, batch.items, batch.rows)
+        if refused:
+            self._send_halves(batch, batch.items, hold)
         self._finish(batch, hold)
 
-    def _send_items(self, batch: Batch, items: list[bytes], rows: int) -> None:
+    def _try_job(self, batch: Batch, items: list[bytes], rows: int) -> bool:
+        """Send requests as one job; returns whether they have to be sent in halves."""
         body = batch_body(items)
         if len(body) > self._max_bytes and rows > 1:
-            self._send_halves(batch, items)
-            return
+            return True
         key = content_key(body) if batch.kind == "events" and batch.timed else new_key()
         answer = self._client.call("POST", f"/v2/{batch.kind}/batch", body, key=key)
         if answer.ok:
@@ -141,21 +142,27 @@ class Sender:
                     "job": job_id,
                 }
             )
-            return
+            return False
         if answer.status not in _CONCERNS_RECORDS:
             raise _unexpected(f"/v2/{batch.kind}/batch", answer)
         if rows == 1:
             self._reject(batch, items[0], answer)
-            return
+            return False
         if answer.status == 413:
             self._lower_limit(len(body))
-        self._send_halves(batch, items)
+        return True
 
-    def _send_halves(self, batch: Batch, items: list[bytes]) -> None:
+    def _send_halves(self, batch: Batch, items: list[bytes], whole: Hold) -> None:
         requests = split_requests(items)
         middle = len(requests) // 2
         for half in (requests[:middle], requests[middle:]):
-            self._send_items(batch, half, len(half))
+            hold = self._hold_job(batch, len(half), part_of=whole)
+            try:
+                refused = self._try_job(batch, half, len(half))
+            finally:
+                self._in_flight.release(hold)
+            if refused:
+                self._send_halves(batch, half, whole)
 
     def _lower_limit(self, refused: int) -> None:
         with self._limit_lock:

@@ -46,7 +46,7 @@ class FakeFullstory:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
-        self._busy: Counter[str] = Counter()
+        self._busy: dict[str, int] = {}
         self._kept: dict[str, Answer] = {}
         self._number = 0
 
@@ -77,7 +77,7 @@ class FakeFullstory:
         requests = requests["requests"] if batch else [requests]
         with self._lock:
             if kind == "events":
-                self._events_begin(path, body, key)
+                self._events_begin(path, requests, body, key)
                 if key in self._kept:
                     return self._kept[key]
             else:
@@ -122,22 +122,33 @@ class FakeFullstory:
                 self.events[json.dumps(request, sort_keys=True)] += 1
                 continue
             self.users.setdefault(request["uid"], {}).update(request.get("properties", {}))
-            self._busy[request["uid"]] -= 1
+            self._busy.pop(request["uid"], None)
 
     def _users_begin(self, requests: list[dict[str, Any]]) -> None:
-        uids = [request["uid"] for request in requests]
-        for uid in uids:
-            if self._busy[uid]:
+        for request in requests:
+            uid = request["uid"]
+            if uid in self._busy:
                 self.broken.append(f"user {uid} is in two unfinished requests or jobs")
-            self._busy[uid] += 1
+            self._busy[uid] = _number(request)
 
-    def _events_begin(self, path: str, body: bytes, key: str | None) -> None:
+    def _events_begin(
+        self, path: str, requests: list[dict[str, Any]], body: bytes, key: str | None
+    ) -> None:
         self.bodies.append((path, body, key))
-        if any(self._busy.values()):
-            self.broken.append("events came while users were unfinished")
+        # Users that were received after the events may be on their way.
+        latest = max(_number(request) for request in requests)
+        if any(number < latest for number in self._busy.values()):
+            self.broken.append("events came before users that were received before them")
 
     def _dawdle(self) -> None:
         if self.rng is not None:
             with self._lock:
                 seconds = self.rng.choice([0, 0, 0.001, 0.003])
             time.sleep(seconds)
+
+
+def _number(request: dict[str, Any]) -> int:
+    """The number of a record in its input, which tests put in the properties `n` or `version`."""
+    properties = request.get("properties", {})
+    number: int = properties.get("n", properties.get("version", 0))
+    return number

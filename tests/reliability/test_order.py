@@ -7,7 +7,6 @@ import random
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ class Watcher:
         self._job_seconds = job_seconds
         self._delay = delay
         self._lock = threading.Lock()
-        self._busy: Counter[str] = Counter()
+        self._busy: dict[str, int] = {}
         self._jobs: dict[str, tuple[float, list[str]]] = {}
         self.broken: list[str] = []
         self.paths: list[str] = []
@@ -75,19 +74,24 @@ class Watcher:
             return self._look(request.path.rsplit("/", 1)[1])
         batch = request.path.endswith("/batch")
         requests = request.json["requests"] if batch else [request.json]
-        uids = [one["uid"] for one in requests] if "/users" in request.path else []
+        users = {}
         with self._lock:
             self.paths.append(request.path)
-            if not uids and self._busy.total():
-                self.broken.append("events came while users were unfinished")
-            self.broken += [f"{uid} is unfinished already" for uid in uids if self._busy[uid]]
-            self._busy.update(uids)
+            if "/users" in request.path:
+                users = {one["uid"]: one["properties"]["seats"] for one in requests}
+                self.broken += [f"{uid} is unfinished" for uid in users if uid in self._busy]
+                self._busy.update(users)
+            else:
+                # Users that were received after the events may be on their way.
+                latest = max(one["properties"]["amount"] for one in requests)
+                early = [number for number in self._busy.values() if number < latest]
+                self.broken += [f"events came before the user of record {n}" for n in early]
         time.sleep(self._delay)
         with self._lock:
             if not batch:
-                self._busy.subtract(uids)
+                self._end(list(users))
                 return Reply(200, {"id": "1"})
-            self._jobs[f"job-{number}"] = time.monotonic() + self._job_seconds, uids
+            self._jobs[f"job-{number}"] = time.monotonic() + self._job_seconds, list(users)
         return Reply(200, {"job": {"id": f"job-{number}", "status": "PROCESSING"}})
 
     def _look(self, job: str) -> Reply:
@@ -95,15 +99,19 @@ class Watcher:
             ends, uids = self._jobs[job]
             if time.monotonic() < ends:
                 return Reply(200, {"job": {"id": job, "status": "PROCESSING"}})
-            self._busy.subtract(uids)
+            self._end(uids)
             return Reply(200, {"job": {"id": job, "status": "COMPLETED"}, "imports": 1})
+
+    def _end(self, uids: list[str]) -> None:
+        for uid in uids:
+            self._busy.pop(uid, None)
 
 
 def mixed(count: int) -> list[str]:
     rng = random.Random(3)
     lines = [USERS, EVENTS]
     for number in range(count):
-        lines.append(user(rng.randrange(10), seats=number) if rng.random() < 0.6 else event(number))
+        lines.append(user(rng.randrange(10), seats=number) if rng.random() < 0.6 else event(number, amount=number))
         if rng.random() < 0.1:
             lines.append(state(at=number))
     return [*lines, state(at=count)]
@@ -127,29 +135,40 @@ def test_no_user_is_in_two_unfinished_requests_and_events_wait(
     assert watcher.broken == []
 
 
+USERS_THEN_EVENTS = [
+    USERS,
+    EVENTS,
+    *(user(number, seats=number) for number in (1, 2)),
+    *(event(number, amount=number) for number in (3, 4)),
+    state(at=1),
+]
+
+
 def test_events_need_not_wait(run_target: Callable[..., Outcome]) -> None:
-    watcher = Watcher(job_seconds=1.0, delay=0)
-    lines = [USERS, EVENTS, user(1), user(2), event(1), event(2), state(at=1)]
-    with ScriptedServer(watcher) as server:
+    with ScriptedServer(Watcher(job_seconds=1.5)) as server:
         outcome = run_target(
-            lines,
+            USERS_THEN_EVENTS,
             api_url=server.url,
             delivery="batch",
             batch_size_rows=2,
             events_wait_for_users=False,
         )
+        at = {request.path: request.at for request in server.requests if request.method == "POST"}
     assert outcome.code == 0
-    assert watcher.broken == ["events came while users were unfinished"]
+    assert at["/v2/events/batch"] - at["/v2/users/batch"] < 1.2
 
 
 def test_events_wait_also_where_the_run_does_not_wait_for_its_jobs(
     run_target: Callable[..., Outcome],
 ) -> None:
     watcher = Watcher(job_seconds=0.5)
-    lines = [USERS, EVENTS, user(1), user(2), event(1), event(2), state(at=1)]
     with ScriptedServer(watcher) as server:
         outcome = run_target(
-            lines, api_url=server.url, delivery="batch", batch_size_rows=2, wait_for_jobs=False
+            USERS_THEN_EVENTS,
+            api_url=server.url,
+            delivery="batch",
+            batch_size_rows=2,
+            wait_for_jobs=False,
         )
     assert outcome.code == 0
     assert watcher.paths == ["/v2/users/batch", "/v2/events/batch"]

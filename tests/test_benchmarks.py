@@ -1,0 +1,131 @@
+"""The benchmarks measure what they say: same input, same requests, right arithmetic."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import contestants
+from benchmarks.__main__ import main
+from benchmarks.compare import alternate
+from benchmarks.contestants import Contestant, Input, Result
+from benchmarks.inputs import KINDS, OVERSIZE_BYTES
+from benchmarks.process import BenchmarkError, Seen, Usage
+
+RECORDS = 60
+
+
+def written(kind: str, records: int, directory: Path) -> Input:
+    return Input(KINDS[kind].write(directory / f"{kind}.jsonl", records), records)
+
+
+def sent(contestant: Contestant, lines: Input, work: Path) -> list[dict]:
+    """The requests that a contestant sends, by uid or in order."""
+    keep = work / re.sub(r"\W+", "-", contestant.name)
+    keep.mkdir()
+    result = contestant.run(lines, work, keep)
+    bodies = [path.read_bytes() for path in sorted(keep.iterdir())]
+    assert result.seen.posts == len(bodies)
+    assert result.seen.body_bytes == sum(map(len, bodies))
+    assert 0 < result.first_request_after < result.usage.wall
+    assert result.usage.cpu > 0
+    assert result.usage.peak > 10_000_000
+    return [request for body in bodies for request in json.loads(body)["requests"]]
+
+
+def test_all_send_the_same_users(tmp_path):
+    lines = written("users", RECORDS, tmp_path)
+    ours = sent(contestants.Fullstory(tmp_path), lines, tmp_path)
+    assert [request["uid"] for request in ours] == [str(n + 1) for n in range(RECORDS)]
+    others = [contestants.plain_sdk(validate=True), contestants.node()]
+    for other in filter(None, others):
+        requests = sent(other, lines, tmp_path)
+        for request in requests:
+            # The SDK's parser makes moments of the texts.
+            properties = request["properties"]
+            properties["created_at"] = properties["created_at"].replace("+00:00", "Z")
+        assert requests == ours, other.name
+
+
+def test_the_bare_loop_reads_it_all(tmp_path):
+    lines = written("users", RECORDS, tmp_path)
+    result = contestants.bare().run(lines, tmp_path)
+    expected = sum(
+        len(json.dumps(json.loads(line), separators=(",", ":")))
+        for line in lines.path.read_bytes().splitlines()
+    )
+    assert int(result.usage.last_line) == expected
+
+
+def test_dirty_records_are_sanitised_or_rejected(tmp_path):
+    lines = written("dirty", RECORDS, tmp_path)
+    ours = sent(contestants.Fullstory(tmp_path), lines, tmp_path)
+    assert len(ours) == RECORDS - 2, "every thirtieth is invalid"
+    assert {"plan_tier_", "tags"} <= {name for request in ours for name in request["properties"]}
+    assert sum("notes" not in request["properties"] for request in ours) == 2
+
+
+def test_events_have_context_and_nested_properties(tmp_path):
+    ours = sent(contestants.Fullstory(tmp_path), written("events", RECORDS, tmp_path), tmp_path)
+    assert len(ours) == RECORDS
+    assert ours[0]["context"].keys() == {"browser", "location"}
+    assert ours[0]["properties"]["order"]["shipping"] == {"method": "express", "days": 1}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("users", 400), ("dirty", 400), ("events", 600)])
+def test_inputs_are_as_described(kind, size):
+    lines = list(KINDS[kind].lines(20_500))
+    assert lines == list(KINDS[kind].lines(20_500))
+    messages = [json.loads(line) for line in lines]
+    assert messages[0]["type"] == "SCHEMA"
+    states = [at for at, message in enumerate(messages) if message["type"] == "STATE"]
+    assert states == [10_001, 20_002, 20_503]
+    records = [line for line in lines if line.startswith(b'{"type": "RECORD"')]
+    sizes = {size, size + OVERSIZE_BYTES} if kind == "dirty" else {size}
+    assert {len(line) for line in records} == sizes
+    ids = [message["record"]["id"] for message in messages if message["type"] == "RECORD"]
+    assert len(set(ids)) == len(ids) == 20_500
+
+
+def made_up(wall: float, records: int = 1000, cpu: float = 1.0) -> Result:
+    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=b"")
+    return Result(usage, Seen("", posts=1, body_bytes=1, first_request=10.0 + wall / 2), records)
+
+
+def test_ratios_are_taken_pair_by_pair_after_a_warm_up():
+    walls = iter([9.0, 9.0, 1.0, 2.0, 2.0, 8.0, 1.0, 3.0])
+    pairs = alternate(lambda: made_up(next(walls)), lambda: made_up(next(walls)), runs=3)
+    ratio = pairs.ratio(lambda result: result.speed)
+    assert (ratio.median, ratio.least, ratio.greatest) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(("wall", "code"), [(1.0, 0), (30.0, 1)])
+def test_check_fails_where_a_target_is_missed(wall, code, monkeypatch, capsys, tmp_path):
+    def run(self, lines, work, keep=None):
+        ours = isinstance(self, contestants.Fullstory)
+        cpu = 0.5 + lines.records * 4e-6
+        return made_up(wall if ours else 25.0, lines.records, cpu)
+
+    monkeypatch.setattr(Contestant, "run", run)
+    monkeypatch.setattr(contestants, "node", lambda: Contestant("Node script", []))
+    arguments = ["--records", "300", "--many", "600", "--runs", "1", "--directory", str(tmp_path)]
+    assert main(arguments) == 0
+    table = capsys.readouterr().out
+    assert table.count("\n| ") == 9
+    assert ("MISSED" in table) == bool(code)
+    assert main([*arguments, "--check"]) == code
+
+
+def test_a_failing_process_is_told(tmp_path):
+    target = contestants.Target("broken", "benchmarks.plain_sdk", {"api_key": 7})
+    with pytest.raises(BenchmarkError, match="ended with 1"):
+        target.run(written("users", 1, tmp_path), tmp_path)
+
+
+def test_lost_records_are_told():
+    counts = {"received": 60, "delivered": 59, "rejected": 0, "merged": 0}
+    state = json.dumps({"target_fullstory": {"streams": {"users": counts}}}).encode()
+    usage = Usage(wall=1.0, cpu=1.0, peak=1, started=0.0, last_line=state)
+    with pytest.raises(BenchmarkError, match="does not account"):
+        contestants.Fullstory(Path()).check(Result(usage, Seen("", posts=1), RECORDS))
