@@ -142,6 +142,12 @@ class LineReader(GenericSingerReader[str]):
             member(message, "stream", str, self._line)
             member(message, "schema", dict, self._line)
             member({**message["schema"], "type": kind}, "properties", dict, self._line)
+            keys = message.get("key_properties") or []
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                raise InputError(
+                    f"Line {self._line} of the input is a SCHEMA message whose `key_properties` is not an "
+                    "array of column names. Check the tap."
+                )
             # Its stream's sink may be replaced.
             self._sink = None
         elif kind not in self._callbacks:

@@ -46,10 +46,21 @@ class Batch:
         """The single requests."""
         return self.items if len(self.items) == self.rows else split_requests(self.items)
 
+    def take_body(self) -> bytes:
+        """The body of the batch's creation; the pieces are given up, so that it is in memory once."""
+        body = batch_body(self.items)
+        self.items = []
+        return body
+
 
 def batch_body(requests: list[bytes]) -> bytes:
     """The body of a batch creation."""
     return _HEAD + b",".join(requests) + _TAIL
+
+
+def requests_of(body: bytes) -> list[bytes]:
+    """The requests in the body of a batch creation."""
+    return split_requests([body[len(_HEAD) : -len(_TAIL)]])
 
 
 def new_key() -> str:

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from target_fullstory.delivery.batch import Batch, batch_body, content_key, new_key
+from target_fullstory.delivery.batch import Batch, batch_body, content_key, new_key, requests_of
 from target_fullstory.delivery.client import Answer, Client
 from target_fullstory.delivery.inflight import Hold, InFlight
 from target_fullstory.delivery.jobs import Jobs
 from target_fullstory.delivery.logs import logger
 from target_fullstory.delivery.rejects import Rejects
-from target_fullstory.delivery.requests_json import has_timestamp, identity, split_requests
+from target_fullstory.delivery.requests_json import has_timestamp, identity
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.settings import Settings
 from target_fullstory.state import Ledger, Ticket
@@ -119,14 +119,13 @@ class Sender:
         return self._in_flight.hold_job(job, window, self._jobs.watch, part_of=part_of)
 
     def _send_job(self, batch: Batch, hold: Hold) -> None:
-        refused = self._try_job(batch, batch.items, batch.rows)
-        if refused:
-            self._send_halves(batch, batch.items, hold)
+        body = batch.take_body()
+        if self._try_job(batch, body, batch.rows):
+            self._send_halves(batch, body, hold)
         self._finish(batch, hold)
 
-    def _try_job(self, batch: Batch, items: list[bytes], rows: int) -> bool:
+    def _try_job(self, batch: Batch, body: bytes, rows: int) -> bool:
         """Send requests as one job; returns whether they have to be sent in halves."""
-        body = batch_body(items)
         if len(body) > self._max_bytes and rows > 1:
             return True
         key = content_key(body) if batch.kind == "events" and batch.timed else new_key()
@@ -146,23 +145,23 @@ class Sender:
         if answer.status not in _CONCERNS_RECORDS:
             raise _unexpected(f"/v2/{batch.kind}/batch", answer)
         if rows == 1:
-            self._reject(batch, items[0], answer)
+            self._reject(batch, requests_of(body)[0], answer)
             return False
         if answer.status == 413:
             self._lower_limit(len(body))
         return True
 
-    def _send_halves(self, batch: Batch, items: list[bytes], whole: Hold) -> None:
-        requests = split_requests(items)
+    def _send_halves(self, batch: Batch, body: bytes, whole: Hold) -> None:
+        requests = requests_of(body)
         middle = len(requests) // 2
         for half in (requests[:middle], requests[middle:]):
             hold = self._hold_job(batch, len(half), part_of=whole)
             try:
-                refused = self._try_job(batch, half, len(half))
+                refused = self._try_job(batch, batch_body(half), len(half))
             finally:
                 self._in_flight.release(hold)
             if refused:
-                self._send_halves(batch, half, whole)
+                self._send_halves(batch, batch_body(half), whole)
 
     def _lower_limit(self, refused: int) -> None:
         with self._limit_lock:

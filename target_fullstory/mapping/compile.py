@@ -140,14 +140,27 @@ class _Sources:
         for destination in DESTINATIONS[self._spec.kind].values():
             if destination.path[0] != name:
                 continue
+            steps = (*column.steps, *destination.path[1:])
+            if any(
+                ".".join(steps[:end]) in self._spec.exclude
+                for end in range(len(column.steps) + 1, len(steps) + 1)
+            ):
+                continue
             node = known
             for key in destination.path[1:]:
                 node = node.setdefault(key, {})
-            self.by_name[destination.name] = Column((*column.steps, *destination.path[1:]))
+            self.by_name[destination.name] = Column(steps)
         if name == "session":
             # An application's own session id seldom matches: it has to be asked for.
-            del self.by_name["session.uid"], known["uid"]
-        self.groups.append(Group(name, column, known))
+            self.by_name.pop("session.uid", None)
+            known.pop("uid", None)
+        source = ".".join(column.steps)
+        withheld = frozenset(
+            name + path.removeprefix(source)
+            for path in self._spec.exclude
+            if path.startswith(f"{source}.")
+        )
+        self.groups.append(Group(name, column, known, withheld))
 
     def _bind(self, key: str, written: WrittenSource) -> Source:
         if isinstance(written, Const):

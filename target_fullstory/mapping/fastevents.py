@@ -10,7 +10,6 @@ import msgspec
 
 from target_fullstory.mapping.destinations import DESTINATIONS, INT32_MAX, INT32_MIN
 from target_fullstory.mapping.fastcolumns import NotFastError, field_path, pull
-from target_fullstory.mapping.fastfields import use_at
 from target_fullstory.mapping.fasttypes import Record, Use
 from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.planning import shape_at
@@ -62,7 +61,7 @@ def use_groups(groups: tuple[Group, ...], root: Use, shape: Shape) -> None:
     decoded: it takes only what needs no converting, in the order of the request.
     """
     for group in groups:
-        use = use_at(root, group.column.steps)
+        use = root.at(group.column.steps)
         _use_keys(group.name, use, group.known, shape_at(shape, group.column.steps))
 
 
@@ -179,9 +178,7 @@ def _users(uids: list[Any] | None, ids: list[Any] | None) -> list[Any] | None:
 def _whole_contexts(group: Group, record: Record) -> Callable[[list[Any]], Iterable[Any]]:
     """Contexts that are an object column, as decoded."""
     path = field_path(record, group.column.steps)
-    part: Record | None = record
-    for step in group.column.steps:
-        part = None if part is None else part.parts.get(step)
+    part = record.at(group.column.steps)
     if path is None or part is None:
         return lambda _: repeat(None)
     read = pull(path)

@@ -43,7 +43,7 @@ def use_field(field: Field, root: Use, *, required: bool) -> None:
         types = _TEXTS if field.destination.text else _VALUES
         longest = field.destination.limit or _LONG
         want = Want(types=types, shortest=1, longest=longest, null=not required)
-        use_at(root, source.steps).take(want)
+        root.at(source.steps).take(want)
         return
     columns = [part for part in source.parts if isinstance(part, Column)]
     literal = sum(len(part) for part in source.parts if isinstance(part, str))
@@ -52,14 +52,7 @@ def use_field(field: Field, root: Use, *, required: bool) -> None:
         raise Uncovered
     for column in columns:
         want = Want(types=_TEXTS, shortest=1, longest=longest, null=not required)
-        use_at(root, column.steps).take(want)
-
-
-def use_at(use: Use, steps: tuple[str, ...]) -> Use:
-    """The uses of the column the keys lead to."""
-    for step in steps:
-        use = use.part(step)
-    return use
+        root.at(column.steps).take(want)
 
 
 def reader(field: Field, record: Record, shape: Shape, *, required: bool) -> Reader:

@@ -11,6 +11,7 @@ from target_fullstory.mapping.fastcolumns import Declared, field_path, getter
 from target_fullstory.mapping.fasttypes import Record, Uncovered, Use
 from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.names import MAX_NAME_LENGTH
+from target_fullstory.mapping.planning import shape_at
 from target_fullstory.mapping.schemas import Shape, shape_of
 
 if TYPE_CHECKING:
@@ -44,21 +45,13 @@ def use_properties(plan: PropertyPlan, root: Use, shape: Shape) -> None:
     for entry in plan.entries:
         if entry.spread is not None:
             # Whatever the object holds, even nothing, a record may have it and be fast.
-            _at(root, entry.source.steps).parts = _at(root, entry.source.steps).parts or {}
+            spread = root.at(entry.source.steps)
+            spread.parts = spread.parts or {}
     for steps, node in _planned(plan):
-        use, inner = root, shape
-        for step in steps:
-            use = use.part(step)
-            inner = shape_of((inner.columns or {}).get(step))
+        use = root.at(steps)
         if plan.send_nulls:
             use.null = False
-        _use_node(use, node, inner)
-
-
-def _at(use: Use, steps: tuple[str, ...]) -> Use:
-    for step in steps:
-        use = use.part(step)
-    return use
+        _use_node(use, node, shape_at(shape, steps))
 
 
 def _use_node(use: Use, node: Node, shape: Shape) -> None:
@@ -93,7 +86,7 @@ class FastProperties:
             path = field_path(record, steps)
             if path is None:
                 continue
-            part = _part(record, steps)
+            part = record.at(steps)
             converter = None if part is None else _converter(node, part)
             if converter is not None:
                 self._converters[len(names)] = converter
@@ -125,13 +118,6 @@ class FastProperties:
     def schemas(self, records: list[Any]) -> Iterable[msgspec.Raw | None]:
         """One `schema` per record, None where it declares nothing."""
         return self._declared.schemas(records)
-
-
-def _part(record: Record, steps: tuple[str, ...]) -> Record | None:
-    part: Record | None = record
-    for step in steps:
-        part = None if part is None else part.parts.get(step)
-    return part
 
 
 def _struct(names: list[str]) -> type[msgspec.Struct]:

@@ -49,6 +49,13 @@ class Use(msgspec.Struct):
             self.parts = {}
         return self.parts.setdefault(column, Use())
 
+    def at(self, steps: tuple[str, ...]) -> Use:
+        """The uses of the column the keys lead to."""
+        use = self
+        for step in steps:
+            use = use.part(step)
+        return use
+
 
 class Record(msgspec.Struct, frozen=True):
     """An object of the SCHEMA as a Struct.
@@ -62,6 +69,13 @@ class Record(msgspec.Struct, frozen=True):
     type: type[msgspec.Struct]
     fields: dict[str, str]
     parts: dict[str, Record]
+
+    def at(self, steps: tuple[str, ...]) -> Record | None:
+        """The object the keys lead to, itself for none; None where there is none."""
+        record: Record | None = self
+        for step in steps:
+            record = None if record is None else record.parts.get(step)
+        return record
 
 
 class Uncovered(Exception):  # noqa: N818 - it is an outcome, not an error

@@ -45,17 +45,21 @@ class Group(msgspec.Struct, frozen=True):
         name: The group, such as `context`.
         column: The column.
         known: The keys that have a place, with theirs in turn.
+        withheld: Dotted names under `exclude`: not sent, and not counted as left out.
     """
 
     name: str
     column: Column
     known: dict[str, Any]
+    withheld: frozenset[str]
 
     def note_unknown(self, record: dict[str, Any], dropped: list[str]) -> None:
         """Adds the dotted names of what is left out to `dropped`."""
         value = self.column.read(record)
+        unknown: list[str] = []
         if value is not MISSING:
-            _note_unknown(self.name, value, self.known, dropped)
+            _note_unknown(self.name, value, self.known, unknown)
+        dropped += [name for name in unknown if name not in self.withheld]
 
 
 def _note_unknown(name: str, value: Any, known: dict[str, Any], dropped: list[str]) -> None:

@@ -69,7 +69,8 @@ class Properties(msgspec.Struct):
 
     Attributes:
         values: The request's `properties`.
-        declared: The request's `schema.properties`: full name to type.
+        declared: The request's `schema.properties`: full name, with dots for what is nested, to
+            type.
         leaves: How many properties there are, counting each value within objects.
     """
 

@@ -23,8 +23,8 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             `{"const": value}` or `{"template": "…{column}…"}`.
         properties: Columns to send as custom properties, or destination name to source column.
             Absent: every column that `fields` does not use.
-        exclude: Columns never sent as properties, nor as a default for a field that Fullstory does
-            not require.
+        exclude: Columns never sent as properties, nor as part of an object that is a whole group of
+            fields (`context`), nor as a default for a field that Fullstory does not require.
     """
 
     kind: Kind

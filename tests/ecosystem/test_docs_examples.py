@@ -15,6 +15,8 @@ import yaml
 from tests.ecosystem.conftest import KEY, Demo
 from tests.ecosystem.project import ROOT, Project
 
+pytestmark = pytest.mark.xdist_group("demo")  # one process makes the demo
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LOAD = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
 MOMENT = "2026-01-05T09:12:44Z"

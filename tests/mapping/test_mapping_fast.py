@@ -349,6 +349,16 @@ def test_an_object_loses_what_is_excluded_of_it() -> None:
     assert same(mapping, fast, {"uid": "u", "o": {"a": 1, "b": 2}})
 
 
+def test_what_is_excluded_of_a_context_is_not_sent() -> None:
+    mapping, fast = compiled(
+        EVENT_SCHEMA, kind="events", fields={"name": "what"}, exclude=["context.browser.url"]
+    )
+    assert fast is not None
+    browser = {"user_agent": "a"}
+    assert same(mapping, fast, {"what": "n", "context": {"browser": browser}})
+    assert not accepts(fast, {"what": "n", "context": {"browser": browser | {"url": "u"}}})
+
+
 def test_an_object_used_as_a_plain_value_needs_care() -> None:
     fields = {"email": "address", "display_name": "address.the city"}
     mapping, fast = compiled(USERS, keys=("id",), fields=fields)

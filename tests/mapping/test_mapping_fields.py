@@ -349,6 +349,20 @@ def test_a_group_may_be_another_column() -> None:
     }
 
 
+def test_what_is_excluded_of_a_group_is_not_sent() -> None:
+    location = {"ip_address": "10.0.0.1", "city": "Lund"}
+    record = {"name": "n", "user": {"uid": 1, "id": 2}, "context": {"location": location, "x": 1}}
+    mapping = events(exclude=["context.location.ip_address", "context.x", "user.uid"])
+    assert mapping.map_record(record) == Mapped(
+        body=b'{"name":"n","user":{"id":"2"},"context":{"location":{"city":"Lund"}}}'
+    )
+    mapping = events({"context": "c"}, exclude=["c.location"])
+    outcome = mapping.map_record({"name": "n", "c": {"location": location, "browser": {}}})
+    assert outcome == Mapped(body=b'{"name":"n"}')
+    mapping = events({"user": "person"}, exclude=["person"])
+    assert request(mapping, {"name": "n", "person": {"uid": 1}})["user"] == {"uid": "1"}
+
+
 # --- timestamps ----------------------------------------------------------------------------------
 
 

@@ -13,7 +13,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -51,7 +50,6 @@ for _index, _line in enumerate(_SCHEMAS[:2]):
     _message["schema"]["properties"] |= {f"p{n}": {"type": ["null", "integer"]} for n in range(4)}
     _SCHEMAS[_index] = json.dumps(_message)
 
-USER_STREAMS = ["accounts"] if os.environ.get("ONE") else ["accounts", "profiles"]
 STREAMS = {
     "accounts": {"kind": "users"},
     "profiles": {"kind": "users"},
@@ -83,10 +81,14 @@ def make_input(rng: random.Random, records: int) -> Input:
         uid = rng.choice(people)
         if rng.random() < 0.5:
             values = {"version": number, f"p{rng.randrange(4)}": number}
-            made.lines.append(record(rng.choice(USER_STREAMS), uid=uid, **values))
+            # Few in the second stream: every change of streams ends a batch, as the users are the same.
+            stream = rng.choices(["accounts", "profiles"], [20, 1])[0]
+            made.lines.append(record(stream, uid=uid, **values))
             made.users.setdefault(uid, {}).update(values)
         elif rng.random() < 0.01:
-            made.lines.append(record("orders", name="", timestamp="2026-01-01T00:00:00Z", number=number))
+            made.lines.append(
+                record("orders", name="", timestamp="2026-01-01T00:00:00Z", number=number)
+            )
             made.unmappable += 1
         else:
             # Several events share a time; the number alone tells them apart.
@@ -150,7 +152,9 @@ class Tally:
 class Run:
     """One process of the target, fed line by line."""
 
-    def __init__(self, config: Path, stderr: IO[bytes], lines: list[str], rng: random.Random) -> None:
+    def __init__(
+        self, config: Path, stderr: IO[bytes], lines: list[str], rng: random.Random
+    ) -> None:
         self.states: list[str] = []
         self.jobs = 0
         self.process = subprocess.Popen(
@@ -209,13 +213,24 @@ class Run:
 class Trial:
     """One input, loaded in as many runs as the kills make it."""
 
-    def __init__(self, seed: int, directory: Path, *, kills: int, records: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        directory: Path,
+        *,
+        kills: int,
+        records: int,
+        kill_seconds: tuple[float, float],
+        fail_rate: float = 0.05,
+    ) -> None:
         self.rng = random.Random(seed)
         self.tally = Tally(trials=1)
         self.delivery = ("batch", "auto", "single")[seed % 3]
         self.input = make_input(self.rng, records)
         self._seed = seed
         self._kills = kills
+        self._fail_rate = fail_rate
+        self._kill_seconds = kill_seconds
         self._directory = directory
         self._log = directory / "target.log"
         self._database = directory / "sandbox.db"
@@ -287,8 +302,8 @@ class Trial:
     def _wait_for_moment(self, run: Run, api: SandboxApi) -> bool:
         """Waits for the moment to kill, drawn anew each time; False where the run ended before."""
         kind = self.rng.choice(["time", "states", "jobs", "requests"])
-        count = self.rng.randint(1, 6)
-        until = time.monotonic() + self.rng.uniform(0.5, 2.5)
+        count = self.rng.randint(1, 10)
+        until = time.monotonic() + self.rng.uniform(*self._kill_seconds)
         seen = len(_posts(api)) if kind == "requests" else 0
         while run.process.poll() is None:
             if time.monotonic() >= until:
@@ -328,7 +343,7 @@ class Trial:
         options = {
             "--port": 0,
             "--db": self._database,
-            "--fail-rate": 0.05,
+            "--fail-rate": self._fail_rate,
             "--seed": self._seed,
             "--job-seconds": self.rng.choice([0.1, 0.3]),
         }
@@ -407,17 +422,3 @@ def _echoing(line: str, stored: str) -> str:
     message = json.loads(line)
     message["value"]["target_fullstory"] = json.loads(stored)["target_fullstory"]
     return json.dumps(message)
-
-
-def main() -> None:
-    """Run one trial by hand: seed, directory, kills, records."""
-    seed, directory, kills, records = sys.argv[1:5]
-    path = Path(directory)
-    path.mkdir(parents=True, exist_ok=True)
-    trial = Trial(int(seed), path, kills=int(kills), records=int(records))
-    trial.run()
-    print("\n".join(trial.tally.lines()))
-
-
-if __name__ == "__main__":
-    main()

@@ -31,6 +31,7 @@ class FakeFullstory:
         rng: Draws delays and how often a job is looked at until it has ended; None for neither.
         users: Users as they are after the requests and jobs that ended so far.
         events: Events taken, by their JSON.
+        accepted: Numbers of the events accepted, and by user the greatest number of its updates.
         bodies: Bodies of event requests, in the order in which they came, with their keys.
         broken: What went against a promise.
     """
@@ -38,6 +39,7 @@ class FakeFullstory:
     rng: random.Random | None = None
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    accepted: tuple[set[int], dict[str, int]] = field(default_factory=lambda: (set(), {}))
     bodies: list[tuple[str, bytes, str | None]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     most_jobs: int = 0
@@ -93,6 +95,12 @@ class FakeFullstory:
 
     def _accept(self, kind: str, requests: list[dict[str, Any]], *, batch: bool) -> Answer:
         self._number += 1
+        events, users = self.accepted
+        for request in requests:
+            if kind == "events":
+                events.add(_number(request))
+            else:
+                users[request["uid"]] = max(_number(request), users.get(request["uid"], 0))
         if not batch:
             self._apply(kind, requests)
             return Answer(200, {"id": str(self._number)})
@@ -150,5 +158,5 @@ class FakeFullstory:
 def _number(request: dict[str, Any]) -> int:
     """The number of a record in its input, which tests put in the properties `n` or `version`."""
     properties = request.get("properties", {})
-    number: int = properties.get("n", properties.get("version", 0))
-    return number
+    number = properties.get("n", properties.get("version", 0))
+    return number if isinstance(number, int) else 0

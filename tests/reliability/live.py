@@ -53,7 +53,10 @@ class Live:
         )
         self._threads = [
             threading.Thread(target=self._collect, args=(source, lines), daemon=True)
-            for source, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.log))
+            for source, lines in (
+                (self.process.stdout, self.lines),
+                (self.process.stderr, self.log),
+            )
             if source is not None
         ]
         for thread in self._threads:
@@ -136,5 +139,3 @@ pipeline._GRACE_SECONDS = {seconds}
 from target_fullstory.cli import main
 main()
 """
-
-

@@ -91,7 +91,7 @@ def test_while_it_waits_for_jobs_at_the_end(
 ) -> None:
     with ScriptedServer(never_ends) as server:
         settings = {"api_url": server.url, "delivery": "batch"}
-        with Live(config | settings, tmp_path, grace=1) as live:
+        with Live(config | settings, tmp_path, grace=0.3) as live:
             live.feed(USERS, user(1), state(at=1))
             live.close_input()
             live.wait_for(lambda: live.states)
@@ -131,7 +131,7 @@ def test_while_a_batch_waits_for_its_turn(config: dict[str, Any], tmp_path: Path
     """The second update of a user waits for a job that does not end."""
     with ScriptedServer(never_ends) as server:
         settings = {"api_url": server.url, "delivery": "batch", "batch_size_rows": 1}
-        with Live(config | settings, tmp_path, grace=1) as live:
+        with Live(config | settings, tmp_path, grace=0.3) as live:
             live.feed(USERS, user(1), state(at=1), user(1, seats=2), state(at=2), user(1, seats=3))
             live.wait_for(lambda: live.states)
             live.process.send_signal(signal.SIGTERM)
@@ -144,7 +144,7 @@ def test_while_a_request_is_retried(config: dict[str, Any], tmp_path: Path) -> N
     """A thread that sleeps until Fullstory is back does not hold up the end."""
     with ScriptedServer(lambda *_: Reply(503, {}, {"Retry-After": "300"})) as server:
         settings = {"api_url": server.url, "retry_max_seconds": 600}
-        with Live(config | settings, tmp_path, grace=1) as live:
+        with Live(config | settings, tmp_path, grace=0.3) as live:
             live.feed(USERS, user(1), state(at=1))
             live.close_input()
             live.wait_for(lambda: server.requests)
@@ -156,18 +156,20 @@ def test_while_a_request_is_retried(config: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_a_second_signal_exits_at_once(config: dict[str, Any], tmp_path: Path) -> None:
-    with ScriptedServer(never_ends) as server:
-        with Live(config | {"api_url": server.url, "delivery": "batch"}, tmp_path) as live:
-            live.feed(USERS, user(1), state(at=1))
-            live.close_input()
-            live.wait_for(lambda: live.states)
-            live.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            assert live.process.poll() is None
-            began = time.monotonic()
-            live.process.send_signal(signal.SIGTERM)
-            assert live.end(5) != 0
-            assert time.monotonic() - began < 1
+    with (
+        ScriptedServer(never_ends) as server,
+        Live(config | {"api_url": server.url, "delivery": "batch"}, tmp_path) as live,
+    ):
+        live.feed(USERS, user(1), state(at=1))
+        live.close_input()
+        live.wait_for(lambda: live.states)
+        live.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert live.process.poll() is None
+        began = time.monotonic()
+        live.process.send_signal(signal.SIGTERM)
+        assert live.end(5) != 0
+        assert time.monotonic() - began < 1
 
 
 def test_an_open_batch_is_flushed_by_age_while_the_tap_is_silent(

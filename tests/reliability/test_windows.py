@@ -51,7 +51,9 @@ class JobServer:
 
 
 OTHERS = schema("others", {"uid": "string"}, ["uid"])
-THREE_STREAMS = {name: {"kind": name} for name in ("users", "events")} | {"others": {"kind": "users"}}
+THREE_STREAMS = {name: {"kind": name} for name in ("users", "events")} | {
+    "others": {"kind": "users"}
+}
 
 
 def interleaved(count: int) -> list[str]:
@@ -114,7 +116,9 @@ def test_a_batch_larger_than_the_window_goes_alone(run_target: Callable[..., Out
     assert len(fullstory.accepted) == 4
 
 
-def test_the_windows_hold_for_the_halves_of_a_refused_batch(run_target: Callable[..., Outcome]) -> None:
+def test_the_windows_hold_for_the_halves_of_a_refused_batch(
+    run_target: Callable[..., Outcome],
+) -> None:
     fullstory = JobServer(0.1, most_bytes=300)
     lines = [USERS, *(user(number) for number in range(40)), state(done=True)]
     with ScriptedServer(fullstory) as server:
@@ -151,7 +155,9 @@ def test_a_429_slows_down_every_request_together(run_target: Callable[..., Outco
     assert len(after) > 30
 
 
-def test_a_429_for_a_job_is_waited_out_with_the_same_key(run_target: Callable[..., Outcome]) -> None:
+def test_a_429_for_a_job_is_waited_out_with_the_same_key(
+    run_target: Callable[..., Outcome],
+) -> None:
     fullstory = JobServer(0.1)
 
     def script(request: Request, number: int) -> Reply:
