@@ -12,14 +12,15 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11 p
 	>/dev/null 2>&1 && { echo "$$python"; break; }; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format soak clean install
+.PHONY: help demo test lint format soak bench clean install
 
 help:
 	@echo 'make demo    load the example CRM into the embedded sandbox, through Meltano'
-	@echo 'make test    lint, types, import rules, tests, built wheel, Meltano run'
-	@echo 'make lint    the checks of make test that run no code'
+	@echo 'make test    lint, types, import rules, and the tests: built wheel and Meltano run too'
+	@echo 'make lint    the part of make test before the tests'
 	@echo 'make format  format the code'
 	@echo 'make soak    the long tests'
+	@echo 'make bench   the measurements, in a quarter of an hour or so'
 	@echo 'make clean   remove .venv, .meltano, output and caches'
 
 install: $(STAMP)
@@ -58,6 +59,9 @@ format: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .meltano .mypy_cache .pytest_cache .ruff_cache .hypothesis \

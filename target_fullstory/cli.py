@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
-import click
-from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
-from singer_sdk.singerlib.exceptions import SingerError
+# Until the target's own handlers are in place an interrupt ends the process, without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+# What is imported lives as long as the process: looking for garbage among it is lost time.
+gc.disable()
 
-from target_fullstory.errors import TargetFullstoryError
-from target_fullstory.sandbox.command import sandbox_command
-from target_fullstory.target import TargetFullstory
+import click  # noqa: E402
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError  # noqa: E402
+from singer_sdk.singerlib.exceptions import SingerError  # noqa: E402
+
+from target_fullstory.errors import TargetFullstoryError  # noqa: E402
+from target_fullstory.target import TargetFullstory  # noqa: E402
+
+gc.freeze()
+gc.enable()
 
 logger = logging.getLogger("target-fullstory")
+
+
+class _Executable(click.Group):
+    """The subcommands, each imported when it is asked for: a load needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return ["sandbox"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name != "sandbox":
+            return None
+        from target_fullstory.sandbox.command import sandbox_command  # noqa: PLC0415
+
+        return sandbox_command
 
 
 def _command() -> click.Group:
@@ -26,7 +49,7 @@ def _command() -> click.Group:
         if click.get_current_context().invoked_subcommand is None:
             TargetFullstory.invoke(**options)
 
-    group = click.Group(
+    return _Executable(
         name=load.name,
         params=load.params,
         callback=callback,
@@ -36,23 +59,24 @@ def _command() -> click.Group:
             "input (or --input), writes STATE to standard output."
         ),
     )
-    group.add_command(sandbox_command)
-    return group
 
 
 def main() -> None:
     """Run the command line; every error is one line on stderr and exit code 1."""
     try:
-        _command().main(prog_name="target-fullstory", standalone_mode=True)
-    except SystemExit as end:
-        _leave(end.code if isinstance(end.code, int) else 0)
+        code = _command().main(prog_name="target-fullstory", standalone_mode=False)
+        _leave(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except click.Abort:
+        _fail("Stopped.")
     except ConfigValidationError as error:
         _fail("The configuration is not valid: " + "; ".join(error.errors))
     except TargetFullstoryError as error:
         _fail(str(error))
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
-        _fail(f"A file cannot be read or written: {reason}.")
+        _fail(f"A file cannot be read or written: {reason.rstrip('.')}.")
     except (SingerSDKError, SingerError) as error:
         _fail(str(error))
     except Exception as error:

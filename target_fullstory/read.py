@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Iterator
-from io import UnsupportedOperation
+from io import BufferedReader, FileIO, TextIOWrapper
 from os import read
 from typing import IO, Any
 
@@ -66,9 +66,23 @@ def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
 
 
 def _file_number(source: IO[str] | None) -> int | None:
+    """The descriptor to read from, None where the stream itself has to be read.
+
+    Standard input, and a plain file of which nothing has been read, may be read below the stream; a stream
+    that decompresses or decodes has a descriptor too, but not of what it yields.
+    """
     try:
-        return (source or sys.stdin).fileno()
-    except (AttributeError, UnsupportedOperation, ValueError):
+        if source is None or source is sys.stdin:
+            return sys.stdin.fileno()
+        plain = (
+            isinstance(source, TextIOWrapper)
+            and source.encoding.lower().replace("-", "") == "utf8"
+            and isinstance(source.buffer, BufferedReader)
+            and isinstance(source.buffer.raw, FileIO)
+            and source.tell() == 0
+        )
+        return source.fileno() if plain else None
+    except (AttributeError, OSError, ValueError):
         return None
 
 

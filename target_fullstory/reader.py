@@ -10,7 +10,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader, SingerMessag
 
 from target_fullstory.batch_files import record_lines
 from target_fullstory.delivery.inflight import StopWaiting
-from target_fullstory.errors import InputError
+from target_fullstory.delivery.logs import logger
+from target_fullstory.errors import DeliveryError, InputError, OutputError
 from target_fullstory.mapping import NOT_FAST
 from target_fullstory.messages import member, parse, peek, state_value
 from target_fullstory.progress import progress
@@ -58,9 +59,25 @@ class LineReader(GenericSingerReader[str]):
             The number of messages by type.
 
         Raises:
-            TargetFullstoryError: A line cannot be understood, or a record cannot be delivered.
+            TargetFullstoryError: A line cannot be understood, or a record cannot be delivered; the run has
+                been ended in order.
         """
         self._callbacks = callbacks
+        run = self._target.run
+        try:
+            self._read(file_input)
+        except StopWaiting:
+            logger.debug("Stopped while a batch waited for its turn")
+        except (DeliveryError, OutputError):
+            run.end(deliver=False)
+            raise
+        except Exception:
+            # What came before the error is delivered and checkpointed all the same.
+            run.end()
+            raise
+        return self._counts
+
+    def _read(self, file_input: IO[str] | None) -> None:
         pipeline = self._target.pipeline
         with progress(file_input) as advance:
             for chunk in chunks(file_input):
@@ -69,9 +86,8 @@ class LineReader(GenericSingerReader[str]):
                         self._take_by_line(chunk)
                     advance(len(chunk))
                 if pipeline.interrupted:
-                    break
+                    return
                 pipeline.tick()
-        return self._counts
 
     def _take_whole(self, chunk: bytes) -> bool:
         """Decode a chunk at once, where it holds nothing but records of the current stream."""
@@ -89,40 +105,34 @@ class LineReader(GenericSingerReader[str]):
 
     def _take_by_line(self, chunk: bytes) -> None:
         """Decode line by line; records of one stream that follow each other go on together."""
-        records: list[Any] = []
-        lines: list[bytes] = []
         for line in chunk.split(b"\n"):
             self._line += 1
             if not line or line.isspace():
                 continue
-            sink = self._sink
-            record = _decode(sink, line)
-            if record is None:
-                if sink is not None and records:
-                    sink.process_run(records, lines.copy)
-                    records, lines = [], []
-                record = _decode(self._turn_to(line), line)
-            if record is None:
-                self._take_carefully(line)
-            else:
-                records.append(record)
-                lines.append(line)
+            if self._sink is not None:
+                if self._sink.take_line(line, self._line):
+                    self._counts[SingerMessageType.RECORD] += 1
+                    continue
+                self._sink.end_run()
+            if self._turn_to(line):
                 self._counts[SingerMessageType.RECORD] += 1
-        if self._sink is not None and records:
-            self._sink.process_run(records, lines.copy)
+            else:
+                self._take_carefully(line)
+        if self._sink is not None:
+            self._sink.end_run()
         if chunk.endswith(b"\n"):
             self._line -= 1
 
-    def _turn_to(self, line: bytes) -> FullstorySink | None:
-        """Make the stream of this line the current one; None where that changes nothing."""
+    def _turn_to(self, line: bytes) -> bool:
+        """Make the stream of this line the current one; returns whether that takes the line."""
         kin = peek(line)
         if kin is None or kin.type != SingerMessageType.RECORD or kin.stream is None:
-            return None
-        sink = self._target.sink_of(kin.stream)
+            return False
+        sink = self._target.plain_sink(kin.stream)
         if sink is None or sink is self._sink:
-            return None
+            return False
         self._sink = sink
-        return sink
+        return sink.take_line(line, self._line)
 
     def _take_carefully(self, line: bytes) -> None:
         message = parse(line, self._line)
@@ -171,12 +181,3 @@ class LineReader(GenericSingerReader[str]):
 
 def _lines(chunk: bytes) -> list[bytes]:
     return [line for line in chunk.split(b"\n") if line and not line.isspace()]
-
-
-def _decode(sink: FullstorySink | None, line: bytes) -> Any | None:
-    if sink is None or sink.fast is None:
-        return None
-    try:
-        return sink.fast.decode_line(line)
-    except NOT_FAST:
-        return None

@@ -7,12 +7,14 @@ validates a configuration against. No other module reads the configuration.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
+from singer_sdk.configuration._dict_config import parse_environment_config
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec
@@ -153,7 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _json_schema() -> dict[str, Any]:
     schema = msgspec.json.schema_components([Settings])[1]["Settings"]
-    del schema["title"]
+    del schema["title"], schema["description"]
     # Mappings are read by our own code, whose errors name stream, key and the nearest valid name.
     del schema["properties"]["streams"]["additionalProperties"]
     for setting in schema["properties"].values():
@@ -201,6 +203,55 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings in the environment and in a file `.env`.
+
+    Args:
+        singer_sdk_settings: JSON Schema of singer-sdk's own settings.
+
+    Returns:
+        Setting name to value.
+
+    Raises:
+        ConfigurationError: A variable's value is none of its setting.
+    """
+    prefix = "TARGET_FULLSTORY_"
+    ours = JSON_SCHEMA["properties"]
+    theirs = {k: v for k, v in singer_sdk_settings["properties"].items() if k not in ours}
+    try:
+        # Reads `.env` as well.
+        config = parse_environment_config({"properties": theirs}, prefix)
+    except ValueError:
+        raise ConfigurationError(
+            f"A variable of singer-sdk's settings, {prefix}…, has a value that is not valid."
+        ) from None
+    for name, schema in ours.items():
+        text = os.environ.get(prefix + name.upper())
+        if text is None:
+            continue
+        if text in {"", "null"}:
+            if "null" in schema["type"]:
+                config[name] = None
+            continue
+        try:
+            if schema["type"] == "object":
+                config[name] = msgspec.json.decode(text)
+            else:
+                value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text
+                converted = msgspec.convert({name: value}, Settings, strict=False)
+                config[name] = getattr(converted, name)
+        except msgspec.DecodeError as error:
+            reason = "not JSON" if schema["type"] == "object" else str(error).split(" - at ")[0]
+            shown = "" if schema.get("secret") else f": {reason}"
+            raise ConfigurationError(
+                f"Variable {prefix}{name.upper()} has a value that is not valid{shown}."
+            ) from None
+    return config
+
+
+_SWITCH = {"yes": True, "on": True, "no": False, "off": False}
+
+
 def _explain(message: str) -> str:
     reason, _, path = message.partition(" - at `$.")
     name = path.rstrip("`") or "configuration"
@@ -208,6 +259,12 @@ def _explain(message: str) -> str:
 
 
 def _check(settings: Settings) -> None:
+    for name in ("api_key", "integration_source"):
+        value = (getattr(settings, name) or "").strip()
+        if not (value.isascii() and (value.isprintable() or not value)):
+            raise ConfigurationError(
+                f"Setting {name} has a character that no HTTP header can carry. Copy it again."
+            )
     if settings.batch_size_rows > _API_BATCH_LIMIT:
         raise ConfigurationError(
             f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
@@ -243,7 +300,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it may be written to a file: secret values masked."""
-    secret = {name for name, spec in JSON_SCHEMA["properties"].items() if spec.get("secret")}
-    return {name: "****" if name in secret and value else value for name, value in config.items()}
+def shown(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as it may be written to a file.
+
+    Args:
+        settings: The settings.
+        config: What was configured; what is not ours is shown where it cannot hide a secret, such as a key
+            under a mistyped name.
+    """
+    ours = msgspec.to_builtins(settings)
+    for name, schema in JSON_SCHEMA["properties"].items():
+        if schema.get("secret") and ours[name]:
+            ours[name] = "****"
+    others = {
+        name: value if isinstance(value, bool | int | float) else "****"
+        for name, value in config.items()
+        if name not in ours
+    }
+    return {**ours, **others}

@@ -12,6 +12,7 @@ from singer_sdk.sinks import Sink
 from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.mapping import (
     NOT_FAST,
+    Chunk,
     FastPath,
     Mapped,
     Rejected,
@@ -20,6 +21,8 @@ from target_fullstory.mapping import (
     compile_mapping,
     spec_for,
 )
+from target_fullstory.messages import member, parse, peek
+from target_fullstory.validate import RecordValidator
 
 if TYPE_CHECKING:
     from target_fullstory.target import TargetFullstory
@@ -50,9 +53,8 @@ class FullstorySink(Sink):
         try:
             super().__init__(target, stream_name, schema, key_properties)
         except InvalidJSONSchema as error:
-            reason = str(error).splitlines()[0].removeprefix("Schema Validation Error: ")
             raise InputError(
-                f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {reason}. Check the tap."
+                f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
             ) from None
         settings = target.settings
         self._pipeline = target.pipeline
@@ -71,8 +73,10 @@ class FullstorySink(Sink):
             )
         self._pipeline.open_stream(stream_name, spec.kind if spec else None)
         for notice in self._mapping.notices if self._mapping else ():
-            self.logger.info("Stream %s: %s", stream_name, notice)
+            self.logger.info(notice)
         self.fast: FastPath | None = None
+        self._run: list[Any] = []
+        self._run_lines: list[bytes] = []
 
     def choose_path(self, *, plain: bool) -> None:
         """Choose between the fast path and the careful one, once per SCHEMA.
@@ -90,12 +94,52 @@ class FullstorySink(Sink):
             "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
         )
 
-    def process_run(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
-        """Map records that the fast path has decoded, in order; the careful path takes what it refuses.
+    def take_line(self, line: bytes, number: int) -> bool:
+        """Take a line into the current run, if it is a record of this stream.
 
         Args:
-            records: The records, as `fast` decoded them.
-            lines: Gives their lines, where the careful path needs them.
+            line: The line.
+            number: Its number in the input.
+
+        Returns:
+            Whether it is; records need care where `fast` refuses them, and keep their place all the same.
+
+        Raises:
+            InputError: It is a record of this stream that cannot be read.
+        """
+        if self.fast is None:
+            return False
+        try:
+            self._run.append(self.fast.decode_line(line))
+        except NOT_FAST:
+            kin = peek(line)
+            if kin is None or (kin.type, kin.stream) != ("RECORD", self.stream_name):
+                return False
+            message = parse(line, number)
+            mapped = self._map(member(message, "record", dict, number))
+            if mapped is None:
+                return True
+            self._run.append(mapped)
+        self._run_lines.append(line)
+        return True
+
+    def end_run(self) -> None:
+        """Pass on the records taken line by line.
+
+        Raises:
+            TargetFullstoryError: An earlier request failed for good.
+        """
+        if self._run:
+            run, self._run = self._run, []
+            lines, self._run_lines = self._run_lines, []
+            self.process_run(run, lambda: lines)
+
+    def process_run(self, run: list[Any], lines: Callable[[], list[bytes]]) -> None:
+        """Map records that follow each other and pass them on.
+
+        Args:
+            run: The records as `fast` decoded them; among them those already mapped with care.
+            lines: Gives their lines, where more of them need care.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
@@ -103,20 +147,22 @@ class FullstorySink(Sink):
         if self.fast is None or self._mapping is None:
             raise ValueError("this stream has no fast path")
         try:
-            chunk = self.fast.requests(records)
+            chunk = self.fast.requests([item for item in run if type(item) is not Mapped])
         except NOT_FAST:
-            self._process_parts(records, lines())
+            self._halve(run, lines())
             return
+        if len(chunk.requests) < len(run):
+            chunk = _with_mapped(chunk, run)
         self._pipeline.add_run(self.stream_name, self._mapping.kind, chunk)
 
-    def _process_parts(self, records: list[Any], lines: list[bytes]) -> None:
+    def _halve(self, run: list[Any], lines: list[bytes]) -> None:
         """Halve a run until the records that need care are alone."""
-        if len(records) == 1:
-            self.process_record(msgspec.json.decode(lines[0])["record"], {})
+        if len(run) == 1:
+            self.process_record(parse(lines[0], 0)["record"], {})
             return
-        middle = len(records) // 2
-        self.process_run(records[:middle], lambda: lines[:middle])
-        self.process_run(records[middle:], lambda: lines[middle:])
+        middle = len(run) // 2
+        self.process_run(run[:middle], lambda: lines[:middle])
+        self.process_run(run[middle:], lambda: lines[middle:])
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Map one record and pass it on; what cannot be mapped goes to the rejects file.
@@ -127,6 +173,25 @@ class FullstorySink(Sink):
         if self._mapping is None:
             self._pipeline.ignore(self.stream_name, 1)
             return
+        mapped = self._map(record)
+        if mapped is not None:
+            self._pipeline.add(self.stream_name, self._mapping.kind, mapped, record)
+
+    def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
+        """Write a record to the rejects file that did not get as far as the mapping.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        if self._mapping is None:
+            self._pipeline.ignore(self.stream_name, 1)
+        else:
+            self._pipeline.reject(self.stream_name, self._mapping.kind, rejected, record)
+
+    def _map(self, record: dict[str, Any]) -> Mapped | None:
+        """Map a record with care; None where it went to the rejects file."""
+        if self._mapping is None:
+            raise ValueError("this stream has no mapping")
         result: Mapped | Rejected = self._mapping.map_record(record)
         if not isinstance(result, Rejected):
             # The mapping's own codes say more than a violation of the SCHEMA does.
@@ -135,19 +200,26 @@ class FullstorySink(Sink):
             self._missing_keys.add(self.stream_name)
         if isinstance(result, Rejected):
             self._pipeline.reject(self.stream_name, self._mapping.kind, result, record)
-        else:
-            self._pipeline.add(self.stream_name, self._mapping.kind, result, record)
+            return None
+        if result.dropped:
+            self._pipeline.tell_dropped(self.stream_name, result.dropped)
+        return result
 
     def _violation(self, record: dict[str, Any]) -> Rejected | None:
+        if self._validator is None:
+            return None
         for name in self.key_properties:
             if name not in record:
                 return Rejected("schema_violation", f"the key property {name!r} is missing")
-        if self._validator is not None:
-            try:
-                self._validator.validate(record)
-            except InvalidRecord as error:
-                return Rejected("schema_violation", str(error))
+        try:
+            self._validator.validate(record)
+        except InvalidRecord as error:
+            return Rejected("schema_violation", str(error))
         return None
+
+    def get_validator(self) -> RecordValidator | None:
+        """singer-sdk's place for another validator; None where records are not validated."""
+        return RecordValidator(self.schema) if self.validate_schema else None
 
     # singer-sdk's own steps that would change a record, or do again what is done above
 
@@ -170,3 +242,21 @@ class FullstorySink(Sink):
 
     def _remove_sdc_metadata_from_schema(self) -> None:
         """See above."""
+
+
+def _with_mapped(chunk: Chunk, run: list[Any]) -> Chunk:
+    """The requests of a run in its order: those of the fast path and those mapped with care."""
+    requests, keys = iter(chunk.requests), iter(chunk.keys)
+    whole: list[Any] = []
+    whole_keys: list[str] = []
+    timed = chunk.timed or not chunk.requests
+    for item in run:
+        if type(item) is Mapped:
+            whole.append(msgspec.Raw(item.body))
+            timed = timed and item.timed
+            if item.key is not None:
+                whole_keys.append(item.key)
+        else:
+            whole.append(next(requests))
+            whole_keys.extend(key for key in (next(keys, None),) if key is not None)
+    return Chunk(whole, whole_keys, timed)

@@ -17,17 +17,15 @@ from singer_sdk.helpers.capabilities import (
 )
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.delivery.pipeline import Pipeline
 from target_fullstory.delivery.run import Run
 from target_fullstory.errors import (
     ConfigurationError,
-    DeliveryError,
-    OutputError,
     TooManyRejectsError,
 )
+from target_fullstory.mapping import Rejected
 from target_fullstory.reader import LineReader
-from target_fullstory.settings import JSON_SCHEMA, load_settings
+from target_fullstory.settings import JSON_SCHEMA, from_environment, load_settings
 from target_fullstory.sink import FullstorySink
 
 if TYPE_CHECKING:
@@ -35,6 +33,14 @@ if TYPE_CHECKING:
 
     from singer_sdk.plugin_base import _ConfigInput
     from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+
+def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
+    """Flattening renames columns, but leaves the old names in `required`."""
+    if "required" not in schema:
+        return schema
+    there = [name for name in schema["required"] if name in schema["properties"]]
+    return {**schema, "required": there}
 
 
 class MissingKeysError(TooManyRejectsError, MissingKeyPropertiesError):
@@ -65,6 +71,10 @@ class TargetFullstory(Target):
         Raises:
             ConfigurationError: A setting is mistaken.
         """
+        if options.pop("parse_env_config", False):
+            known: dict[str, Any] = {"properties": {}}
+            self.append_builtin_config(known)
+            options["config"] = {**(options.get("config") or {}), **from_environment(known)}
         super().__init__(**options)
         self.settings = load_settings(self.config)
         self._tell_unknown_settings()
@@ -98,13 +108,12 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.pipeline.open_stream(stream_map.stream_alias, None)
                 continue
-            sink = self.get_sink(
+            self.get_sink(
                 stream_map.stream_alias,
-                schema=stream_map.transformed_schema,
+                schema=_without_lost_columns(stream_map.transformed_schema),
                 key_properties=stream_map.transformed_key_properties,
             )
-            if isinstance(sink, FullstorySink):
-                sink.choose_path(plain=self._is_plain(stream))
+            self.sink_of(stream_map.stream_alias).choose_path(plain=self._is_plain(stream))
 
     def _is_plain(self, stream: str) -> bool:
         """Whether singer-sdk changes nothing about a stream's records."""
@@ -116,10 +125,16 @@ class TargetFullstory(Target):
             and not self.config.get("add_record_metadata")
         )
 
-    def sink_of(self, stream: str) -> FullstorySink | None:
+    def sink_of(self, stream: str) -> FullstorySink:
+        """The sink of a stream, by the name that stream maps have given it."""
+        sink = self.get_sink(stream)
+        if not isinstance(sink, FullstorySink):
+            raise TypeError("every sink of this target is a FullstorySink")
+        return sink
+
+    def plain_sink(self, stream: str) -> FullstorySink | None:
         """The sink that takes a stream's records as they come, None where there is none."""
-        sink = self._sinks_active.get(stream)
-        return sink if isinstance(sink, FullstorySink) else None
+        return self.sink_of(stream) if self.sink_exists(stream) else None
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -128,11 +143,16 @@ class TargetFullstory(Target):
                 f"A record of stream {stream!r} came before the stream's SCHEMA. Check the tap."
             )
         for stream_map in self.mapper.stream_maps[stream]:
-            record = stream_map.transform(copy.copy(message_dict["record"]))
+            try:
+                record = stream_map.transform(copy.copy(message_dict["record"]))
+            except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
+                rejected = Rejected("stream_map_error", f"{type(error).__name__}: {error}")
+                self.sink_of(stream_map.stream_alias).reject(message_dict["record"], rejected)
+                continue
             if record is None:
                 self.pipeline.ignore(stream_map.stream_alias, 1)
                 continue
-            sink = self.get_sink(stream_map.stream_alias)
+            sink = self.sink_of(stream_map.stream_alias)
             if sink.include_sdc_metadata_properties:
                 sink._add_sdc_metadata_to_record(record, message_dict, {})  # noqa: SLF001
             sink.process_record(record, {})
@@ -153,28 +173,6 @@ class TargetFullstory(Target):
         """
         self.run.end()
         self._check_rejects()
-
-    def load(self, file_input: IO[str] | None) -> None:
-        """Read all input and end the run, in order also after an error.
-
-        Args:
-            file_input: The lines; standard input where None.
-
-        Raises:
-            TargetFullstoryError: Something was wrong; what came before it is delivered and checkpointed.
-        """
-        run = self.run
-        try:
-            self.process_lines(file_input)
-        except StopWaiting:
-            self.logger.debug("Stopped while a batch waited for its turn")
-        except (DeliveryError, OutputError):
-            run.end(deliver=False)
-            raise
-        except Exception:
-            run.end()
-            raise
-        self.process_endofpipe()
 
     def _check_rejects(self) -> None:
         limit, count = self.settings.max_rejected_records, self.pipeline.ledger.totals().rejected
@@ -220,7 +218,7 @@ class TargetFullstory(Target):
             config=config.config if config else {},
             parse_env_config=config.parse_env if config else False,
         )
-        target.load(file_input)
+        target.listen(file_input)
 
     # The configuration
 
@@ -239,21 +237,12 @@ class TargetFullstory(Target):
         config_jsonschema["properties"].pop("load_method", None)
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Prepare what singer-sdk's validation would misjudge.
-
-        Numbers come from the environment as strings, which it turns into integers only; and its error for
-        a secret of the wrong type would show the secret.
+        """Check secrets first: singer-sdk's error for one of the wrong type would show it.
 
         Raises:
             ConfigurationError: A secret is not a string.
         """
         for name, schema in self.config_jsonschema["properties"].items():
-            value = self._config.get(name)
-            if schema.get("secret") and not isinstance(value, str | None):
+            if schema.get("secret") and not isinstance(self._config.get(name), str | None):
                 raise ConfigurationError(f"Setting {name} is to be a string.")
-            if schema.get("type") == "number" and isinstance(value, str):
-                try:
-                    self._config[name] = float(value)
-                except ValueError:
-                    continue
         return super()._validate_config(raise_errors=raise_errors)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tests.conftest import (
     state,
     user,
 )
+from tests.scripted import Reply, ScriptedServer
 
 Run = Callable[..., Outcome]
 
@@ -450,3 +453,113 @@ def test_two_streams_of_users_keep_the_order(
     )
     assert done.code == 0, done.stderr
     assert [api.user(uid)["properties"]["v"] for uid in "xy"] == [3, 4]
+
+
+def test_a_stream_map_that_fails_for_a_record(run_target: Run, sandbox: Sandbox) -> None:
+    lines = [
+        schema("users", {"uid": "string", "seats": "integer"}, ["uid"]),
+        user(1, seats=0),
+        user(2, seats=2),
+        state(n=1),
+    ]
+    maps = {"users": {"uid": "uid", "share": "float(1/seats)"}}
+    done = run_target(lines, api_url=sandbox.url, stream_maps=maps)
+    assert done.code == 1
+    assert [reject["code"] for reject in done.rejects] == ["stream_map_error"]
+    assert done.block["streams"]["users"]["delivered"] == 1
+
+
+def test_flattening_of_a_required_column(run_target: Run, sandbox: Sandbox) -> None:
+    message = json.loads(schema("users", {"uid": "string"}, ["uid"]))
+    info = {"type": "object", "properties": {"city": {"type": "string"}}}
+    message["schema"]["properties"]["info"] = info
+    message["schema"]["required"] = ["uid", "info"]
+    lines = [json.dumps(message), user(1, info={"city": "Delft"}), state(n=1)]
+    done = run_target(lines, api_url=sandbox.url, flattening_enabled=True, flattening_max_depth=1)
+    assert done.code == 0, done.stderr
+
+
+def test_records_are_not_validated_where_that_is_off(run_target: Run, sandbox: Sandbox) -> None:
+    lines = [
+        schema("users", {"uid": "string", "k": "string", "seats": "integer"}, ["uid", "k"]),
+        user(1, seats="many"),
+        state(n=1),
+    ]
+    assert run_target(lines, api_url=sandbox.url).code == 1
+    done = run_target(lines, api_url=sandbox.url, validate_records=False)
+    assert done.code == 0, done.stderr
+
+
+def test_an_event_of_an_unknown_user_is_rejected_alone(run_target: Run, sandbox: Sandbox) -> None:
+    events = schema(
+        "events",
+        {"name": "string", "user": {"type": "object", "properties": {"id": {"type": "string"}}}},
+    )
+    lines = [
+        events,
+        record("events", name="a", user={"id": "999"}),
+        record("events", name="b", user={"id": "1000000001"}),
+        state(n=1),
+    ]
+    run_target([USERS, user(1), state(n=0)], api_url=sandbox.url)
+    done = run_target(lines, api_url=sandbox.url)
+    assert [reject["code"] for reject in done.rejects] == ["user_not_found"]
+    assert done.block["streams"]["events"]["delivered"] == 1
+    assert [answer["status"] for answer in done.block["responses"]] in ([404, 200], [200, 404])
+
+
+def test_a_refused_key_ends_the_run_though_another_request_is_being_tried_again(
+    run_target: Run,
+) -> None:
+    def script(request: Any, _: int) -> Reply:
+        if request.json["uid"] == "u1":
+            return Reply(503, headers={"Retry-After": "120"})
+        return Reply(401)
+
+    with ScriptedServer(script) as server:
+        began = time.monotonic()
+        done = run_target(
+            [USERS, user(1), user(2), state(n=1)], api_url=server.url, retry_max_seconds=300
+        )
+    assert done.code == 1
+    assert "does not accept the API key" in done.error_lines[-1]
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("BATCH_SIZE_ROWS", "abc", "BATCH_SIZE_ROWS"),
+        ("WAIT_FOR_JOBS", "perhaps", "WAIT_FOR_JOBS"),
+        ("STREAMS", "not json", "STREAMS"),
+        ("MAX_EVENTS", "", None),
+        ("MAX_REJECTED_RECORDS", "null", None),
+        ("JOB_POLL_INTERVAL_SECONDS", "0.5", None),
+        ("STREAMS", '{"users": {"kind": "users"}}', None),
+    ],
+)
+def test_settings_from_the_environment(
+    sandbox: Sandbox, tmp_path: Path, name: str, value: str, says: str | None
+) -> None:
+    prefix = "TARGET_FULLSTORY_"
+    given = {
+        f"{prefix}API_KEY": KEY,
+        f"{prefix}API_URL": sandbox.url,
+        f"{prefix}OUTPUT_DIR": str(tmp_path),
+        f"{prefix}{name}": value,
+    }
+    done = subprocess.run(
+        [*EXECUTABLE, "--config", "ENV"],
+        input=f"{USERS}\n{user(1)}\n{state(n=1)}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | given,
+    )
+    if says is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1
+        assert says in done.stderr.splitlines()[-1]
+        assert "report it" not in done.stderr

@@ -34,5 +34,9 @@ class TestAsEvents(
     """Every stream as events."""
 
 
+class TestAsEventsOfNobody(suite({"*": {"kind": "events", "fields": {"name": {"const": "Row"}}}})):  # type: ignore[misc]
+    """Every stream as events that name neither user nor session."""
+
+
 class TestAsUsers(suite({"*": {"kind": "users", "fields": {"uid": {"const": "someone"}}}})):  # type: ignore[misc]
     """Every stream as users."""

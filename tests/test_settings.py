@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings import JSON_SCHEMA, Settings, load_settings, without_secrets
+from target_fullstory.settings import JSON_SCHEMA, Settings, load_settings, shown
 
 
 def load(**config: Any) -> Settings:
@@ -117,8 +117,23 @@ def test_keys_split_at_their_dots_mean_the_same() -> None:
     assert split.streams == whole.streams
 
 
-def test_secrets_are_masked() -> None:
-    assert without_secrets({"api_key": "secret-key", "concurrency": 4}) == {
-        "api_key": "****",
-        "concurrency": 4,
+def test_what_a_file_may_show_of_the_configuration() -> None:
+    config = {
+        "api_key": "secret-key",
+        "apikey": "secret-key",
+        "batch_config": {"storage": {"root": "s3://user:secret-key@bucket"}},
+        "flattening_enabled": True,
+        "job_poll_interval_seconds": "0.5",
     }
+    seen = shown(load_settings(config), config)
+    assert "secret-key" not in str(seen)
+    assert seen["api_key"] == "****"
+    assert (seen["flattening_enabled"], seen["job_poll_interval_seconds"]) == (True, 0.5)
+
+
+@pytest.mark.parametrize("name", ["api_key", "integration_source"])
+@pytest.mark.parametrize("value", ["schl\u00fcssel", "a\nb", "\u20ac"])
+def test_what_no_header_can_carry_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} has a character") as error:
+        load(**{name: value})
+    assert value not in str(error.value)

@@ -54,8 +54,11 @@ class Batch:
 
 
 def batch_body(requests: list[bytes]) -> bytes:
-    """The body of a batch creation."""
-    return _HEAD + b",".join(requests) + _TAIL
+    """The body of a batch creation, copied once: it may be large."""
+    first, *rest = requests
+    if not rest:
+        return _HEAD + first + _TAIL
+    return b",".join([_HEAD + first, *rest[:-1], rest[-1] + _TAIL])
 
 
 def requests_of(body: bytes) -> list[bytes]:

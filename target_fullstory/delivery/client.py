@@ -109,7 +109,8 @@ class _KeyAuth(AuthBase):
 
 def _authorization(settings: Settings) -> str:
     key = (settings.api_key or SANDBOX_KEY).strip()
-    key = key.removeprefix("Basic ").strip()
+    if key[:6].lower() == "basic ":
+        key = key[6:].strip()
     if settings.api_key_encoding == "base64":
         key = base64.b64encode(f"{key}:".encode()).decode()
     return f"Basic {key}"
@@ -139,7 +140,7 @@ class Client:
         self._session.auth = _KeyAuth(_authorization(settings))
         self._session.headers.update(
             {
-                "Integration-Source": settings.integration_source,
+                "Integration-Source": settings.integration_source.strip(),
                 "User-Agent": "target-fullstory",
                 "Accept": "application/json",
             }

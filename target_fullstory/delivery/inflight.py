@@ -130,6 +130,10 @@ class InFlight:
         """Wait until nothing is on its way, jobs included."""
         self.wait_until(lambda: not self._holds)
 
+    def wait_for_answers(self) -> None:
+        """Wait until every request has its answer."""
+        self.wait_until(lambda: self._slots == self._concurrency)
+
     def wait_for_requests(self) -> None:
         """Wait until no request is on its way; an error does not cut this short, the grace's end does."""
         with self._changed:

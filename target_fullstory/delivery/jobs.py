@@ -22,6 +22,7 @@ from target_fullstory.state import JobEntry, Ledger
 _LONGEST_INTERVAL = 30.0
 _INTERVAL_GROWTH = 1.5
 _UNKNOWN_AFTER = 5
+_API_BATCH_LIMIT = 50_000
 _ITEM = {"users": "user", "events": "event"}
 
 
@@ -73,10 +74,16 @@ class Jobs:
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
             entry = JobEntry(
-                id=left.id, kind=left.kind, stream="", status="PROCESSING", records=0, created=""
+                id=left.id,
+                kind=left.kind,
+                stream=left.stream,
+                status="PROCESSING",
+                records=_API_BATCH_LIMIT,
+                created="",
             )
-            kind: Kind = "users" if left.kind == "users" else "events"
-            self._follow(_Job(entry, self._in_flight.hold_everybody(kind), own=False), soon=True)
+            self._follow(
+                _Job(entry, self._in_flight.hold_everybody(left.kind), own=False), soon=True
+            )
 
     def track(
         self, kind: Kind, stream: str, rows: int, keys: frozenset[str], answer: Answer
@@ -111,7 +118,7 @@ class Jobs:
         )
         hold = self._in_flight.hold(kind, rows, keys, job=True)
         if self._journal is not None:
-            self._journal.accepted(entry.id, kind)
+            self._journal.accepted(entry.id, kind, stream)
         self._ledger.job(entry)
         logger.info("Job %s created: %d %s of stream %s", entry.id, rows, kind, stream)
         self._follow(_Job(entry, hold))
@@ -229,13 +236,20 @@ class Jobs:
             )
         if status.get("status") not in {"COMPLETED", "FAILED"}:
             return False
-        if not job.own:
-            return True
         entry = job.entry
         errors = _count(answer.data.get("errors"))
         listed = 0
         if status["status"] == "FAILED" or errors:
-            listed = self._take_errors(entry)
+            listed = self._take_errors(entry, own=job.own)
+        if not job.own:
+            if listed:
+                logger.warning(
+                    "Job %s of an earlier run refused %d records; they are in this run's rejects file, not "
+                    "in its counts",
+                    entry.id,
+                    listed,
+                )
+            return True
         missing = errors - listed
         if missing > 0:
             logger.warning("Job %s reports %d errors but lists %d", entry.id, errors, listed)
@@ -254,7 +268,7 @@ class Jobs:
         )
         return True
 
-    def _take_errors(self, entry: JobEntry) -> int:
+    def _take_errors(self, entry: JobEntry, *, own: bool) -> int:
         listed = 0
         for failed in self._errors(entry):
             self._rejects.write(
@@ -266,7 +280,8 @@ class Jobs:
                 job_id=entry.id,
                 request=failed.get(_ITEM[entry.kind]),
             )
-            self._ledger.rejected(entry.stream, was_delivered=True)
+            if own:
+                self._ledger.rejected(entry.stream, was_delivered=True)
             listed += 1
         self._rejects.sync()
         return listed

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO
 
 import msgspec
 
@@ -30,11 +30,13 @@ class LeftJob(msgspec.Struct, frozen=True):
     Attributes:
         id: The job's id.
         kind: What it carries.
+        stream: Where its records came from.
         api_url: The setting `api_url` of its run; a job is looked for at the same address only.
     """
 
     id: str
-    kind: str
+    kind: Kind
+    stream: str
     api_url: str
 
 
@@ -76,12 +78,12 @@ class Journal:
                     job = _decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     continue  # cut short by the kill: the job's id never left the process
-                if job.api_url == self._api_url and job.kind in get_args(Kind):
+                if job.api_url == self._api_url:
                     yield job
 
-    def accepted(self, job_id: str, kind: Kind) -> None:
+    def accepted(self, job_id: str, kind: Kind, stream: str) -> None:
         """Write down a job. A file that cannot be written matters only after a kill: a warning."""
-        line = msgspec.json.encode(LeftJob(job_id, kind, self._api_url)) + b"\n"
+        line = msgspec.json.encode(LeftJob(job_id, kind, stream, self._api_url)) + b"\n"
         with self._lock:
             if self._broken:
                 return

@@ -98,8 +98,6 @@ class Pipeline:
                 return
             self._events_left -= 1
         self.ledger.received(stream)
-        if mapped.dropped:
-            self._tell_dropped(stream, mapped.dropped)
         if mapped.key is not None:
             self._keep_order(stream, {mapped.key})
         batch = self._room_for(stream, kind, len(mapped.body))
@@ -133,14 +131,21 @@ class Pipeline:
             end = min(total, begin + self._settings.batch_size_rows - batch.rows)
             joined = _encode(requests[begin:end])[1:-1]
             if batch.size + len(joined) > self._sender.max_bytes:
-                # Where a batch ends must not depend on how the lines were read.
-                end = begin + 1
-                joined = _encode(requests[begin:end])[1:-1]
-                batch = self._room_for(stream, kind, len(joined))
+                self._add_one_by_one(stream, kind, chunk, begin)
+                return
             batch.add_run(joined, end - begin, keys[begin:end], timed=chunk.timed)
             if batch.rows >= self._settings.batch_size_rows:
                 self._flush_full(batch)
             begin = end
+
+    def _add_one_by_one(self, stream: str, kind: Kind, chunk: Chunk, begin: int) -> None:
+        """Where a batch ends by its bytes must not depend on how the lines were read."""
+        for at in range(begin, len(chunk.requests)):
+            body = _encode(chunk.requests[at])
+            batch = self._room_for(stream, kind, len(body))
+            batch.add_run(body, 1, chunk.keys[at : at + 1], timed=chunk.timed)
+            if batch.rows >= self._settings.batch_size_rows:
+                self._flush_full(batch)
 
     def reject(self, stream: str, kind: Kind, rejected: Rejected, record: Any) -> None:
         """Take a record that cannot be mapped.
@@ -158,6 +163,21 @@ class Pipeline:
             record=record,
         )
         self.ledger.rejected(stream)
+
+    def tell_dropped(self, stream: str, names: tuple[str, ...]) -> None:
+        """Count property values that mapping left out; each name is logged once.
+
+        Args:
+            stream: The stream.
+            names: The properties' names.
+        """
+        for name in self.ledger.dropped(stream, names):
+            logger.warning(
+                "Stream %s: a value of property %s was left out, as Fullstory cannot take it; the count is "
+                "under dropped_properties in the state",
+                stream,
+                name,
+            )
 
     def state(self, value: bytes) -> None:
         """Take a STATE message's value, as JSON.
@@ -185,6 +205,10 @@ class Pipeline:
 
     # The end
 
+    def abandon(self) -> None:
+        """Wait no longer than a short grace for requests on their way: another one failed for good."""
+        self._in_flight.give_up_in(_GRACE_SECONDS)
+
     def interrupt(self) -> None:
         """End soon: called by a signal's handler, so it takes no lock."""
         self._interrupted = True
@@ -211,7 +235,7 @@ class Pipeline:
                 self._leave_events()
             for batch in list(self._open.values()):
                 self._send_whole(batch)
-            self._in_flight.wait_for_requests()
+            self._in_flight.wait_for_answers()
             if self._settings.wait_for_jobs:
                 self._in_flight.wait_until_idle()
         except StopWaiting:
@@ -315,15 +339,6 @@ class Pipeline:
                     batch.rows,
                     batch.stream,
                 )
-
-    def _tell_dropped(self, stream: str, names: tuple[str, ...]) -> None:
-        for name in self.ledger.dropped(stream, names):
-            logger.warning(
-                "Stream %s: a value of property %s was left out, as Fullstory cannot take it; the count is "
-                "under dropped_properties in the state",
-                stream,
-                name,
-            )
 
 
 _OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")

@@ -8,15 +8,17 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from target_fullstory.delivery.logs import logger
 from target_fullstory.delivery.pipeline import Pipeline
 from target_fullstory.delivery.rejects import timestamp
 from target_fullstory.delivery.report import write_report
 from target_fullstory.errors import ConfigurationError, DeliveryError, OutputError
-from target_fullstory.sandbox import Sandbox, SandboxNotInstalledError, SandboxOptions
-from target_fullstory.settings import SANDBOX, Settings, without_secrets
+from target_fullstory.settings import SANDBOX, Settings, shown
+
+if TYPE_CHECKING:
+    from target_fullstory.sandbox import Sandbox
 
 
 class Run:
@@ -55,8 +57,11 @@ class Run:
         try:
             if deliver:
                 pipeline.flush()
+            else:
+                pipeline.abandon()
         except (DeliveryError, OutputError) as failure:
             error = failure
+            pipeline.abandon()
         try:
             pipeline.close()
             pipeline.write_last_state(complete=self._complete)
@@ -111,7 +116,7 @@ class Run:
                 **self.pipeline.block.build(
                     self.pipeline.rejects.summary(), final=True, every_job=True
                 ),
-                "config": without_secrets(self._config),
+                "config": shown(self._settings, self._config),
                 "timings": {
                     "began": self._began,
                     "ended": timestamp(),
@@ -122,6 +127,13 @@ class Run:
 
 
 def _start_sandbox(settings: Settings) -> Sandbox:
+    # Imported here: most runs need no sandbox, and its packages are an extra.
+    from target_fullstory.sandbox import (  # noqa: PLC0415
+        Sandbox,
+        SandboxNotInstalledError,
+        SandboxOptions,
+    )
+
     directory = Path(settings.output_dir)
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -130,17 +130,14 @@ class Sender:
             return True
         key = content_key(body) if batch.kind == "events" and batch.timed else new_key()
         answer = self._client.call("POST", f"/v2/{batch.kind}/batch", body, key=key)
+        response: dict[str, Any] = {"status": answer.status}
         if answer.ok:
-            job_id = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, answer)
+            response["job"] = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, answer)
             self._ledger.delivered(batch.stream, rows)
-            self._ledger.response(
-                {
-                    "stream": batch.stream,
-                    "kind": batch.kind,
-                    "status": answer.status,
-                    "job": job_id,
-                }
-            )
+        else:
+            response["code"] = answer.code
+        self._ledger.response({"stream": batch.stream, "kind": batch.kind} | response)
+        if answer.ok:
             return False
         if answer.status not in _CONCERNS_RECORDS:
             raise _unexpected(f"/v2/{batch.kind}/batch", answer)
@@ -186,17 +183,18 @@ class Sender:
             del fields["id"]
             body = msgspec.json.encode(fields)
         answer = self._client.call("POST", path, body, key=key)
+        response = {
+            "stream": batch.stream,
+            "kind": batch.kind,
+            "status": answer.status,
+            "uid": uid,
+            "id": answer.data.get("id") or user_id,
+            "code": None if answer.ok else answer.code,
+        }
+        self._ledger.response({k: v for k, v in response.items() if v is not None})
         if answer.ok:
             self._ledger.delivered(batch.stream, 1)
-            response = {
-                "stream": batch.stream,
-                "kind": batch.kind,
-                "status": answer.status,
-                "uid": uid,
-                "id": answer.data.get("id"),
-            }
-            self._ledger.response({k: v for k, v in response.items() if v is not None})
-        elif answer.status in _CONCERNS_RECORDS or (answer.status == 404 and user_id is not None):
+        elif answer.status in _CONCERNS_RECORDS or answer.code == _UNKNOWN_USER:
             self._reject(batch, request, answer)
         else:
             raise _unexpected(endpoint, answer)
@@ -225,6 +223,9 @@ class Sender:
 
 _CONCERNS_RECORDS = frozenset({400, 413, 422})
 """Statuses that one record or the size of a batch may have caused."""
+
+_UNKNOWN_USER = "user_not_found"
+"""The API's code where a record names a user that is not there; any other 404 is a wrong address."""
 
 
 class _Singles:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_fullstory.mapping.checks import WrittenSource, check_spec, written_source
 from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS
-from target_fullstory.mapping.fields import Field, Group
+from target_fullstory.mapping.fields import Field, Group, runs_of
 from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.planning import (
     Planner,
@@ -55,16 +55,17 @@ def compile_mapping(
     sources.check_required()
     planner = Planner(stream, spec, shape, options)
     properties = planner.plan(frozenset(sources.used))
-    known = DESTINATIONS[spec.kind]
+    fields = tuple(
+        Field(destination, sources.by_name[name])
+        for name, destination in DESTINATIONS[spec.kind].items()
+        if name in sources.by_name
+    )
     return StreamMapping(
         stream=stream,
         kind=spec.kind,
         notices=tuple(planner.notices),
-        fields=tuple(
-            Field(destination, sources.by_name[name])
-            for name, destination in known.items()
-            if name in sources.by_name
-        ),
+        fields=fields,
+        runs=runs_of(fields),
         groups=tuple(sources.groups),
         properties=properties,
         schema=schema,

@@ -46,11 +46,14 @@ def fitting(declared: str | None, value: Any) -> tuple[Any, str | None]:
     """
     if declared is None or value is None:
         return value, None
+    if type(value) is str:
+        fits = declared == "str" or (declared == "date" and is_iso_8601(value))
+        return value, declared if fits else None
     if isinstance(value, list):
         if declared not in ("strs", "ints", "reals", "bools", "dates"):
             return value, None
         fitted = [_fitting_scalar(declared[:-1], item) for item in value]
-        return (value, None) if any(item is None for item in fitted) else (fitted, declared)
+        return (value, None) if None in fitted else (fitted, declared)
     item = _fitting_scalar(declared, value)
     return (value, None) if item is None else (item, declared)
 
@@ -62,7 +65,7 @@ def _fitting_scalar(declared: str, value: Any) -> Any:
     if declared == "int":
         return _whole(value)
     if declared == "real":
-        return value if isinstance(value, int | float) else None
+        return value if isinstance(value, (int, float)) else None
     if declared == "str":
         return value if isinstance(value, str) else None
     return value if declared == "date" and is_iso_8601(value) else None

@@ -24,16 +24,19 @@ class Destination(msgspec.Struct, frozen=True):
 
     Attributes:
         path: The keys that lead to it in the request.
-        convert: From a record's value, neither null nor empty, to the request's; gives None where
+        convert: From a record's value, which is not null, to the request's; gives None where
             the field cannot take it, raises `Rejection` where the record cannot go without.
         limit: The most characters its text may have; None where Fullstory sets no limit.
         text: Whether it is the value written as text, and nothing more.
+        judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it
+            is none.
     """
 
     path: tuple[str, ...]
     convert: Callable[[Any], Any]
     limit: int | None = None
     text: bool = False
+    judges_empty: bool = False
 
     @property
     def name(self) -> str:
@@ -57,11 +60,23 @@ def _limited(name: str, limit: int, code: str) -> Destination:
 def _timestamp(value: Any) -> str:
     moment = timestamp_of(value)
     if moment is None:
-        message = (
-            f"timestamp {text_of(value)!a:.80} is neither ISO 8601 nor Unix seconds or milliseconds"
-        )
+        message = f"timestamp {_shown(value)} neither ISO 8601 nor Unix seconds or milliseconds"
         raise Rejection("invalid_timestamp", message)
     return moment
+
+
+def _shown(value: Any) -> str:
+    """What a value is, or which: a JSON type or, of text and numbers, the beginning."""
+    if isinstance(value, str):
+        return f"{value!a:.80} is"
+    if isinstance(value, bool):
+        return "is a boolean,"
+    if isinstance(value, dict):
+        return "is an object,"
+    if isinstance(value, (list, tuple)):
+        return "is an array,"
+    text = text_of(value)
+    return "is out of range," if text is None else f"{text:.80} is"
 
 
 def session_id_of(value: Any) -> str | None:
@@ -128,7 +143,7 @@ _USERS = (
 
 _EVENTS = (
     _limited("name", 250, "name_too_long"),
-    Destination(("timestamp",), _timestamp),
+    Destination(("timestamp",), _timestamp, judges_empty=True),
     _limited("user.uid", 256, "uid_too_long"),
     Destination(("user", "id"), text_of, text=True),
     Destination(("session", "id"), session_id_of),

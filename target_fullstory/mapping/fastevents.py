@@ -156,6 +156,8 @@ class EventRequests:
         flags = self._column("session.use_most_recent", records)
         if users is None or flags is None:
             return repeat(None)
+        if all(flags) and None not in users:
+            return repeat(_MOST_RECENT)
         return [
             _MOST_RECENT if flag and user is not None else None
             for flag, user in zip(flags, users, strict=True)
@@ -166,7 +168,7 @@ def _users(uids: list[Any] | None, ids: list[Any] | None) -> list[Any] | None:
     if uids is None and ids is None:
         return None
     if ids is None:
-        return [None if uid is None else _User(uid) for uid in uids or ()]
+        return _made(_User, [uids or []])
     if uids is None:
         return [None if own is None else _User(None, own) for own in ids]
     return [
@@ -190,7 +192,7 @@ def _whole_contexts(group: Group, record: Record) -> Callable[[list[Any]], Itera
     ]
 
     def contexts(records: list[Any]) -> Iterable[Any]:
-        found = list(read(records))
+        found = read(records)
         if empty is not None and empty in found:
             raise NotFastError
         present = found if None not in found else [one for one in found if one is not None]
@@ -241,6 +243,8 @@ def _context_struct(names: list[str]) -> type[msgspec.Struct]:
 
 def _made(struct: type[msgspec.Struct], columns: list[list[Any]]) -> list[Any]:
     """One object per row, null where all of its values are."""
+    if any(None not in column for column in columns):
+        return list(map(struct, *columns))
     if len(columns) == 1:
         return [None if value is None else struct(value) for value in columns[0]]
     nothing = (None,) * len(columns)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from target_fullstory.mapping.fastcolumns import NotFastError, field_path, moments, pull
+from target_fullstory.mapping.fastcolumns import (
+    NotFastError,
+    decimals,
+    field_path,
+    moments,
+    pull,
+)
 from target_fullstory.mapping.fasttypes import Record, Uncovered, Use
 from target_fullstory.mapping.fastvalues import Want
 from target_fullstory.mapping.planning import shape_at
@@ -65,17 +71,19 @@ def reader(field: Field, record: Record, shape: Shape, *, required: bool) -> Rea
     if isinstance(source, Const):
         constant = field.destination.convert(source.value)
         return lambda records: [constant] * len(records)
-    columns = (source,) if isinstance(source, Column) else source.parts
-    paths = [field_path(record, part.steps) for part in columns if isinstance(part, Column)]
+    parts = (source,) if isinstance(source, Column) else source.parts
+    columns = [part for part in parts if isinstance(part, Column)]
+    paths = [field_path(record, column.steps) for column in columns]
     if None in paths:
         if required:
             raise Uncovered
         return lambda records: [None] * len(records)
     known = [path for path in paths if path is not None]
+    shapes = [shape_at(shape, column.steps) for column in columns]
     if isinstance(source, Template):
-        read = _template(source, known)
+        read = _template(source, list(map(_texts, known, shapes)))
     else:
-        read = _column(field, known[0], shape_at(shape, source.steps))
+        read = _column(field, known[0], shapes[0])
     # A required column of the top level is there, or its record would not have been decoded.
     if not required or all(len(path) == 1 for path in known):
         return read
@@ -90,13 +98,10 @@ def reader(field: Field, record: Record, shape: Shape, *, required: bool) -> Rea
 
 
 def _column(field: Field, path: tuple[str, ...], shape: Shape) -> Reader:
-    read = pull(path)
-    only_text = shape.only == "string"
     if field.destination.text:
-        if only_text:
-            return lambda records: list(read(records))
-        return lambda records: [None if value is None else str(value) for value in read(records)]
-    if field.destination.path == ("timestamp",) and only_text:
+        return _texts(path, shape)
+    read = pull(path)
+    if field.destination.path == ("timestamp",) and shape.only == "string":
         return lambda records: moments(read(records))
     convert = field.destination.convert
 
@@ -111,17 +116,49 @@ def _column(field: Field, path: tuple[str, ...], shape: Shape) -> Reader:
     return converted
 
 
-def _template(source: Template, paths: list[tuple[str, ...]]) -> Reader:
-    pulls = [pull(path) for path in paths]
+def _texts(path: tuple[str, ...], shape: Shape) -> Reader:
+    """Reads a column as text."""
+    read = pull(path)
+    if shape.only == "string":
+        return read
+    write = decimals if shape.only == "integer" else _strings
+
+    def texts(records: list[Any]) -> list[Any]:
+        values = read(records)
+        if None not in values:
+            return write(values)
+        return [None if value is None else str(value) for value in values]
+
+    return texts
+
+
+def _strings(values: list[Any]) -> list[str]:
+    return list(map(str, values))
+
+
+def _template(source: Template, columns: list[Reader]) -> Reader:
+    first, *rest = source.parts
+    if isinstance(first, str) and len(rest) == 1:
+        return _prefixed(first, columns[0])
     text = "".join(
         part.replace("%", "%%") if isinstance(part, str) else "%s" for part in source.parts
     )
-    if len(pulls) == 1:
-        single = pulls[0]
-        return lambda records: [
-            None if value is None else text % value for value in single(records)
-        ]
-    return lambda records: [
-        None if None in values else text % values
-        for values in zip(*(read(records) for read in pulls), strict=True)
-    ]
+
+    def filled(records: list[Any]) -> list[Any]:
+        read = [column(records) for column in columns]
+        rows = zip(*read, strict=True)
+        if not any(None in column for column in read):
+            return list(map(text.__mod__, rows))
+        return [None if None in row else text % row for row in rows]
+
+    return filled
+
+
+def _prefixed(prefix: str, column: Reader) -> Reader:
+    def prefixed(records: list[Any]) -> list[Any]:
+        texts = column(records)
+        if None not in texts:
+            return list(map(prefix.__add__, texts))
+        return [None if text is None else prefix + text for text in texts]
+
+    return prefixed

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_fullstory.mapping.names import property_name
 from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.sources import MISSING, Column, Source
+from target_fullstory.mapping.sources import MISSING, Column, Source, key_of
 
 if TYPE_CHECKING:
     from target_fullstory.mapping.destinations import Destination
@@ -20,19 +21,65 @@ class Field(msgspec.Struct, frozen=True):
     destination: Destination
     source: Source
 
-    def read(self, record: dict[str, Any], dropped: list[str]) -> Any:
-        """The request's value; None where the record has none, or none that fits.
+
+class Run(msgspec.Struct, frozen=True):
+    """Successive fields with neighbouring sources, found together.
+
+    Attributes:
+        parent: The keys that lead to the fields' object in the request, none for the request.
+        holder: The object that has all of the sources; None where it is the record.
+        fields: The fields, each with its key in the holder; None where the source has to be asked
+            for its value.
+    """
+
+    parent: tuple[str, ...]
+    holder: Column | None
+    fields: tuple[tuple[str | None, Field], ...]
+
+    def read(self, record: dict[str, Any], request: dict[str, Any], dropped: list[str]) -> None:
+        """Adds the fields to a request.
 
         Raises:
-            Rejection: The record cannot go with this value, nor without it.
+            Rejection: The record cannot go with one of the values, nor without it.
         """
-        raw = self.source.read(record)
-        if raw is MISSING or raw is None or (isinstance(raw, str) and not raw):
-            return None
-        value = self.destination.convert(raw)
-        if value is None:
-            dropped.append(self.destination.name)
-        return value
+        holder = record
+        if self.holder is not None:
+            holder = self.holder.read(record)
+            if not isinstance(holder, dict):
+                return
+        node = None
+        for key, field in self.fields:
+            raw = field.source.read(record) if key is None else holder.get(key)
+            if raw is None or raw is MISSING:
+                continue
+            destination = field.destination
+            if not raw and isinstance(raw, str) and not destination.judges_empty:
+                continue
+            value = destination.convert(raw)
+            if value is None:
+                dropped.append(destination.name)
+                continue
+            if node is None:
+                node = request
+                for step in self.parent:
+                    node = node.setdefault(step, {})
+            node[destination.path[-1]] = value
+
+
+def runs_of(fields: tuple[Field, ...]) -> tuple[Run, ...]:
+    """Brings successive fields together that have their sources and places in the same objects."""
+    runs = []
+    for (parent, steps), run in groupby(fields, key=_places):
+        keyed = tuple((key_of(field.source), field) for field in run)
+        runs.append(Run(parent, Column(steps) if steps else None, keyed))
+    return tuple(runs)
+
+
+def _places(field: Field) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where a field is in the request, and the keys that lead to the object of its source."""
+    source = field.source
+    steps = source.steps[:-1] if isinstance(source, Column) and key_of(source) is not None else ()
+    return field.destination.path[:-1], steps
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -70,15 +117,16 @@ def _note_unknown(name: str, value: Any, known: dict[str, Any], dropped: list[st
         return
     for key, inner in value.items():
         deeper = known.get(key)
-        if key not in known:
-            if inner is not None:
-                dropped.append(f"{name}.{property_name(str(key))}")
-        elif deeper:
+        if deeper:
+            if type(inner) is dict and inner.keys() <= deeper.keys() and not any(deeper.values()):
+                continue
             _note_unknown(f"{name}.{key}", inner, deeper, dropped)
+        elif deeper is None and inner is not None:
+            dropped.append(f"{name}.{property_name(str(key))}")
 
 
 def user_request(
-    fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]
+    runs: tuple[Run, ...], record: dict[str, Any], dropped: list[str]
 ) -> dict[str, Any]:
     """The fields of a user, `uid` or `id` among them.
 
@@ -86,13 +134,14 @@ def user_request(
         Rejection: Neither `uid` nor `id` has a value, or a text is too long.
     """
     request: dict[str, Any] = {}
-    for field in fields:
-        value = field.read(record, dropped)
-        if value is not None:
-            request[field.destination.name] = value
+    for run in runs:
+        run.read(record, request, dropped)
     if "uid" not in request and "id" not in request:
         sought = " nor ".join(
-            field.destination.name for field in fields if field.destination.name in ("uid", "id")
+            name
+            for run in runs
+            for _, field in run.fields
+            if (name := field.destination.name) in ("uid", "id")
         )
         message = f"the record has no usable {sought}: it is absent, null, empty or no plain value"
         raise Rejection("missing_uid", message)
@@ -100,7 +149,7 @@ def user_request(
 
 
 def event_request(
-    fields: tuple[Field, ...],
+    runs: tuple[Run, ...],
     groups: tuple[Group, ...],
     record: dict[str, Any],
     dropped: list[str],
@@ -115,14 +164,8 @@ def event_request(
         Rejection: There is no name, the timestamp is none, or a text is too long.
     """
     request: dict[str, Any] = {}
-    for field in fields:
-        value = field.read(record, dropped)
-        if value is None:
-            continue
-        node = request
-        for key in field.destination.path[:-1]:
-            node = node.setdefault(key, {})
-        node[field.destination.path[-1]] = value
+    for run in runs:
+        run.read(record, request, dropped)
     for group in groups:
         group.note_unknown(record, dropped)
     if "name" not in request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_NAME_LENGTH = 512
 """Characters in a property name, a nested one counted with its parents and dots."""
@@ -10,6 +11,7 @@ MAX_NAME_LENGTH = 512
 _INVALID = re.compile(r"[^A-Za-z0-9_]")
 
 
+@lru_cache(maxsize=4096)
 def property_name(column: str) -> str:
     """The valid property name nearest to a column's.
 
@@ -22,11 +24,16 @@ def property_name(column: str) -> str:
     return f"p_{name}" if name[0].isdigit() else name
 
 
+_NO_NAMES: dict[str, int] = {}
+
+
 class NameScope:
     """The names taken at one level of a request's properties."""
 
-    def __init__(self) -> None:
+    def __init__(self, planned: NameScope | None = None) -> None:
+        """Takes the names that are taken from the start; they stay as they are."""
         self._taken: dict[str, int] = {}
+        self._planned = _NO_NAMES if planned is None else planned._taken  # noqa: SLF001 - its own
 
     def take(self, column: str) -> str:
         """A name for the column that no other column of this level has.
@@ -35,14 +42,9 @@ class NameScope:
         """
         wanted = property_name(column)
         name = wanted
-        while name in self._taken:
-            self._taken[wanted] += 1
-            name = f"{wanted}_{self._taken[wanted]}"
+        while name in self._taken or name in self._planned:
+            count = self._taken.get(wanted) or self._planned[wanted]
+            self._taken[wanted] = count + 1
+            name = f"{wanted}_{count + 1}"
         self._taken[name] = 1
         return name
-
-    def copy(self) -> NameScope:
-        """A scope of its own that starts from these names."""
-        twin = NameScope()
-        twin._taken = dict(self._taken)
-        return twin

@@ -11,7 +11,7 @@ from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope, property_name
 from target_fullstory.mapping.properties import Entry, Node, PropertyPlan, Scope
 from target_fullstory.mapping.schemas import MAX_DEPTH, Shape, known_paths, shape_of, steps_to
-from target_fullstory.mapping.sources import Column
+from target_fullstory.mapping.sources import Column, key_of
 
 if TYPE_CHECKING:
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec
@@ -142,7 +142,9 @@ class Planner:
         top = _Level(self._names, "", 1)
         if source.steps == ("properties",) and not renamed and shape.may_be_object:
             return Entry(source, spread=self._scope(shape, excluded, top))
-        return Entry(source, node=self._node(wanted, shape, excluded, top))
+        node = self._node(wanted, shape, excluded, top)
+        key = key_of(source) if len(source.steps) == 1 else None
+        return Entry(source, node=node, key=key)
 
     def _scope(self, shape: Shape, excluded: _Exclusions, level: _Level) -> Scope:
         nodes = {

@@ -11,10 +11,10 @@ from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.schemas import MAX_DEPTH
 from target_fullstory.mapping.sources import MISSING, Column
-from target_fullstory.mapping.values import LEFT_OUT, leaf_of
+from target_fullstory.mapping.values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
 MAX_USER_PROPERTIES = 500
 """Unique properties of a user, those within objects counted each."""
@@ -32,6 +32,12 @@ class Scope(msgspec.Struct, frozen=True):
     nodes: dict[str, Node]
     skipped: frozenset[str]
     names: NameScope
+
+    def further(self, value: dict[str, Any]) -> list[tuple[str, Any]]:
+        """An object's columns that are none of these."""
+        if value.keys() <= self.nodes.keys():
+            return []
+        return _unplanned(value, self.nodes.keys() | self.skipped)
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -57,11 +63,13 @@ class Entry(msgspec.Struct, frozen=True):
         source: Where the value comes from.
         node: The property; None for a spread column.
         spread: The parts of a spread column.
+        key: The source as a key of the record; None where it has to be asked for its value.
     """
 
     source: Column
     node: Node | None = None
     spread: Scope | None = None
+    key: str | None = None
 
 
 class Properties(msgspec.Struct):
@@ -106,18 +114,19 @@ class PropertyPlan(msgspec.Struct, frozen=True):
         Raises:
             Rejection: A property's name, known only from the record, is over `MAX_NAME_LENGTH`.
         """
-        writer = _Writer(Properties(), dropped, send_nulls=self.send_nulls)
+        writer = _Writer(dropped, send_nulls=self.send_nulls)
         # Names of columns that only the record tells are taken record by record.
-        names = _Names(self.names)
+        names = NameScope(self.names)
         for entry in self.entries:
-            value = entry.source.read(record)
+            key, node = entry.key, entry.node
+            value = entry.source.read(record) if key is None else record.get(key, MISSING)
             if value is MISSING:
                 continue
-            if entry.node is not None:
-                writer.top(entry.node, value)
+            if node is not None:
+                writer.top(node, value)
             elif entry.spread is not None:
                 _spread(writer, entry.spread, value, names)
-        if self.skipped is not None:
+        if self.skipped is not None and not record.keys() <= self.skipped:
             for column, value in _unplanned(record, self.skipped):
                 if column.startswith("_sdc_"):
                     continue
@@ -126,29 +135,14 @@ class PropertyPlan(msgspec.Struct, frozen=True):
                 else:
                     name = names.take(column)
                     writer.top(Node(name, name), value)
-        return writer.properties
+        return Properties(writer.values, writer.declared, writer.leaves)
 
 
-class _Names:
-    """A scope's names, copied when the first further one is taken."""
-
-    def __init__(self, planned: NameScope) -> None:
-        self._planned = planned
-        self._own: NameScope | None = None
-
-    def take(self, column: str) -> str:
-        if self._own is None:
-            self._own = self._planned.copy()
-        return self._own.take(column)
+def _unplanned(holder: dict[str, Any], planned: Collection[str]) -> list[tuple[str, Any]]:
+    return [(str(key), value) for key, value in holder.items() if key not in planned]
 
 
-def _unplanned(holder: dict[str, Any], planned: Collection[str]) -> Iterator[tuple[str, Any]]:
-    for key, value in holder.items():
-        if key not in planned:
-            yield str(key), value
-
-
-def _spread(writer: _Writer, scope: Scope, value: Any, names: _Names) -> None:
+def _spread(writer: _Writer, scope: Scope, value: Any, names: NameScope) -> None:
     """Writes the parts of an object as top-level properties; what is no object, under its name."""
     if not isinstance(value, dict):
         if value is not None:
@@ -158,7 +152,7 @@ def _spread(writer: _Writer, scope: Scope, value: Any, names: _Names) -> None:
     for column, node in scope.nodes.items():
         if column in value:
             writer.top(node, value[column])
-    for column, inner in _unplanned(value, scope.nodes.keys() | scope.skipped):
+    for column, inner in scope.further(value):
         name = names.take(column)
         writer.top(Node(name, name), inner)
 
@@ -166,36 +160,44 @@ def _spread(writer: _Writer, scope: Scope, value: Any, names: _Names) -> None:
 class _Writer:
     """Collects one record's properties."""
 
-    def __init__(self, properties: Properties, dropped: list[str], *, send_nulls: bool) -> None:
-        self.properties = properties
+    def __init__(self, dropped: list[str], *, send_nulls: bool) -> None:
+        self.values: dict[str, Any] = {}
+        self.declared: dict[str, str] = {}
+        self.leaves = 0
         self._dropped = dropped
         self._send_nulls = send_nulls
 
     def top(self, node: Node, value: Any) -> None:
         if value is not None:
-            self._write(self.properties.values, node, value, 1)
+            self._write(self.values, node, value, 1)
         elif self._send_nulls:
-            _check_length(node.path)
-            self.properties.values[node.name] = None
-            self.properties.leaves += 1
+            if len(node.path) > MAX_NAME_LENGTH:
+                raise _too_long(node.path)
+            self.values[node.name] = None
+            self.leaves += 1
 
     def _write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
-        _check_length(node.path)
-        if isinstance(value, dict):
-            if depth >= MAX_DEPTH:
-                self._dropped.append(node.path)
+        path, declared = node.path, node.declared
+        if len(path) > MAX_NAME_LENGTH:
+            raise _too_long(path)
+        # What most values are comes first, without a call.
+        if type(value) is not str or len(value) > MAX_VALUE_BYTES or not value.isascii():
+            if isinstance(value, dict):
+                if depth >= MAX_DEPTH:
+                    self._dropped.append(path)
+                else:
+                    target[node.name] = self._object(node, value, depth)
                 return
-            target[node.name] = self._object(node, value, depth)
-            return
-        leaf = leaf_of(value)
-        if leaf is LEFT_OUT:
-            self._dropped.append(node.path)
-            return
-        leaf, declared = fitting(node.declared, leaf)
-        target[node.name] = leaf
-        self.properties.leaves += 1
+            value = leaf_of(value)
+            if value is LEFT_OUT:
+                self._dropped.append(path)
+                return
+        self.leaves += 1
         if declared is not None:
-            self.properties.declared[node.path] = declared
+            value, fitted = fitting(declared, value)
+            if fitted is not None:
+                self.declared[path] = fitted
+        target[node.name] = value
 
     def _object(self, node: Node, value: dict[str, Any], depth: int) -> dict[str, Any]:
         """An object without its nulls; an empty one stays, and is sent as such."""
@@ -205,18 +207,17 @@ class _Writer:
             part = value.get(column)
             if part is not None:
                 self._write(inner, child, part, depth + 1)
-        names = _Names(scope.names)
-        for column, part in _unplanned(value, scope.nodes.keys() | scope.skipped):
+        names = NameScope(scope.names)
+        for column, part in scope.further(value):
             name = names.take(column)
             if part is not None:
                 self._write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)
         return inner
 
 
-def _check_length(path: str) -> None:
-    if len(path) > MAX_NAME_LENGTH:
-        message = (
-            f"a property name has {len(path)} characters, Fullstory takes {MAX_NAME_LENGTH}: "
-            f"{path[:60]}…"
-        )
-        raise Rejection("property_name_too_long", message)
+def _too_long(path: str) -> Rejection:
+    message = (
+        f"a property name has {len(path)} characters, Fullstory takes {MAX_NAME_LENGTH}: "
+        f"{path[:60]}…"
+    )
+    return Rejection("property_name_too_long", message)

@@ -32,7 +32,7 @@ class Column(msgspec.Struct, frozen=True):
         """The column's value, `MISSING` where the record has none."""
         node: Any = record
         for step in self.steps:
-            node = _find(node, step)
+            node = node[step] if type(node) is dict and step in node else _find(node, step)
         return node
 
 
@@ -44,6 +44,13 @@ def _find(node: Any, name: str) -> Any:
         return node[name]
     head, dot, tail = name.partition(".")
     return _find(node.get(head, MISSING), tail) if dot else MISSING
+
+
+def key_of(source: Source) -> str | None:
+    """A column's key within the object that holds it; None for what may be a path, and no column."""
+    if not isinstance(source, Column) or "." in source.steps[-1]:
+        return None
+    return source.steps[-1]
 
 
 class Const(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.fields import Field, Group, event_request, user_request
+from target_fullstory.mapping.fields import Field, Group, Run, event_request, user_request
 from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, Properties, PropertyPlan
 from target_fullstory.mapping.result import Mapped, Rejected, Rejection
 
@@ -22,6 +22,7 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
         kind: What its records become.
         notices: One sentence per column whose property has another name, to be logged once.
         fields: Fullstory's own fields, in the order of the request.
+        runs: The same fields, as they are read.
         groups: Object columns that are whole groups of fields.
         properties: How the record gives custom properties.
         schema: The SCHEMA it was compiled for.
@@ -32,6 +33,7 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     notices: tuple[str, ...]
     fields: tuple[Field, ...]
+    runs: tuple[Run, ...]
     groups: tuple[Group, ...]
     properties: PropertyPlan
     schema: dict[str, Any]
@@ -66,13 +68,13 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
             body=msgspec.json.encode(request),
             key=_key(request) if self.kind == "users" else None,
             timed="timestamp" in request,
-            dropped=tuple(dict.fromkeys(dropped)),
+            dropped=tuple(dict.fromkeys(dropped)) if dropped else (),
         )
 
     def _fields_of(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
         if self.kind == "users":
-            return user_request(self.fields, record, dropped)
-        return event_request(self.fields, self.groups, record, dropped)
+            return user_request(self.runs, record, dropped)
+        return event_request(self.runs, self.groups, record, dropped)
 
     def _check_count(self, properties: Properties) -> None:
         if self.kind == "users" and properties.leaves > MAX_USER_PROPERTIES:

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from target_fullstory.mapping.values import isoformat, number_of
 
 MILLISECONDS_FROM = 10**11
@@ -14,31 +16,60 @@ MILLISECONDS_FROM = 10**11
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - arithmetic in UTC, the offset is written as `Z`
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_ISO = re.compile(
+_WHOLE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
+"""A moment written as it is sent."""
+
+_FRACTION = r"(?:[.,](?P<fraction>[0-9]+))?"
+_OFFSET = r"\x20?(?P<offset>[Zz]|UTC|[+-](?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?"
+_EXTENDED = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
-    r"(?:[Tt ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
-    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
-    r"\x20?(?P<offset>[Zz]|UTC|[+-](?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?)?"
+    rf"(?:[Tt ](?P<hour>[0-9]{{2}})(?::(?P<minute>[0-9]{{2}})(?::(?P<second>[0-9]{{2}}){_FRACTION})?)?"
+    rf"{_OFFSET})?"
+)
+_BASIC = re.compile(
+    r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
+    rf"(?:[Tt ](?P<hour>[0-9]{{2}})(?:(?P<minute>[0-9]{{2}})(?:(?P<second>[0-9]{{2}}){_FRACTION})?)?"
+    rf"{_OFFSET})?"
 )
 
 
 def timestamp_of(value: Any) -> str | None:
     """A moment as ISO 8601 with an offset.
 
-    Text is taken as ISO 8601; what it lacks is added: `T00:00:00` to a date, seconds, the `T`, `Z`
-    where there is no offset. A number, or text that is one, is Unix seconds or milliseconds and is
-    written with milliseconds where it is not whole.
+    Text is taken as ISO 8601, basic form or extended; what it lacks is added: `T00:00:00` to a date,
+    minutes, seconds, the `T`, `Z` where there is no offset. A number, or text that is one and no
+    date, is Unix seconds or milliseconds and is written with milliseconds where it is not whole.
 
     Returns:
         The moment, or None where the value is none: wrong form, no such day, out of range.
     """
     if isinstance(value, str):
-        text = value.strip()
-        return _from_unix(Decimal(text)) if _NUMBER.fullmatch(text) else _from_iso(text)
+        return value if _is_whole(value) else _from_text(value.strip())
     if isinstance(value, date):
         return isoformat(value)
     number = number_of(value)
     return None if number is None else _from_unix(Decimal(number))
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text is sent as it is."""
+    if _WHOLE.fullmatch(text) is None:
+        return False
+    try:
+        msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _from_text(text: str) -> str | None:
+    found = _EXTENDED.fullmatch(text) or _BASIC.fullmatch(text)
+    moment = None if found is None else _from_iso(found)
+    if moment is None and _NUMBER.fullmatch(text):
+        return _from_unix(Decimal(text))
+    return moment
 
 
 def _from_unix(number: Decimal) -> str | None:
@@ -50,10 +81,7 @@ def _from_unix(number: Decimal) -> str | None:
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
-def _from_iso(text: str) -> str | None:
-    found = _ISO.fullmatch(text)
-    if found is None:
-        return None
+def _from_iso(found: re.Match[str]) -> str | None:
     part = found.groupdict(default="00")
     day = f"{part['year']}-{part['month']}-{part['day']}"
     if int(part["hours"]) > 23 or int(part["minutes"]) > 59:

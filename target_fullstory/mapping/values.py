@@ -43,10 +43,10 @@ def text_of(value: Any) -> str | None:
         UTF-8 cannot hold.
     """
     if isinstance(value, str):
-        return value if value and encodable(value) else None
+        return value if value and (value.isascii() or encodable(value)) else None
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, date | time):
+    if isinstance(value, (date, time)):
         return value.isoformat()
     number = number_of(value)
     if number is None:
@@ -58,6 +58,8 @@ def text_of(value: Any) -> str | None:
 
 def number_of(value: Any) -> int | float | None:
     """A number that JSON and a double can hold; None for anything else, booleans included."""
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return value
     if isinstance(value, Decimal) and value.is_finite():
         value = int(value) if value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, float):
@@ -90,29 +92,49 @@ def leaf_of(value: Any) -> Any:
         The value, or `LEFT_OUT` for NaN, infinities and numbers beyond a double, for text that
         UTF-8 cannot hold, for arrays with such an element and for values over `MAX_VALUE_BYTES`.
     """
-    if isinstance(value, list | tuple):
+    kind = type(value)
+    if kind is str:
+        return _text(value)
+    if kind is bool or (kind is int and INT64_MIN <= value <= INT64_MAX):
+        return value
+    if isinstance(value, (list, tuple)):
         return _array(value)
     leaf = _scalar(value)
-    # A character takes one to four bytes: only texts in between need counting.
-    if isinstance(leaf, str) and len(leaf) * 4 > MAX_VALUE_BYTES < len(leaf.encode()):
+    return _text(leaf) if isinstance(leaf, str) else leaf
+
+
+def _text(text: str) -> Any:
+    if len(text) > MAX_VALUE_BYTES:
         return LEFT_OUT
-    return leaf
+    if text.isascii():
+        return text
+    try:
+        return text if len(text.encode()) <= MAX_VALUE_BYTES else LEFT_OUT
+    except UnicodeEncodeError:
+        return LEFT_OUT
 
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, str):
-        return value if encodable(value) else LEFT_OUT
+        return value if value.isascii() or encodable(value) else LEFT_OUT
     if isinstance(value, bool):
         return value
-    if isinstance(value, date | time):
+    if isinstance(value, (date, time)):
         return value.isoformat()
     number = number_of(value)
     return LEFT_OUT if number is None else number
 
 
+_PLAIN = frozenset({str, bool})
+
+
 def _array(value: list[Any] | tuple[Any, ...]) -> Any:
     present = [item for item in value if item is not None]
-    if any(isinstance(item, dict | list | tuple) for item in present):
+    kinds = set(map(type, present))
+    if kinds <= _PLAIN:
+        # Text that UTF-8 cannot hold cannot be written as JSON either.
+        return LEFT_OUT if _json(present) is None else present
+    if any(issubclass(kind, (dict, list, tuple)) for kind in kinds):
         encoded = _json(present)
         return LEFT_OUT if encoded is None else encoded.decode()
     items = [_scalar(item) for item in present]

@@ -1,8 +1,9 @@
 """What makes one event acceptable, beyond its shape.
 
 Decisions where Fullstory's documentation leaves the outcome open: a timestamp needs a date, a time and an
-offset (RFC 3339, what ISO 8601 means between machines); an event that names neither user nor session is
-refused; a session id must look like one, but need not exist; `use_most_recent: false` counts as true.
+offset (RFC 3339, what ISO 8601 means between machines); an event may name neither user nor session (both are
+optional in the API's description); a session id must look like one, but need not exist;
+`use_most_recent: false` counts as true.
 """
 
 from __future__ import annotations
@@ -77,8 +78,6 @@ def _check_identity(event: EventRequest) -> None:
         )
     if most_recent and not by_user:
         raise invalid("required_field", "session.use_most_recent needs user.uid or user.id")
-    if not by_user and not by_session:
-        raise invalid("required_field", "session.id, user.uid or user.id is required")
     if user and user.uid and len(user.uid) > MAX_UID_LENGTH:
         raise invalid("value_too_long", f"user.uid is longer than {MAX_UID_LENGTH} characters")
     if session and session.uid and len(session.uid) > MAX_UID_LENGTH:

@@ -23,6 +23,7 @@ PARTS = (
     "LICENSE",
     "Makefile",
     "README.md",
+    "benchmarks",
     "examples",
     "meltano.yml",
     "pyproject.toml",

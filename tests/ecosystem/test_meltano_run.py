@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.ecosystem.conftest import Demo
 from tests.ecosystem.project import ROOT, STREAMS
-
-pytestmark = pytest.mark.xdist_group("demo")
 
 CUSTOMERS, ORDERS = 200, 600
 

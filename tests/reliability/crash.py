@@ -38,7 +38,10 @@ _SCHEMAS = [
             {
                 "name": "string",
                 "timestamp": {"type": ["null", "string"], "format": "date-time"},
-                "user": {"type": "object", "properties": {"uid": {"type": "string"}}},
+                "user": {
+                    "type": "object",
+                    "properties": {"uid": {"type": "string"}, "id": {"type": "string"}},
+                },
                 "number": "integer",
             },
         )
@@ -65,7 +68,7 @@ class Input:
     lines: list[str] = field(default_factory=list)
     users: dict[str, dict[str, int]] = field(default_factory=dict)
     events: Counter[int] = field(default_factory=Counter)
-    unmappable: int = 0
+    rejects: set[int] = field(default_factory=set)
 
     @property
     def records(self) -> int:
@@ -85,19 +88,18 @@ def make_input(rng: random.Random, records: int) -> Input:
             stream = rng.choices(["accounts", "profiles"], [20, 1])[0]
             made.lines.append(record(stream, uid=uid, **values))
             made.users.setdefault(uid, {}).update(values)
-        elif rng.random() < 0.01:
-            made.lines.append(
-                record("orders", name="", timestamp="2026-01-01T00:00:00Z", number=number)
-            )
-            made.unmappable += 1
         else:
             # Several events share a time; the number alone tells them apart.
             time_ = f"2026-01-01T00:{number // 60 % 60:02}:{number // 10 % 6}0Z"
             stream = rng.choice(["orders", "visits"])
-            made.lines.append(
-                record(stream, name=stream, timestamp=time_, user={"uid": uid}, number=number)
-            )
-            made.events[number] += 1
+            name, owner = stream, {"uid": uid}
+            refused_by = rng.choices([None, "us", "Fullstory"], [50, 1, 1])[0]
+            if refused_by is None:
+                made.events[number] += 1
+            else:
+                made.rejects.add(number)
+                name, owner = ("", owner) if refused_by == "us" else (name, {"id": "999999"})
+            made.lines.append(record(stream, name=name, timestamp=time_, user=owner, number=number))
         until_state -= 1
         if until_state <= 0:
             value = {"bookmarks": {"lines": len(made.lines) + 1}}
@@ -123,6 +125,7 @@ class Tally:
     replayed: int = 0
     users: int = 0
     events: int = 0
+    rejects: int = 0
     records: int = 0
     excused: int = 0
     seconds: float = 0.0
@@ -136,7 +139,7 @@ class Tally:
         yield f"kills survived                 {self.kills}"
         yield f"  of these after a STATE         {self.kills_with_progress}"
         yield f"runs of the target             {self.runs}"
-        yield f"killed between a job's acceptance and its answer: {self.unanswered_jobs}"
+        yield f"  jobs accepted, answer not read {self.unanswered_jobs}"
         yield f"API requests                   {self.requests}"
         yield f"answers recognised by key      {self.replayed}"
         yield f"faults injected                {sum(self.faults.values())}"
@@ -145,6 +148,7 @@ class Tally:
         yield f"records in the inputs          {self.records}"
         yield f"users compared                 {self.users}"
         yield f"events compared                {self.events}"
+        yield f"refused records compared       {self.rejects}"
         yield f"events twice, after two equal plain 500s: {self.excused}"
         yield f"seconds                        {self.seconds:.0f}"
 
@@ -153,7 +157,13 @@ class Run:
     """One process of the target, fed line by line."""
 
     def __init__(
-        self, config: Path, stderr: IO[bytes], lines: list[str], rng: random.Random
+        self,
+        config: Path,
+        stderr: IO[bytes],
+        lines: list[str],
+        rng: random.Random,
+        *,
+        stay_open: bool,
     ) -> None:
         self.states: list[str] = []
         self.jobs = 0
@@ -165,6 +175,7 @@ class Run:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         self._log = stderr
+        self._stay_open = stay_open
         self._pause = rng.choice([0.002, 0.005, 0.01])
         self._threads = [
             threading.Thread(target=self._feed, args=(lines,), daemon=True),
@@ -183,7 +194,8 @@ class Run:
                 source.write("".join(f"{line}\n" for line in piece).encode())
                 source.flush()
                 time.sleep(self._pause)
-            source.close()
+            if not self._stay_open:
+                source.close()
 
     def _read_states(self) -> None:
         assert self.process.stdout is not None
@@ -230,6 +242,7 @@ class Trial:
         self._seed = seed
         self._kills = kills
         self._fail_rate = fail_rate
+        self._lost: set[str] = set()
         self._kill_seconds = kill_seconds
         self._directory = directory
         self._log = directory / "target.log"
@@ -280,9 +293,12 @@ class Trial:
                 rest = self.input.lines[offset:]
                 if self._seed % 2 and history:
                     rest = [_echoing(line, history[-1]) for line in rest]
-                run = Run(config, log, [*_SCHEMAS, *rest], self.rng)
+                # Half of the runs that are to be killed find the end of the input, and may be too quick.
+                to_be_killed = self.tally.kills < self._kills
+                stay_open = to_be_killed and (not self.tally.kills or self.rng.random() < 0.5)
+                run = Run(config, log, [*_SCHEMAS, *rest], self.rng, stay_open=stay_open)
                 self.tally.runs += 1
-                if self.tally.kills < self._kills and self._wait_for_moment(run, api):
+                if to_be_killed and self._wait_for_moment(run, api):
                     run.kill()
                     run.wait(10)
                     self.tally.kills += 1
@@ -301,10 +317,11 @@ class Trial:
 
     def _wait_for_moment(self, run: Run, api: SandboxApi) -> bool:
         """Waits for the moment to kill, drawn anew each time; False where the run ended before."""
-        kind = self.rng.choice(["time", "states", "jobs", "requests"])
+        kind = self.rng.choice(["time", "states", "states", "jobs", "accepted", "requests"])
         count = self.rng.randint(1, 10)
         until = time.monotonic() + self.rng.uniform(*self._kill_seconds)
         seen = len(_posts(api)) if kind == "requests" else 0
+        accepted = self._job_count() if kind == "accepted" else 0
         while run.process.poll() is None:
             if time.monotonic() >= until:
                 return True
@@ -312,7 +329,9 @@ class Trial:
                 return True
             if kind == "jobs" and run.jobs >= count:
                 return True
-            if kind == "requests" and len(_posts(api)) >= seen + count * 3:
+            if kind == "accepted" and self._job_count() >= accepted + count:
+                return True
+            if kind == "requests" and len(_posts(api)) >= seen + count * 10:
                 return True
             time.sleep(0.01 if kind == "requests" else 0.001)
         return False
@@ -323,18 +342,23 @@ class Trial:
         They are the one case in which an older job may overtake the next run; see docs/reliability.md.
         """
         known = set(re.findall(r"Job (\S+) created", self._log.read_text()))
-        lost = self._unfinished_user_jobs() - known
-        self.tally.unanswered_jobs += len(lost)
+        lost = self._jobs("") - known
+        self.tally.unanswered_jobs += len(lost - self._lost)
+        self._lost |= lost
         deadline = time.monotonic() + 10
-        while lost & self._unfinished_user_jobs() and time.monotonic() < deadline:
+        unfinished = "WHERE kind = 'users' AND status = 'PROCESSING'"
+        while lost & self._jobs(unfinished) and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _unfinished_user_jobs(self) -> set[str]:
+    def _jobs(self, where: str) -> set[str]:
+        return {str(row[0]) for row in self._ask(f"SELECT id FROM jobs {where}")}
+
+    def _job_count(self) -> int:
+        return int(self._ask("SELECT COUNT(*) FROM jobs")[0][0])
+
+    def _ask(self, query: str) -> list[Any]:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
-            rows = database.execute(
-                "SELECT id FROM jobs WHERE kind = 'users' AND status = 'PROCESSING'"
-            )
-            return {str(row[0]) for row in rows}
+            return database.execute(query).fetchall()
 
     # The sandbox
 
@@ -400,13 +424,18 @@ class Trial:
         assert not surplus or self._renewed, f"events twice: {sorted(surplus)}"
         self.tally.excused = surplus.total()
         self.tally.users, self.tally.events = len(users), held.total()
-        rejects = {
-            json.loads(line)["record"]["number"]
+        rejects = [
+            json.loads(line)
             for path in (self._directory / "output").glob("rejects-*.jsonl")
             for line in path.read_text().splitlines()
             if line.endswith("}")
+        ]
+        found = {
+            int((reject.get("record") or reject["request"]["properties"])["number"])
+            for reject in rejects
         }
-        assert len(rejects) == self.input.unmappable, "rejected records are missing from the files"
+        assert found == self.input.rejects, "the rejects files are not what was to be refused"
+        self.tally.rejects = len(found)
         log = self._log.read_text()
         assert "Traceback" not in log, log
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import termios
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -86,6 +89,19 @@ class Live:
         assert source is not None
         source.write("".join(f"{line}\n" for line in lines).encode())
         source.flush()
+
+    def wait_until_read(self) -> None:
+        """Until everything fed has left the pipe, and a moment more to take it in."""
+        assert self.process.stdin is not None
+        handle = self.process.stdin.fileno()
+        waiting = array("i", [0])
+
+        def is_empty() -> bool:
+            fcntl.ioctl(handle, termios.FIONREAD, waiting)
+            return waiting[0] == 0
+
+        self.wait_for(is_empty)
+        time.sleep(0.3)
 
     def close_input(self) -> None:
         assert self.process.stdin is not None

@@ -8,8 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
 from tests.conftest import EVENTS, USERS, Outcome, event, record, state, user
+from tests.reliability.live import Live
 from tests.scripted import Reply, Request, Script, ScriptedServer
 
 
@@ -174,6 +177,29 @@ def test_a_kept_500_is_recognised_and_gets_a_new_key_that_a_replay_finds(
     assert len(fullstory.events) == 1
 
 
+def test_an_event_of_a_user_whom_fullstory_does_not_know_is_one_reject(
+    run_target: Callable[..., Outcome],
+) -> None:
+    """Not the end of this run, and of every one after it."""
+
+    def script(request: Request, number: int) -> Reply:
+        if request.json["user"] == {"id": "999"}:
+            return Reply(404, {"code": "user_not_found", "message": "No such user"})
+        return Reply(200, {})
+
+    by_id = EVENTS.replace('{"uid":', '{"id": {"type": "string"}, "uid":')
+    with ScriptedServer(script) as server:
+        outcome = run_target(
+            [by_id, event(1), event(2, user={"id": "999"}), event(3), state(at=3)],
+            api_url=server.url,
+            delivery="single",
+            max_rejected_records=None,
+        )
+    assert outcome.code == 0
+    assert [reject["code"] for reject in outcome.rejects] == ["user_not_found"]
+    assert outcome.block["streams"]["events"]["delivered"] == 2
+
+
 def run_out(script: Script, run_target: Callable[..., Outcome]) -> Outcome:
     with ScriptedServer(script) as server:
         began = time.monotonic()
@@ -204,6 +230,19 @@ def test_when_retries_run_out_what_was_accepted_is_checkpointed(
     assert len(outcome.error_lines) == 1
     assert "502" in outcome.error_lines[0]
     assert "retry_max_seconds" in outcome.error_lines[0]
+
+
+def test_a_refused_key_ends_the_run_while_the_tap_is_silent(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with ScriptedServer(lambda *_: Reply(401, {"code": "unauthorized"})) as server:
+        settings = {"api_url": server.url, "batch_size_rows": 1}
+        with Live(config | settings, tmp_path) as live:
+            live.feed(USERS, user(1), state(at=1))
+            assert live.end(15) == 1
+            assert live.lines == []
+            assert len(live.errors) == 1
+            assert "api_key" in live.errors[0]
 
 
 def test_a_fullstory_that_is_not_there_ends_the_run(run_target: Callable[..., Outcome]) -> None:

@@ -36,7 +36,7 @@ def test_while_the_tap_is_silent_what_was_read_is_delivered_and_checkpointed(
     with Live(config | {"api_url": sandbox.url}, tmp_path) as live:
         started(live)
         live.feed(USERS, EVENTS, user(1, seats=3), event(1), state(at=1), user(2))
-        time.sleep(0.7)
+        live.wait_until_read()
         began = time.monotonic()
         live.process.send_signal(number)
         assert live.end() == 0
@@ -59,7 +59,7 @@ def test_events_behind_the_last_state_are_left_to_the_next_run(
     with Live(config | settings, tmp_path) as live:
         started(live)
         live.feed(EVENTS, event(1), state(at=1), event(2), event(3))
-        time.sleep(0.7)
+        live.wait_until_read()
         live.process.send_signal(signal.SIGTERM)
         assert live.end() == 0
         assert live.bookmarks[-1] == {"at": 1}
@@ -79,6 +79,7 @@ def test_before_the_first_state_nothing_is_written_and_nothing_lost(
     with Live(config | {"api_url": sandbox.url, "batch_size_rows": 2}, tmp_path) as live:
         live.feed(USERS, user(1), user(2), user(3))
         live.wait_for(lambda: api.get("/v2/users")["total_records"] == "2")
+        live.wait_until_read()
         live.process.send_signal(signal.SIGTERM)
         assert live.end() == 0
         assert live.lines == []
@@ -134,6 +135,7 @@ def test_while_a_batch_waits_for_its_turn(config: dict[str, Any], tmp_path: Path
         with Live(config | settings, tmp_path, grace=0.3) as live:
             live.feed(USERS, user(1), state(at=1), user(1, seats=2), state(at=2), user(1, seats=3))
             live.wait_for(lambda: live.states)
+            live.wait_until_read()
             live.process.send_signal(signal.SIGTERM)
             assert live.end(10) == 0
             assert live.bookmarks[-1] == {"at": 1}
@@ -169,7 +171,7 @@ def test_a_second_signal_exits_at_once(config: dict[str, Any], tmp_path: Path) -
         began = time.monotonic()
         live.process.send_signal(signal.SIGTERM)
         assert live.end(5) != 0
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
 
 
 def test_an_open_batch_is_flushed_by_age_while_the_tap_is_silent(

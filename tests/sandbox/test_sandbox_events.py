@@ -53,6 +53,8 @@ def test_an_event_is_stored_as_sent_with_what_is_known_of_its_user(api):
         {"session": {"uid": "my-session"}},
         {"session": {"id": "1:2"}, "user": None},
         {"session": {"id": "1:2"}, "user": {}},
+        {},
+        {"user": {}, "session": {}},
     ],
 )
 def test_an_event_is_identified_in_one_way(api, identity):
@@ -62,9 +64,6 @@ def test_an_event_is_identified_in_one_way(api, identity):
 @pytest.mark.parametrize(
     ("identity", "code"),
     [
-        ({}, "required_field"),
-        ({"user": {}, "session": {}}, "required_field"),
-        ({"user": {"uid": ""}}, "required_field"),
         ({"user": {"uid": "u1", "id": "1000000001"}}, "conflicting_identity"),
         ({"user": USER, "session": {"id": "1:2"}}, "conflicting_identity"),
         ({"user": USER, "session": {"uid": "s"}}, "conflicting_identity"),
