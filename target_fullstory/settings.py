@@ -6,6 +6,7 @@ validates a configuration against. No other module reads the configuration.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         _doc(
             "Events this run may send, a guard for the plan's monthly quota; the rest is rejected "
-            "with code `event_quota`. Null: no limit."
+            "with code `event_quota`. Null or a negative number: no limit."
         ),
     ] = None
     null_values: Annotated[
@@ -148,9 +149,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return MappingOptions(null_values=self.null_values, declare_types=self.declare_types)
 
     @property
+    def bare_key(self) -> str:
+        """The API key alone, without the scheme that it may have been pasted with."""
+        key = (self.api_key or "").strip()
+        return key[6:].strip() if key[:6].lower() == "basic " else key
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The values that may appear in no log, state, file, error or URL."""
-        return (self.api_key,) if self.api_key else ()
+        key = self.bare_key
+        return (key, base64.b64encode(f"{key}:".encode()).decode()) if key else ()
 
 
 def _json_schema() -> dict[str, Any]:
@@ -191,16 +199,20 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         settings = msgspec.convert(known, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(_explain(str(error))) from None
-    limit = settings.max_rejected_records
     settings = msgspec.structs.replace(
         settings,
         streams=read_mappings(streams),
         # Orchestrators cannot all say null; these forms say the same.
         state_key=settings.state_key or None,
-        max_rejected_records=None if limit is not None and limit < 0 else limit,
+        max_rejected_records=_or_none(settings.max_rejected_records),
+        max_events=_or_none(settings.max_events),
     )
     _check(settings)
     return settings
+
+
+def _or_none(limit: int | None) -> int | None:
+    return None if limit is not None and limit < 0 else limit
 
 
 def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:

@@ -183,3 +183,23 @@ def test_the_key_is_not_taken_from_netrc(monkeypatch: pytest.MonkeyPatch, tmp_pa
     with ScriptedServer(answers(Reply())) as server:
         client(server).call("GET", "/me")
         assert server.requests[0].headers["authorization"] == "Basic k3y"
+
+
+def test_a_wait_beyond_the_patience_ends_at_once() -> None:
+    with ScriptedServer(answers(Reply(429, headers={"Retry-After": "3000"}))) as server:
+        began = time.monotonic()
+        with pytest.raises(DeliveryError, match="retry_max_seconds"):
+            client(server).call("POST", "/v2/users", b"{}")
+        assert time.monotonic() - began < 5
+        assert len(server.requests) == 1
+
+
+def test_a_key_that_a_proxy_echoes_is_masked() -> None:
+    def script(request: Request, _: int) -> Reply:
+        said = f"{request.headers['authorization']} is not for me"
+        return Reply(400, {"code": said, "message": said})
+
+    with ScriptedServer(script) as server:
+        answer = client(server).call("POST", "/v2/users", b"{}")
+        assert "k3y" not in str(answer.data)
+        assert answer.code == "http_400"

@@ -563,3 +563,22 @@ def test_settings_from_the_environment(
         assert done.returncode == 1
         assert says in done.stderr.splitlines()[-1]
         assert "report it" not in done.stderr
+
+
+def test_a_journal_of_another_address_is_left_to_a_run_there(
+    run_target: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    left = tmp_path / "output" / "jobs-earlier.jsonl"
+    left.parent.mkdir()
+    left.write_text(
+        '{"id":"j1","kind":"users","stream":"users","api_url":"https://api.fullstory.com"}\n'
+    )
+    assert run_target([USERS, user(1), state(n=1)], api_url=sandbox.url).code == 0
+    assert left.exists()
+
+
+def test_files_with_records_are_for_their_owner_alone(run_target: Run) -> None:
+    lines = [USERS, user(1), record("users", uid=None), state(n=1)]
+    done = run_target(lines, api_url="sandbox")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in done.output_dir.iterdir()}
+    assert set(modes.values()) == {0o600}, modes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 import time
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -37,6 +38,9 @@ _TROUBLE = (
 )
 
 
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A final answer of the API.
 
@@ -55,8 +59,9 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def code(self) -> str:
-        """The API's error code, or one made of the status where it gave none."""
-        return str(self.data.get("code") or f"http_{self.status}")
+        """The API's error code, or one made of the status where it gave none that is one."""
+        code = self.data.get("code")
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else f"http_{self.status}"
 
     @property
     def message(self) -> str:
@@ -108,9 +113,7 @@ class _KeyAuth(AuthBase):
 
 
 def _authorization(settings: Settings) -> str:
-    key = (settings.api_key or SANDBOX_KEY).strip()
-    if key[:6].lower() == "basic ":
-        key = key[6:].strip()
+    key = settings.bare_key or SANDBOX_KEY
     if settings.api_key_encoding == "base64":
         key = base64.b64encode(f"{key}:".encode()).decode()
     return f"Basic {key}"
@@ -133,6 +136,7 @@ class Client:
         self._url = url.rstrip("/")
         self._timeout = settings.request_timeout_seconds
         self._patience = settings.retry_max_seconds
+        self._secrets = settings.secrets
         self._throttle = Throttle()
         self._session = requests.Session()
         # A loopback API is never behind a proxy, whatever the environment says.
@@ -190,7 +194,11 @@ class Client:
             logger=None,
         )
         def attempt() -> Answer:
-            self._throttle.wait(deadline)
+            if not self._throttle.wait(deadline):
+                raise DeliveryError(
+                    f"Fullstory asks to wait longer than {self._patience:g} s (retry_max_seconds). What was "
+                    "accepted before is checkpointed; run again later."
+                )
             return self._attempt(method, path, body, params, attempts)
 
         try:
@@ -257,6 +265,9 @@ class Client:
                 f"{method} {path} was answered with a redirect ({status}), which is not followed. Set "
                 "api_url to the API's own address."
             )
+        for secret in self._secrets:
+            # A proxy may echo the headers it got.
+            content = content.replace(secret.encode(), b"****")
         data = _json_object(content)
         if data is None:
             if status < 300:

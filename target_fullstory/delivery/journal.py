@@ -43,6 +43,13 @@ class LeftJob(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(LeftJob).decode
 
 
+def _read(line: bytes) -> LeftJob | None:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # cut short by the kill: the job's id never left the process
+
+
 class Journal:
     """The accepted jobs of this run, and those that earlier runs left."""
 
@@ -72,14 +79,12 @@ class Journal:
             if not _lock(file):
                 file.close()
                 continue
+            jobs = [job for line in file if (job := _read(line)) is not None]
+            if any(job.api_url != self._api_url for job in jobs):
+                file.close()  # for a run against that address
+                continue
             self._taken_over.append(file)
-            for line in file:
-                try:
-                    job = _decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    continue  # cut short by the kill: the job's id never left the process
-                if job.api_url == self._api_url:
-                    yield job
+            yield from jobs
 
     def accepted(self, job_id: str, kind: Kind, stream: str) -> None:
         """Write down a job. A file that cannot be written matters only after a kill: a warning."""
@@ -90,7 +95,8 @@ class Journal:
             try:
                 if self._file is None:
                     self._directory.mkdir(parents=True, exist_ok=True)
-                    self._file = self._path.open("ab")
+                    handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                    self._file = os.fdopen(handle, "ab")
                     _lock(self._file)
                 self._file.write(line)
                 self._file.flush()
@@ -109,7 +115,8 @@ class Journal:
             files = [*self._taken_over, *([self._file] if self._file else [])]
             for file in files:
                 if all_ended:
-                    Path(file.name).unlink(missing_ok=True)
+                    path = self._path if file is self._file else Path(file.name)
+                    path.unlink(missing_ok=True)
                 file.close()
             self._taken_over, self._file = [], None
 

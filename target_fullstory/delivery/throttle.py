@@ -20,15 +20,24 @@ class Throttle:
         with self._lock:
             self._open_at = max(self._open_at, time.monotonic() + seconds)
 
-    def wait(self, deadline: float) -> None:
-        """Wait until requests may begin again, at the most until `deadline` (monotonic seconds)."""
+    def wait(self, deadline: float) -> bool:
+        """Wait until requests may begin again.
+
+        Args:
+            deadline: The latest time that is of use, in monotonic seconds.
+
+        Returns:
+            Whether they may; False, at once, where that is later than the deadline.
+        """
         while True:
             with self._lock:
-                until = min(self._open_at, deadline)
-            pause = until - time.monotonic()
-            if pause <= 0:
-                return
-            time.sleep(pause)
+                until = self._open_at
+            now = time.monotonic()
+            if until <= now:
+                return True
+            if until > deadline:
+                return False
+            time.sleep(until - now)
 
 
 def retry_after(value: str | None) -> float | None:

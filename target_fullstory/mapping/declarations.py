@@ -46,7 +46,11 @@ def fitting(declared: str | None, value: Any) -> tuple[Any, str | None]:
     """
     if declared is None or value is None:
         return value, None
-    if type(value) is str:
+    kind = type(value)
+    if kind is int:
+        fits = declared == "real" or (declared == "int" and INT64_MIN <= value <= INT64_MAX)
+        return value, declared if fits else None
+    if kind is str:
         fits = declared == "str" or (declared == "date" and is_iso_8601(value))
         return value, declared if fits else None
     if isinstance(value, list):

@@ -103,6 +103,8 @@ def _flag(value: Any) -> bool | None:
 
 
 def _pixels(value: Any) -> int | None:
+    if type(value) is int and INT32_MIN <= value <= INT32_MAX:
+        return value
     number = _number(value)
     if number is None or number != int(number) or not INT32_MIN <= number <= INT32_MAX:
         return None

@@ -207,8 +207,9 @@ class _Writer:
             part = value.get(column)
             if part is not None:
                 self._write(inner, child, part, depth + 1)
-        names = NameScope(scope.names)
-        for column, part in scope.further(value):
+        further = scope.further(value)
+        names = NameScope(scope.names) if further else scope.names
+        for column, part in further:
             name = names.take(column)
             if part is not None:
                 self._write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)

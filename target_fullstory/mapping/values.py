@@ -44,6 +44,8 @@ def text_of(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value if value and (value.isascii() or encodable(value)) else None
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (date, time)):
@@ -58,7 +60,10 @@ def text_of(value: Any) -> str | None:
 
 def number_of(value: Any) -> int | float | None:
     """A number that JSON and a double can hold; None for anything else, booleans included."""
-    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is int and INT64_MIN <= value <= INT64_MAX:
         return value
     if isinstance(value, Decimal) and value.is_finite():
         value = int(value) if value.as_tuple().exponent == 0 else float(value)
@@ -97,6 +102,8 @@ def leaf_of(value: Any) -> Any:
         return _text(value)
     if kind is bool or (kind is int and INT64_MIN <= value <= INT64_MAX):
         return value
+    if kind is float:
+        return value if math.isfinite(value) else LEFT_OUT
     if isinstance(value, (list, tuple)):
         return _array(value)
     leaf = _scalar(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -88,6 +89,9 @@ class Database:
     def __init__(self, path: str | Path | None) -> None:
         self._lock = threading.RLock()
         self._depth = 0
+        if path is not None:
+            # It holds records: for its owner's eyes only; SQLite's other files take after it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
         )

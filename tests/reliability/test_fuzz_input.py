@@ -256,7 +256,7 @@ def load(fed: Fed, piece: int, **config: Any) -> tuple[Exception | None, FakeFul
             | config
         )
         try:
-            target.load(InPieces(fed.data, piece))  # type: ignore[arg-type]
+            target.listen(InPieces(fed.data, piece))  # type: ignore[arg-type]
         except Exception as raised:  # noqa: BLE001 - which one it is, is the question
             error = raised
     return error, fullstory, written

@@ -139,7 +139,7 @@ def test_a_429_slows_down_every_request_together(run_target: Callable[..., Outco
 
     def script(request: Request, number: int) -> Reply:
         if number == 5:
-            return Reply(429, {"code": "too_many_requests"}, {"Retry-After": "2"})
+            return Reply(429, {"code": "too_many_requests"}, {"Retry-After": "3"})
         return Reply(200, {"id": str(number)}, delay=0.05)
 
     lines = [USERS, *(user(number) for number in range(60)), state(done=True)]
@@ -147,8 +147,8 @@ def test_a_429_slows_down_every_request_together(run_target: Callable[..., Outco
         outcome = run_target(lines, api_url=server.url, delivery="single", concurrency=8)
         told = server.requests[5].at
         # Requests that were on their way already may still arrive.
-        early = [r.at - told for r in server.requests[6:] if 0.4 < r.at - told < 1.95]
-        after = [r.at - told for r in server.requests[6:] if r.at - told >= 1.95]
+        early = [r.at - told for r in server.requests[6:] if 1 < r.at - told < 2.95]
+        after = [r.at - told for r in server.requests[6:] if r.at - told >= 2.95]
     assert outcome.code == 0
     assert outcome.block["streams"]["users"]["delivered"] == 60
     assert early == []
