@@ -298,7 +298,7 @@ def _check(settings: Settings) -> None:
     if not settings.api_key or not settings.api_key.strip():
         raise ConfigurationError(
             "Setting api_key is missing. Set it in the configuration or in "
-            "TARGET_FULLSTORY_API_KEY, or try api_url: sandbox, which needs no key."
+            "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
         )
 
 

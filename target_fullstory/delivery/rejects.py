@@ -29,11 +29,6 @@ class Rejects:
         self._count = 0
         self._unsynced = False
 
-    @property
-    def count(self) -> int:
-        """Records in the file."""
-        return self._count
-
     def summary(self) -> dict[str, Any]:
         """Count and path, as the state block shows them."""
         with self._lock:

@@ -44,26 +44,19 @@ def text_of(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value if value and (value.isascii() or encodable(value)) else None
-    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
-        return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (date, time)):
-        return value.isoformat()
     number = number_of(value)
-    if number is None:
-        return None
     if isinstance(number, float):
         return str(int(number)) if number.is_integer() else repr(number)
-    return str(number)
+    if isinstance(number, int):
+        return str(number)
+    return value.isoformat() if isinstance(value, (date, time)) else None
 
 
 def number_of(value: Any) -> int | float | None:
     """A number that JSON and a double can hold; None for anything else, booleans included."""
-    kind = type(value)
-    if kind is float:
-        return value if math.isfinite(value) else None
-    if kind is int and INT64_MIN <= value <= INT64_MAX:
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
         return value
     if isinstance(value, Decimal) and value.is_finite():
         value = int(value) if value.as_tuple().exponent == 0 else float(value)

@@ -88,8 +88,3 @@ class Checkpoints:
     def written(self, position: Position) -> None:
         """Take note that a STATE was written."""
         self._written = position.epoch
-
-    @property
-    def last(self) -> int:
-        """The number of the last STATE written, 0 before the first."""
-        return self._written
