@@ -100,39 +100,50 @@ class LineReader(GenericSingerReader[str]):
             return False
         self._line += chunk.count(b"\n")
         self._counts[SingerMessageType.RECORD] += len(records)
-        sink.process_run(records, lambda: _lines(chunk))
+        sink.process_chunk(records, chunk)
         return True
 
     def _take_by_line(self, chunk: bytes) -> None:
-        """Decode line by line; records of one stream that follow each other go on together."""
-        for line in chunk.split(b"\n"):
-            self._line += 1
-            if not line or line.isspace():
-                continue
+        """Go line by line; records of one stream that follow each other go on together."""
+        lines = chunk.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        at = 0
+        while at < len(lines):
             if self._sink is not None:
-                if self._sink.take_line(line, self._line):
-                    self._counts[SingerMessageType.RECORD] += 1
+                at += self._take_records(self._sink, lines, at)
+                if at == len(lines):
+                    break
+            line = lines[at]
+            if line and not line.isspace():
+                if self._sink is not None:
+                    self._sink.end_stretch()
+                if self._turn_to(line):
                     continue
-                self._sink.end_run()
-            if self._turn_to(line):
-                self._counts[SingerMessageType.RECORD] += 1
-            else:
+                self._line += 1
                 self._take_carefully(line)
+            else:
+                self._line += 1
+            at += 1
         if self._sink is not None:
-            self._sink.end_run()
-        if chunk.endswith(b"\n"):
-            self._line -= 1
+            self._sink.end_stretch()
+
+    def _take_records(self, sink: FullstorySink, lines: list[bytes], at: int) -> int:
+        taken = sink.take_lines(lines, at, self._line + 1)
+        self._line += taken
+        self._counts[SingerMessageType.RECORD] += taken
+        return taken
 
     def _turn_to(self, line: bytes) -> bool:
-        """Make the stream of this line the current one; returns whether that takes the line."""
+        """Make the stream of this line the current one; returns whether that changes anything."""
         kin = peek(line)
         if kin is None or kin.type != SingerMessageType.RECORD or kin.stream is None:
             return False
         sink = self._target.plain_sink(kin.stream)
-        if sink is None or sink is self._sink:
+        if sink is None or sink is self._sink or sink.fast is None:
             return False
         self._sink = sink
-        return sink.take_line(line, self._line)
+        return True
 
     def _take_carefully(self, line: bytes) -> None:
         message = parse(line, self._line)
@@ -177,7 +188,3 @@ class LineReader(GenericSingerReader[str]):
             if pipeline.interrupted:
                 raise StopWaiting
             pipeline.tick()
-
-
-def _lines(chunk: bytes) -> list[bytes]:
-    return [line for line in chunk.split(b"\n") if line and not line.isspace()]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from singer_sdk.exceptions import InvalidJSONSchema, InvalidRecord
 from singer_sdk.sinks import Sink
 
@@ -22,6 +21,7 @@ from target_fullstory.mapping import (
     spec_for,
 )
 from target_fullstory.messages import member, parse, peek
+from target_fullstory.stretch import Stretch
 from target_fullstory.validate import RecordValidator
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class FullstorySink(Sink):
         for notice in self._mapping.notices if self._mapping else ():
             self.logger.info(notice)
         self.fast: FastPath | None = None
-        self._run: list[Any] = []
-        self._run_lines: list[bytes] = []
+        self._stretch = Stretch()
 
     def choose_path(self, *, plain: bool) -> None:
         """Choose between the fast path and the careful one, once per SCHEMA.
@@ -86,7 +85,7 @@ class FullstorySink(Sink):
         """
         if self._mapping is None:
             return
-        if plain and self._pipeline.takes_runs:
+        if plain and self._pipeline.takes_chunks:
             self.fast = compile_fast(self._mapping, validate=self.validate_schema)
         self.logger.info(
             "Stream %s: %s",
@@ -94,52 +93,58 @@ class FullstorySink(Sink):
             "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
         )
 
-    def take_line(self, line: bytes, number: int) -> bool:
-        """Take a line into the current run, if it is a record of this stream.
+    def take_lines(self, lines: list[bytes], begin: int, number: int) -> int:
+        """Take lines into the current stretch, as far as they are records of this stream.
+
+        Records that `fast` refuses are mapped with care, and keep their place in it all the same.
 
         Args:
-            line: The line.
-            number: Its number in the input.
+            lines: The lines.
+            begin: Where to begin.
+            number: The number of that line in the input.
 
         Returns:
-            Whether it is; records need care where `fast` refuses them, and keep their place all the same.
+            How many were taken.
 
         Raises:
-            InputError: It is a record of this stream that cannot be read.
+            InputError: One is a record of this stream that cannot be read.
         """
         if self.fast is None:
-            return False
-        try:
-            self._run.append(self.fast.decode_line(line))
-        except NOT_FAST:
-            kin = peek(line)
+            return 0
+        stretch, at = self._stretch, begin
+        while at < len(lines):
+            records = self.fast.decode_some(lines, at)
+            stretch.records += records
+            stretch.lines += lines[at : at + len(records)]
+            at += len(records)
+            if at == len(lines):
+                break
+            kin = peek(lines[at])
             if kin is None or (kin.type, kin.stream) != ("RECORD", self.stream_name):
-                return False
-            message = parse(line, number)
-            mapped = self._map(member(message, "record", dict, number))
-            if mapped is None:
-                return True
-            self._run.append(mapped)
-        self._run_lines.append(line)
-        return True
+                break
+            line_number = number + at - begin
+            message = parse(lines[at], line_number)
+            mapped = self._map(member(message, "record", dict, line_number))
+            if mapped is not None:
+                stretch.careful.append((len(stretch.records), mapped))
+            at += 1
+        return at - begin
 
-    def end_run(self) -> None:
+    def end_stretch(self) -> None:
         """Pass on the records taken line by line.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
-        if self._run:
-            run, self._run = self._run, []
-            lines, self._run_lines = self._run_lines, []
-            self.process_run(run, lambda: lines)
+        stretch, self._stretch = self._stretch, Stretch()
+        self._pass_on(stretch)
 
-    def process_run(self, run: list[Any], lines: Callable[[], list[bytes]]) -> None:
-        """Map records that follow each other and pass them on.
+    def process_chunk(self, records: list[Any], chunk: bytes) -> None:
+        """Map the records of a whole chunk and pass them on.
 
         Args:
-            run: The records as `fast` decoded them; among them those already mapped with care.
-            lines: Gives their lines, where more of them need care.
+            records: The records, as `fast` decoded them.
+            chunk: Their lines.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
@@ -147,22 +152,36 @@ class FullstorySink(Sink):
         if self.fast is None or self._mapping is None:
             raise ValueError("this stream has no fast path")
         try:
-            chunk = self.fast.requests([item for item in run if type(item) is not Mapped])
+            self._pipeline.add_chunk(
+                self.stream_name, self._mapping.kind, self.fast.requests(records)
+            )
         except NOT_FAST:
-            self._halve(run, lines())
-            return
-        if len(chunk.requests) < len(run):
-            chunk = _with_mapped(chunk, run)
-        self._pipeline.add_run(self.stream_name, self._mapping.kind, chunk)
+            lines = [line for line in chunk.split(b"\n") if line and not line.isspace()]
+            self._pass_on(Stretch(records, lines))
 
-    def _halve(self, run: list[Any], lines: list[bytes]) -> None:
-        """Halve a run until the records that need care are alone."""
-        if len(run) == 1:
-            self.process_record(parse(lines[0], 0)["record"], {})
-            return
-        middle = len(run) // 2
-        self.process_run(run[:middle], lambda: lines[:middle])
-        self.process_run(run[middle:], lambda: lines[middle:])
+    def _pass_on(self, stretch: Stretch) -> None:
+        """Map a stretch; where some of its records need care, halve it until they are alone."""
+        if self.fast is None or self._mapping is None:
+            raise ValueError("this stream has no fast path")
+        try:
+            chunk = self.fast.requests(stretch.records)
+        except NOT_FAST:
+            if len(stretch.records) > 1:
+                for half in stretch.halves():
+                    self._pass_on(half)
+                return
+            mapped = self._map(parse(stretch.lines[0], 0)["record"])
+            chunk = Chunk([], [], timed=False)
+            place = next(
+                (i for i, (at, _) in enumerate(stretch.careful) if at), len(stretch.careful)
+            )
+            stretch = Stretch(careful=[(0, item) for _, item in stretch.careful])
+            if mapped is not None:
+                stretch.careful.insert(place, (0, mapped))
+        if stretch.careful:
+            chunk = stretch.with_careful(chunk)
+        if chunk.requests:
+            self._pipeline.add_chunk(self.stream_name, self._mapping.kind, chunk)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Map one record and pass it on; what cannot be mapped goes to the rejects file.
@@ -242,21 +261,3 @@ class FullstorySink(Sink):
 
     def _remove_sdc_metadata_from_schema(self) -> None:
         """See above."""
-
-
-def _with_mapped(chunk: Chunk, run: list[Any]) -> Chunk:
-    """The requests of a run in its order: those of the fast path and those mapped with care."""
-    requests, keys = iter(chunk.requests), iter(chunk.keys)
-    whole: list[Any] = []
-    whole_keys: list[str] = []
-    timed = chunk.timed or not chunk.requests
-    for item in run:
-        if type(item) is Mapped:
-            whole.append(msgspec.Raw(item.body))
-            timed = timed and item.timed
-            if item.key is not None:
-                whole_keys.append(item.key)
-        else:
-            whole.append(next(requests))
-            whole_keys.extend(key for key in (next(keys, None),) if key is not None)
-    return Chunk(whole, whole_keys, timed)

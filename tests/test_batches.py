@@ -82,7 +82,7 @@ def test_a_closed_batch_counts_requests_and_records() -> None:
 
 def test_runs_and_single_records_mix() -> None:
     batch = OpenBatch("users", "users", ticket())
-    batch.add_run(b'{"uid":"a"},{"uid":"b"}', 2, ["uid:a", "uid:b"], timed=False)
+    batch.add_chunk(b'{"uid":"a"},{"uid":"b"}', 2, ["uid:a", "uid:b"], timed=False)
     batch.add(update("a", plan="pro"))
     closed = batch.close()
     assert (closed.rows, closed.records) == (2, 3)

@@ -582,3 +582,27 @@ def test_files_with_records_are_for_their_owner_alone(run_target: Run) -> None:
     done = run_target(lines, api_url="sandbox")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in done.output_dir.iterdir()}
     assert set(modes.values()) == {0o600}, modes
+
+
+def test_records_that_need_care_keep_their_place(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi
+) -> None:
+    """Every third record of a user leaves the fast path; the last value must still win."""
+    lines = [
+        schema(
+            "users",
+            {"uid": "string", "v": "integer", "on": {"type": "string", "format": "date"}},
+            ["uid"],
+        )
+    ]
+    for n in range(200):
+        more = [{}, {"odd name": n}, {"on": "not a date"}, {"on": "2026-01-01"}][n % 4]
+        lines.append(user(n % 3, v=n, **more))
+    lines += ["", state(n=1)]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 0, done.stderr
+    assert "fast path" in done.stderr
+    assert [api.user(f"u{n}")["properties"]["v"] for n in range(3)] == [198, 199, 197]
+    counts = done.block["streams"]["users"]
+    assert (counts["received"], counts["delivered"], counts["merged"]) == (200, 3, 197)
+    assert api.user("u0")["properties"]["odd_name"] == 189

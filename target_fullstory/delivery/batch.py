@@ -125,7 +125,7 @@ class OpenBatch:
             self._repeats |= len(self._keys) == before
         self._append(mapped.body, 1, timed=mapped.timed)
 
-    def add_run(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
+    def add_chunk(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
         """Add requests that follow each other.
 
         Args:

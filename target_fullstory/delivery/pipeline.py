@@ -106,11 +106,11 @@ class Pipeline:
             self._flush_full(batch)
 
     @property
-    def takes_runs(self) -> bool:
-        """Whether `add_run` may be used: a quota of events has to look at each."""
+    def takes_chunks(self) -> bool:
+        """Whether `add_chunk` may be used: a quota of events has to look at each."""
         return self._events_left is None
 
-    def add_run(self, stream: str, kind: Kind, chunk: Chunk) -> None:
+    def add_chunk(self, stream: str, kind: Kind, chunk: Chunk) -> None:
         """Take the requests of records that follow each other, encoded in as few calls as possible.
 
         Args:
@@ -133,7 +133,7 @@ class Pipeline:
             if batch.size + len(joined) > self._sender.max_bytes:
                 self._add_one_by_one(stream, kind, chunk, begin)
                 return
-            batch.add_run(joined, end - begin, keys[begin:end], timed=chunk.timed)
+            batch.add_chunk(joined, end - begin, keys[begin:end], timed=chunk.timed)
             if batch.rows >= self._settings.batch_size_rows:
                 self._flush_full(batch)
             begin = end
@@ -143,7 +143,7 @@ class Pipeline:
         for at in range(begin, len(chunk.requests)):
             body = _encode(chunk.requests[at])
             batch = self._room_for(stream, kind, len(body))
-            batch.add_run(body, 1, chunk.keys[at : at + 1], timed=chunk.timed)
+            batch.add_chunk(body, 1, chunk.keys[at : at + 1], timed=chunk.timed)
             if batch.rows >= self._settings.batch_size_rows:
                 self._flush_full(batch)
 

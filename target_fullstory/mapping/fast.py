@@ -8,6 +8,7 @@ same bytes.
 
 from __future__ import annotations
 
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -74,6 +75,24 @@ class FastPath:
     def decode_line(self, line: bytes) -> Any:
         """Decodes one line, as `decode_lines` does."""
         return self._decoder.decode(line).record
+
+    def decode_some(self, lines: list[bytes], begin: int) -> list[Any]:
+        """Decodes lines as far as they are plain records of the stream.
+
+        Args:
+            lines: Lines without their line breaks.
+            begin: Where to begin.
+
+        Returns:
+            The records up to the first line that is to be mapped carefully, or is something else.
+        """
+        records: list[Any] = []
+        try:
+            for message in map(self._decoder.decode, islice(lines, begin, None)):
+                records.append(message.record)  # noqa: PERF401 - what came before an error is kept
+        except NOT_FAST:
+            pass
+        return records
 
     def requests(self, records: list[Any]) -> Chunk:
         """Maps decoded records.

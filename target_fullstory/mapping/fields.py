@@ -12,6 +12,8 @@ from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.sources import MISSING, Column, Source, key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_fullstory.mapping.destinations import Destination
 
 
@@ -28,13 +30,13 @@ class Run(msgspec.Struct, frozen=True):
     Attributes:
         parent: The keys that lead to the fields' object in the request, none for the request.
         holder: The object that has all of the sources; None where it is the record.
-        fields: The fields, each with its key in the holder; None where the source has to be asked
-            for its value.
+        fields: The fields, after what is needed of each: its source as a key of the holder (None
+            where the source has to be asked), its last key in the request, its conversion.
     """
 
     parent: tuple[str, ...]
     holder: Column | None
-    fields: tuple[tuple[str | None, Field], ...]
+    fields: tuple[tuple[str | None, str, Callable[[Any], Any], Field], ...]
 
     def read(self, record: dict[str, Any], request: dict[str, Any], dropped: list[str]) -> None:
         """Adds the fields to a request.
@@ -48,29 +50,31 @@ class Run(msgspec.Struct, frozen=True):
             if not isinstance(holder, dict):
                 return
         node = None
-        for key, field in self.fields:
+        for key, last, convert, field in self.fields:
             raw = field.source.read(record) if key is None else holder.get(key)
             if raw is None or raw is MISSING:
                 continue
-            destination = field.destination
-            if not raw and isinstance(raw, str) and not destination.judges_empty:
+            if not raw and isinstance(raw, str) and not field.destination.judges_empty:
                 continue
-            value = destination.convert(raw)
+            value = convert(raw)
             if value is None:
-                dropped.append(destination.name)
+                dropped.append(field.destination.name)
                 continue
             if node is None:
                 node = request
                 for step in self.parent:
                     node = node.setdefault(step, {})
-            node[destination.path[-1]] = value
+            node[last] = value
 
 
 def runs_of(fields: tuple[Field, ...]) -> tuple[Run, ...]:
     """Brings successive fields together that have their sources and places in the same objects."""
     runs = []
     for (parent, steps), run in groupby(fields, key=_places):
-        keyed = tuple((key_of(field.source), field) for field in run)
+        keyed = tuple(
+            (key_of(field.source), field.destination.path[-1], field.destination.convert, field)
+            for field in run
+        )
         runs.append(Run(parent, Column(steps) if steps else None, keyed))
     return tuple(runs)
 
@@ -140,7 +144,7 @@ def user_request(
         sought = " nor ".join(
             name
             for run in runs
-            for _, field in run.fields
+            for *_, field in run.fields
             if (name := field.destination.name) in ("uid", "id")
         )
         message = f"the record has no usable {sought}: it is absent, null, empty or no plain value"

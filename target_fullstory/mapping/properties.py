@@ -117,13 +117,17 @@ class PropertyPlan(msgspec.Struct, frozen=True):
         writer = _Writer(dropped, send_nulls=self.send_nulls)
         # Names of columns that only the record tells are taken record by record.
         names = NameScope(self.names)
+        values = writer.values
         for entry in self.entries:
             key, node = entry.key, entry.node
             value = entry.source.read(record) if key is None else record.get(key, MISSING)
             if value is MISSING:
                 continue
             if node is not None:
-                writer.top(node, value)
+                if value is not None:
+                    writer.write(values, node, value, 1)
+                elif self.send_nulls:
+                    writer.top(node, None)
             elif entry.spread is not None:
                 _spread(writer, entry.spread, value, names)
         if self.skipped is not None and not record.keys() <= self.skipped:
@@ -168,15 +172,17 @@ class _Writer:
         self._send_nulls = send_nulls
 
     def top(self, node: Node, value: Any) -> None:
+        """Writes a top-level property, be it null."""
         if value is not None:
-            self._write(self.values, node, value, 1)
+            self.write(self.values, node, value, 1)
         elif self._send_nulls:
             if len(node.path) > MAX_NAME_LENGTH:
                 raise _too_long(node.path)
             self.values[node.name] = None
             self.leaves += 1
 
-    def _write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
+    def write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
+        """Writes a value other than null to an object of the request."""
         path, declared = node.path, node.declared
         if len(path) > MAX_NAME_LENGTH:
             raise _too_long(path)
@@ -206,13 +212,13 @@ class _Writer:
         for column, child in scope.nodes.items():
             part = value.get(column)
             if part is not None:
-                self._write(inner, child, part, depth + 1)
+                self.write(inner, child, part, depth + 1)
         further = scope.further(value)
         names = NameScope(scope.names) if further else scope.names
         for column, part in further:
             name = names.take(column)
             if part is not None:
-                self._write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)
+                self.write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)
         return inner
 
 

@@ -219,6 +219,12 @@ EVENT_FIELDS = {
         ({"at": "2024-01-02 03:04:05"}, True),
         ({"at": "2024-02-29"}, True),
         ({"at": "1700000000"}, True),
+        ({"at": "20240102"}, True),
+        ({"at": "20240102T030405+0100"}, True),
+        ({"at": "2024-01-02T03Z"}, True),
+        ({"at": "9999-12-31T23:59:59.9999999Z"}, True),
+        ({"at": ""}, False),
+        ({"at": " "}, False),
         ({"at": "2023-02-29T00:00:00Z"}, False),
         ({"at": "2023-01-01T24:00:00Z"}, False),
         ({"at": "2023-01-01T00:60:00Z"}, False),
@@ -261,6 +267,79 @@ def test_an_event_with_a_session_id(record: dict[str, Any], is_fast: bool) -> No
     mapping, fast = compiled(EVENT_SCHEMA, kind="events", fields=fields)
     assert fast is not None
     assert same(mapping, fast, {"what": "Bought"} | record) == is_fast
+
+
+def together(mapping: StreamMapping, fast: FastPath, records: list[dict[str, Any]]) -> None:
+    """Makes sure that a chunk gives what the careful path makes of its records."""
+    chunk = fast.map_lines(b"".join(line_of(record) + b"\n" for record in records))
+    outcomes = [mapping.map_record(record) for record in records]
+    bodies = [outcome.body for outcome in outcomes if isinstance(outcome, Mapped)]
+    assert len(bodies) == len(records)
+    assert msgspec.json.encode(chunk.requests)[1:-1] == b",".join(bodies)
+
+
+@pytest.mark.parametrize(
+    ("column", "absent"),
+    [
+        ("customer", None),
+        ("customer", 7),
+        ("at", None),
+        ("context", None),
+        ("context", {"browser": None, "device": {"screen_width": 3}}),
+        ("context", {"browser": {"url": "v"}}),
+    ],
+)
+@pytest.mark.parametrize(
+    "source", ["customer", {"template": "{customer}"}, {"template": "%{customer}!"}]
+)
+def test_a_chunk_in_which_some_events_lack_a_value(column: str, absent: Any, source: Any) -> None:
+    fields = EVENT_FIELDS | {"user.uid": source}
+    mapping, fast = compiled(EVENT_SCHEMA, kind="events", fields=fields)
+    assert fast is not None
+    full = {
+        "what": "n",
+        "at": "2024-01-02T03:04:05Z",
+        "customer": -(2**63),
+        "context": {"browser": {"url": "u"}, "device": {"screen_width": 2}},
+    }
+    together(mapping, fast, [full, full | {"customer": 5}])
+    together(mapping, fast, [full, full | {column: absent}, full])
+    together(mapping, fast, [full | {column: absent}])
+
+
+def test_a_chunk_whose_declared_columns_lie_in_objects_that_may_be_null() -> None:
+    inner = {
+        "n": {"type": ["null", "integer"]},
+        "on": {"type": ["null", "string"], "format": "date"},
+    }
+    deep = {"type": ["null", "object"], "properties": inner}
+    outer = {"type": ["null", "object"], "properties": {"deep": deep, "k": {"type": "integer"}}}
+    days = {"type": ["null", "array"], "items": {"type": "string", "format": "date"}}
+    columns = {"uid": {"type": "integer"}, "o": outer, "days": days}
+    mapping, fast = compiled({"type": "object", "properties": columns})
+    assert fast is not None
+    full = {"uid": 1, "o": {"deep": {"n": 1, "on": "2024-01-02"}, "k": 2}, "days": ["2024-01-02"]}
+    part = {"uid": 2, "o": {"deep": {"n": None, "on": "2024-01-02"}}}
+    others: list[Any] = [{"deep": None, "k": 2}, {"k": 2}, None]
+    together(mapping, fast, [full, full])
+    together(mapping, fast, [full, part, full | {"days": None}])
+    for other in others:
+        together(mapping, fast, [full, full | {"o": other}, part])
+        together(mapping, fast, [{"uid": 3, "o": other}])
+    with pytest.raises(REFUSED):
+        fast.map_lines(line_of(full) + b"\n" + line_of(full | {"days": ["soon"]}) + b"\n")
+
+
+def test_more_combinations_of_absent_columns_than_are_kept() -> None:
+    columns = {f"c{n}": {"type": ["null", "integer"]} for n in range(13)}
+    mapping, fast = compiled(
+        {"type": "object", "properties": {"uid": {"type": "string"}} | columns}
+    )
+    assert fast is not None
+    records = [
+        {"uid": "u"} | {f"c{bit}": 1 for bit in range(13) if n >> bit & 1} for n in range(5000)
+    ]
+    together(mapping, fast, records)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,28 @@ def test_the_order_is_the_schemas_then_the_records() -> None:
     )
 
 
+def test_columns_only_the_record_tells_take_their_names_record_by_record() -> None:
+    mapping = mapping_of({"a b": {}, "o": typed("object", properties={"x y": {}})})
+    first = {"a_b": 2, "a b": 1, "a-b": 3, "o": {"x_y": 5, "x y": 4}}
+    for _ in range(2):
+        assert properties_of(mapping, first) == {
+            "a_b": 1,
+            "a_b_2": 2,
+            "a_b_3": 3,
+            "o": {"x_y": 4, "x_y_2": 5},
+        }
+        assert properties_of(mapping, {"a-b": 3, "o": {"x-y": 6}}) == {
+            "a_b_2": 3,
+            "o": {"x_y_2": 6},
+        }
+
+
+def test_names_of_any_number_of_columns_are_right() -> None:
+    mapping = mapping_of({})
+    for n in range(0, 6000, 7):
+        assert properties_of(mapping, {f"c {n}": n, f"c-{n}": 0}) == {f"c_{n}": n, f"c_{n}_2": 0}
+
+
 def test_a_name_over_512_characters() -> None:
     with pytest.raises(ConfigurationError, match="exclude it"):
         mapping_of({"n" * 513: {}})
@@ -283,6 +305,43 @@ def test_keys_with_lone_surrogates() -> None:
         "p": 1,
         "o": {"x_": 2},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("x" * 8192, True),
+        ("x" * 8193, False),
+        ("é" * 4096, True),
+        ("é" * 4097, False),
+        ("€" * 2730, True),
+        ("€" * 2731, False),
+        ("😀" * 2048, True),
+        ("😀" * 2049, False),
+        ("x" * 2047 + "\ud800", False),
+        ("x" * 5000 + "\ud800", False),
+        (["x" * 8188], True),
+        (["x" * 8189], False),
+        (["é" * 4094, None], True),
+        (["é" * 4095], False),
+        (["a", "\ud800"], False),
+        ([True, "a"], True),
+        ([1, 2.5, 2**64, True, "a"], True),
+        ([1, float("nan")], False),
+        ([10**400], False),
+        (2**63, True),
+        (-(2**70), True),
+        (10**400, False),
+        (float("-inf"), False),
+    ],
+)
+def test_what_a_property_takes_ends_where_fullstory_does(value: Any, fits: bool) -> None:
+    for columns in ({}, {"c": {}}):
+        outcome = mapped(mapping_of(columns), {"c": value})
+        assert outcome.dropped == (() if fits else ("c",))
+        if fits:
+            sent = [item for item in value if item is not None] if type(value) is list else value
+            assert msgspec.json.decode(outcome.body)["properties"] == {"c": sent}
 
 
 def test_nulls_are_omitted_or_sent() -> None:
