@@ -239,11 +239,10 @@ def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
         ) from None
     for name, schema in ours.items():
         text = os.environ.get(prefix + name.upper())
-        if text is None:
+        if not text:
             continue
-        if text in {"", "null"}:
-            if "null" in schema["type"]:
-                config[name] = None
+        if text == "null" and "null" in schema["type"]:
+            config[name] = None
             continue
         try:
             if schema["type"] == "object":

@@ -24,12 +24,17 @@ class RecordValidator(BaseJSONSchemaValidator):
             InvalidJSONSchema: It is none.
         """
         super().__init__(schema)
+        # Regular expressions are Python's in singer-sdk: where the two could differ, Python decides.
+        self._has_patterns = "pattern" in str(schema)
+        self._validator: jsonschema_rs.Draft202012Validator | None = None
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
                 schema, validate_formats=False, retriever=_refuse
             )
         except (ValueError, TypeError) as error:
-            raise InvalidJSONSchema(str(error).splitlines()[0]) from None
+            if not self._has_patterns:
+                raise InvalidJSONSchema(str(error).splitlines()[0]) from None
+            self._in_python  # noqa: B018 - raises where the SCHEMA is none
 
     def validate(self, record: dict[str, Any]) -> None:
         """Check a record.
@@ -40,10 +45,13 @@ class RecordValidator(BaseJSONSchemaValidator):
         Raises:
             InvalidRecord: It violates the SCHEMA.
         """
+        if self._validator is None:
+            self._in_python.validate(record)
+            return
         try:
             self._validator.validate(record)
         except jsonschema_rs.ValidationError as error:
-            if not _beyond_json(record):
+            if not self._has_patterns and not _beyond_json(record):
                 raise InvalidRecord(error.message, record) from None
             self._in_python.validate(record)
         except (ValueError, TypeError, RecursionError):

@@ -27,6 +27,7 @@ from target_fullstory.settings import Settings
 from target_fullstory.state import Ledger, StateBlock
 
 _GRACE_SECONDS = 10.0
+_GRACE_AFTER_AN_ERROR_SECONDS = 2.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -207,7 +208,7 @@ class Pipeline:
 
     def abandon(self) -> None:
         """Wait no longer than a short grace for requests on their way: another one failed for good."""
-        self._in_flight.give_up_in(_GRACE_SECONDS)
+        self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
 
     def interrupt(self) -> None:
         """End soon: called by a signal's handler, so it takes no lock."""

@@ -317,9 +317,8 @@ def test_none_of_many_inputs_loses_a_valid_record(
 
 @pytest.mark.parametrize("number", range(len(NASTY)), ids=lambda number: repr(NASTY[number][:40]))
 def test_each_nasty_line(number: int) -> None:
-    fed = feed(
-        [("user", b""), ("event", b""), ("state", b""), ("odd", NASTY[number]), ("user", b"")]
-    )
+    odd: Line = ("odd", NASTY[number])
+    fed = feed([("user", b""), ("event", b""), ("state", b""), odd, ("user", b"")])
     error, fullstory, written = load(fed, 1 << 20)
     assert {"u0", "e1"} <= held(fullstory)
     # Its STATE, or the odd line's, was one.
@@ -328,6 +327,15 @@ def test_each_nasty_line(number: int) -> None:
         assert "u4" in fullstory.users
     else:
         assert isinstance(error, CLEAR_ERRORS), repr(error)
+
+
+@pytest.mark.parametrize("number", range(len(NASTY)), ids=lambda number: repr(NASTY[number][:40]))
+@pytest.mark.parametrize("kind", ["user", "event"])
+def test_each_nasty_line_right_behind_records(kind: str, number: int) -> None:
+    """Records that are gathered to go on together when the odd line comes."""
+    fed = feed([(kind, b""), (kind, b""), ("odd", NASTY[number])])
+    _, fullstory, _ = load(fed, 1 << 20)
+    assert {name for _, name in fed.valid} <= held(fullstory)
 
 
 @pytest.mark.parametrize("seed", range(4))
