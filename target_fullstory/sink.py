@@ -123,8 +123,13 @@ class FullstorySink(Sink):
             if kin is None or (kin.type, kin.stream) != ("RECORD", self.stream_name):
                 break
             line_number = number + at - begin
-            message = parse(lines[at], line_number)
-            mapped = self._map(member(message, "record", dict, line_number))
+            try:
+                record = member(parse(lines[at], line_number), "record", dict, line_number)
+            except InputError:
+                # The records before it are delivered, whatever this line is.
+                self.end_stretch()
+                raise
+            mapped = self._map(record)
             if mapped is not None:
                 stretch.careful.append((len(stretch.records), mapped))
             at += 1
