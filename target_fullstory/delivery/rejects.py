@@ -18,6 +18,24 @@ def timestamp() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class _Entry(msgspec.Struct, omit_defaults=True):
+    """A line of the file."""
+
+    stream: str
+    kind: str
+    stage: str
+    code: str
+    message: str
+    job_id: str | None = None
+    record: Any = None
+    request: Any = None
+    at: datetime | None = None
+
+
+_BUFFER_BYTES = 64 * 1024
+_encoder = msgspec.json.Encoder()
+
+
 class Rejects:
     """Appends to `<output_dir>/rejects-<run_id>.jsonl`, created with the first reject (mode 0600)."""
 
@@ -61,18 +79,8 @@ class Rejects:
         Raises:
             OutputError: The file cannot be written.
         """
-        entry = {
-            "stream": stream,
-            "kind": kind,
-            "stage": stage,
-            "code": code,
-            "message": message,
-            "job_id": job_id,
-            "record": record,
-            "request": request,
-            "at": timestamp(),
-        }
-        line = _encode({name: value for name, value in entry.items() if value is not None})
+        at = datetime.now(timezone.utc)
+        line = _encode(_Entry(stream, kind, stage, code, message, job_id, record, request, at))
         with self._lock:
             try:
                 if self._file is None:
@@ -114,7 +122,7 @@ class Rejects:
     def _create(self) -> BinaryIO:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(handle, "ab")
+        return os.fdopen(handle, "ab", _BUFFER_BYTES)
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
@@ -123,10 +131,10 @@ class Rejects:
         )
 
 
-def _encode(entry: dict[str, Any]) -> bytes:
+def _encode(entry: _Entry) -> bytes:
     try:
-        return msgspec.json.encode(entry) + b"\n"
+        return _encoder.encode(entry) + b"\n"
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
         # A record that JSON itself cannot carry, such as one with half a surrogate pair.
-        entry["record"] = repr(entry.get("record")).encode("utf-8", "backslashreplace").decode()
-        return msgspec.json.encode(entry) + b"\n"
+        entry.record = repr(entry.record).encode("utf-8", "backslashreplace").decode()
+        return _encoder.encode(entry) + b"\n"
