@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.measures import Bench, Sizes
-from benchmarks.process import BenchmarkError
+from benchmarks.process import ROOT, BenchmarkError
 from benchmarks.table import machine, render
 
 _QUICK = Sizes(records=30_000, many=100_000, runs=1, short_runs=3, long_runs=1)
@@ -29,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = _sizes(options)
     began = time.monotonic()
     about = machine()
+    # As an installed package has it: PYTHONDONTWRITEBYTECODE would make every start compile the source.
+    for package in ("target_fullstory", "benchmarks"):
+        compileall.compile_dir(ROOT / package, quiet=1)
     try:
         with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as work:
             rows = []
