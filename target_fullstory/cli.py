@@ -8,12 +8,18 @@ import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 # Until the target's own handlers are in place an interrupt ends the process, without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 # What is imported lives as long as the process: looking for garbage among it is lost time.
 gc.disable()
+
+from target_fullstory.deferred import deferred_imports  # noqa: E402
+
+with deferred_imports():
+    import singer_sdk  # noqa: F401
 
 import click  # noqa: E402
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError  # noqa: E402
@@ -28,26 +34,41 @@ gc.enable()
 logger = logging.getLogger("target-fullstory")
 
 
+_COMMANDS = {
+    "check": "target_fullstory.commands.check",
+    "preview": "target_fullstory.commands.preview",
+    "jobs": "target_fullstory.commands.jobs",
+    "replay": "target_fullstory.commands.replay",
+    "sandbox": "target_fullstory.sandbox.command",
+}
+"""The subcommands' modules, each with a function of the command's name and `_command`."""
+
+
 class _Executable(click.Group):
     """The subcommands, each imported when it is asked for: a load needs none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return ["sandbox"]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name != "sandbox":
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
             return None
-        from target_fullstory.sandbox.command import sandbox_command  # noqa: PLC0415
-
-        return sandbox_command
+        command: click.Command = getattr(import_module(module), f"{cmd_name}_command")
+        return command
 
 
 def _command() -> click.Group:
     load = TargetFullstory.cli
 
     def callback(**options: Any) -> None:
-        if click.get_current_context().invoked_subcommand is None:
+        command = click.get_current_context().invoked_subcommand
+        if command is None:
             TargetFullstory.invoke(**options)
+        elif options["file_input"] or options["about"] or _any_config(options["config"]):
+            raise click.UsageError(
+                f"Options of the command come after its name: {command} --config …"
+            )
 
     return _Executable(
         name=load.name,
@@ -59,6 +80,10 @@ def _command() -> click.Group:
             "input (or --input), writes STATE to standard output."
         ),
     )
+
+
+def _any_config(given: Any) -> bool:
+    return given is not None and bool(given.config or given.parse_env)
 
 
 def main() -> None:

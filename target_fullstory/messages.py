@@ -107,5 +107,10 @@ _CHECK_TAP = "Check the tap, or what prints to its standard output."
 def _parse_as_python(line: bytes, number: int) -> Any:
     try:
         return json.loads(line)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise InputError(
+            f"Line {number} of the input is nested too deeply to be read. Flatten or drop the column in "
+            "the tap."
+        ) from None
+    except ValueError:
         raise InputError(f"Line {number} of the input is not JSON. {_CHECK_TAP}") from None

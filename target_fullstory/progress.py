@@ -20,7 +20,21 @@ def progress(source: IO[str] | None) -> Iterator[Callable[[int], None]]:
     Yields:
         Takes the number of bytes read.
     """
-    size = _size(source)
+    with bytes_bar("Reading", _size(source)) as advance:
+        yield advance
+
+
+@contextmanager
+def bytes_bar(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how much of so many bytes is done, on stderr where that is a terminal.
+
+    Args:
+        label: What is being done.
+        size: The bytes in all; None where that is not known, and nothing is shown.
+
+    Yields:
+        Takes the number of bytes done.
+    """
     if size is None or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -47,7 +61,7 @@ def progress(source: IO[str] | None) -> Iterator[Callable[[int], None]]:
         transient=True,
     )
     with bar:
-        task = bar.add_task("Reading", total=size)
+        task = bar.add_task(label, total=size)
         yield lambda read: bar.advance(task, read)
 
 

@@ -58,8 +58,9 @@ def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
                     "message is one line."
                 )
             continue
-        whole = bytes(rest) + part[:end] if rest else part[:end]
-        rest = bytearray(part[end:])
+        view = memoryview(part)
+        whole = b"".join((rest, view[:end])) if rest or end < len(part) else part
+        rest = bytearray(view[end:])
         yield whole
     if rest:
         yield bytes(rest)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader, SingerMessageType
 
 from target_fullstory.batch_files import record_lines
 from target_fullstory.delivery.inflight import StopWaiting
-from target_fullstory.delivery.logs import logger
-from target_fullstory.errors import DeliveryError, InputError, OutputError
+from target_fullstory.errors import InputError
 from target_fullstory.mapping import NOT_FAST
 from target_fullstory.messages import member, parse, peek, state_value
 from target_fullstory.progress import progress
 from target_fullstory.read import chunks
 
 if TYPE_CHECKING:
+    from target_fullstory.outlet import Outlet
     from target_fullstory.sink import FullstorySink
     from target_fullstory.target import TargetFullstory
 
@@ -63,22 +64,12 @@ class LineReader(GenericSingerReader[str]):
                 been ended in order.
         """
         self._callbacks = callbacks
-        run = self._target.run
-        try:
-            self._read(file_input)
-        except StopWaiting:
-            logger.debug("Stopped while a batch waited for its turn")
-        except (DeliveryError, OutputError):
-            run.end(deliver=False)
-            raise
-        except Exception:
-            # What came before the error is delivered and checkpointed all the same.
-            run.end()
-            raise
+        pipeline = self._target.pipeline
+        with self._target.ending_in_order():
+            self._read(file_input, pipeline)
         return self._counts
 
-    def _read(self, file_input: IO[str] | None) -> None:
-        pipeline = self._target.pipeline
+    def _read(self, file_input: IO[str] | None, pipeline: Outlet) -> None:
         with progress(file_input) as advance:
             for chunk in chunks(file_input):
                 if chunk is not None:
@@ -98,16 +89,16 @@ class LineReader(GenericSingerReader[str]):
             records = sink.fast.decode_lines(chunk)
         except NOT_FAST:
             return False
-        self._line += chunk.count(b"\n")
+        # Several times as fast as `count`.
+        self._line += len(chunk) - len(chunk.replace(b"\n", b""))
         self._counts[SingerMessageType.RECORD] += len(records)
         sink.process_chunk(records, chunk)
         return True
 
     def _take_by_line(self, chunk: bytes) -> None:
         """Go line by line; records of one stream that follow each other go on together."""
-        lines = chunk.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+        # Several times as fast as `split`.
+        lines = BytesIO(chunk).readlines()
         at = 0
         while at < len(lines):
             if self._sink is not None:
@@ -115,7 +106,7 @@ class LineReader(GenericSingerReader[str]):
                 if at == len(lines):
                     break
             line = lines[at]
-            if line and not line.isspace():
+            if not line.isspace():
                 if self._sink is not None:
                     self._sink.end_stretch()
                 if self._turn_to(line):

@@ -7,19 +7,20 @@ validates a configuration against. No other module reads the configuration.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from singer_sdk.configuration._dict_config import parse_environment_config
 
+from target_fullstory.addresses import check_address
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import MappingOptions, MappingSpec
+from target_fullstory.flat_keys import nested
+from target_fullstory.mapping import MappingOptions, MappingSpec, shown_spec
 from target_fullstory.streams import read_mappings
+from target_fullstory.webhook_settings import WebhookSettings, masked, read_webhook
 
 SANDBOX = "sandbox"
 """The value of `api_url` that starts the embedded sandbox."""
@@ -124,6 +125,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "inference gets wrong (int, date and their lists), `all` or `none`."
         ),
     ] = "auto"
+    hard_delete: Annotated[
+        bool,
+        _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user."),
+    ] = False
     output_dir: Annotated[
         str, _doc("Directory of the rejects files and run reports, created when first needed.")
     ] = "output/target-fullstory"
@@ -139,6 +144,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     integration_source: Annotated[str, _doc("Value of the `Integration-Source` header.")] = (
         "target-fullstory"
     )
+    response_webhook: Annotated[
+        WebhookSettings | None,
+        _doc(
+            "Where each of the API's responses is delivered: an object with url, method, auth, headers "
+            "and include; see docs/response-webhook.md."
+        ),
+    ] = None
     validate_records: Annotated[
         bool, _doc("Check every record against its stream's SCHEMA; invalid ones are rejected.")
     ] = True
@@ -146,7 +158,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mapping_options(self) -> MappingOptions:
         """The settings that mapping depends on."""
-        return MappingOptions(null_values=self.null_values, declare_types=self.declare_types)
+        return MappingOptions(
+            null_values=self.null_values,
+            declare_types=self.declare_types,
+            hard_delete=self.hard_delete,
+        )
 
     @property
     def bare_key(self) -> str:
@@ -169,7 +185,8 @@ def _json_schema() -> dict[str, Any]:
     for setting in schema["properties"].values():
         # `--about` and the environment's parser read `type` alone.
         if "anyOf" in setting:
-            setting["type"] = [option["type"] for option in setting.pop("anyOf")]
+            # Without a type: an object that our own code reads, as it does the mappings.
+            setting["type"] = [option.get("type", "object") for option in setting.pop("anyOf")]
         elif "enum" in setting:
             setting["type"] = "string"
     return dict(schema)
@@ -195,6 +212,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     """
     known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
     streams = known.pop("streams", None) or {}
+    response_webhook = known.pop("response_webhook", None)
     try:
         settings = msgspec.convert(known, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -202,6 +220,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     settings = msgspec.structs.replace(
         settings,
         streams=read_mappings(streams),
+        response_webhook=read_webhook(response_webhook),
         # Orchestrators cannot all say null; these forms say the same.
         state_key=settings.state_key or None,
         max_rejected_records=_or_none(settings.max_rejected_records),
@@ -245,22 +264,40 @@ def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
             config[name] = None
             continue
         try:
-            if schema["type"] == "object":
-                config[name] = msgspec.json.decode(text)
+            if "object" in schema["type"]:
+                # Meltano writes null for what nobody has set.
+                told = {k: v for k, v in _decode_object(text).items() if v is not None}
+                config |= {name: told} if told else {}
             else:
                 value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text
                 converted = msgspec.convert({name: value}, Settings, strict=False)
                 config[name] = getattr(converted, name)
         except msgspec.DecodeError as error:
-            reason = "not JSON" if schema["type"] == "object" else str(error).split(" - at ")[0]
+            reason = "not JSON" if "object" in schema["type"] else str(error).split(" - at ")[0]
             shown = "" if schema.get("secret") else f": {reason}"
             raise ConfigurationError(
                 f"Variable {prefix}{name.upper()} has a value that is not valid{shown}."
             ) from None
-    return config
+    return {k: nested(v) if isinstance(v, dict) else v for k, v in config.items()}
 
 
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _SWITCH = {"yes": True, "on": True, "no": False, "off": False}
+
+
+def check_secrets(config: Mapping[str, Any]) -> None:
+    """Check what holds secrets first: singer-sdk's error for a value of the wrong type would show it.
+
+    Args:
+        config: Setting name to value.
+
+    Raises:
+        ConfigurationError: One is of the wrong type.
+    """
+    for name, schema in JSON_SCHEMA["properties"].items():
+        if schema.get("secret") and not isinstance(config.get(name), str | None):
+            raise ConfigurationError(f"Setting {name} is to be a string.")
+    read_webhook(config.get("response_webhook"))
 
 
 def _explain(message: str) -> str:
@@ -283,32 +320,17 @@ def _check(settings: Settings) -> None:
         )
     if settings.api_url == SANDBOX:
         return
-    url = urlsplit(settings.api_url)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.password:
-        raise ConfigurationError(
-            "Setting api_url is to be an https address such as https://api.fullstory.com, or "
-            "`sandbox`."
-        )
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ConfigurationError(
-            f"Setting api_url uses plain http for {url.hostname}; the key would travel in the "
-            "clear. Use https (http is for loopback only)."
-        )
+    check_address(
+        "api_url",
+        settings.api_url,
+        wanted="an https address such as https://api.fullstory.com, or `sandbox`",
+        exposed="the key",
+    )
     if not settings.api_key or not settings.api_key.strip():
         raise ConfigurationError(
             "Setting api_key is missing. Set it in the configuration or in "
             "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def shown(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,6 +345,9 @@ def shown(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
     for name, schema in JSON_SCHEMA["properties"].items():
         if schema.get("secret") and ours[name]:
             ours[name] = "****"
+    ours["streams"] = {name: shown_spec(spec) for name, spec in settings.streams.items()}
+    if settings.response_webhook is not None:
+        ours["response_webhook"] = masked(settings.response_webhook)
     others = {
         name: value if isinstance(value, bool | int | float) else "****"
         for name, value in config.items()

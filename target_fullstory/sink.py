@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import InvalidJSONSchema, InvalidRecord
@@ -11,6 +14,7 @@ from singer_sdk.sinks import Sink
 from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.mapping import (
     NOT_FAST,
+    CallMapping,
     Chunk,
     FastPath,
     Mapped,
@@ -20,7 +24,7 @@ from target_fullstory.mapping import (
     compile_mapping,
     spec_for,
 )
-from target_fullstory.messages import member, parse, peek
+from target_fullstory.messages import member, parse
 from target_fullstory.stretch import Stretch
 from target_fullstory.validate import RecordValidator
 
@@ -66,7 +70,7 @@ class FullstorySink(Sink):
                 f"Stream {stream_name!r} has no mapping (configured: {known}). Add it under streams, or "
                 "set unmapped_streams to ignore."
             )
-        self._mapping: StreamMapping | None = None
+        self._mapping: StreamMapping | CallMapping | None = None
         if spec is not None:
             self._mapping = compile_mapping(
                 stream_name, spec, schema, self.key_properties, settings.mapping_options
@@ -83,7 +87,7 @@ class FullstorySink(Sink):
         Args:
             plain: Whether records come as the tap sent them: no stream map, flattening or metadata.
         """
-        if self._mapping is None:
+        if not isinstance(self._mapping, StreamMapping):
             return
         if plain and self._pipeline.takes_chunks:
             self.fast = compile_fast(self._mapping, validate=self.validate_schema)
@@ -112,25 +116,36 @@ class FullstorySink(Sink):
         if self.fast is None:
             return 0
         stretch, at = self._stretch, begin
+        records = self.fast.decode_each(islice(lines, begin, None))
         while at < len(lines):
-            records = self.fast.decode_some(lines, at)
-            stretch.records += records
-            stretch.lines += lines[at : at + len(records)]
-            at += len(records)
+            known = len(stretch.records)
+            with suppress(*NOT_FAST):
+                # What comes before a line that is refused stays in the list.
+                stretch.records.extend(records)
+            fast = len(stretch.records) - known
+            stretch.lines += lines[at : at + fast]
+            at += fast
             if at == len(lines):
                 break
-            kin = peek(lines[at])
-            if kin is None or (kin.type, kin.stream) != ("RECORD", self.stream_name):
+            if lines[at].isspace():
                 break
             line_number = number + at - begin
             try:
-                record = member(parse(lines[at], line_number), "record", dict, line_number)
+                message = parse(lines[at], line_number)
+                if message["type"] != "RECORD" or message.get("stream") != self.stream_name:
+                    break
+                record = member(message, "record", dict, line_number)
             except InputError:
                 # The records before it are delivered, whatever this line is.
                 self.end_stretch()
                 raise
             mapped = self._map(record)
-            if mapped is not None:
+            if mapped is not None and mapped.kind is not None:
+                # No request like those around it: it goes its own way, in its place.
+                self.end_stretch()
+                self._pipeline.add(self.stream_name, mapped.kind, mapped, record)
+                stretch = self._stretch
+            elif mapped is not None:
                 stretch.careful.append((len(stretch.records), mapped))
             at += 1
         return at - begin
@@ -157,12 +172,12 @@ class FullstorySink(Sink):
         if self.fast is None or self._mapping is None:
             raise ValueError("this stream has no fast path")
         try:
-            self._pipeline.add_chunk(
-                self.stream_name, self._mapping.kind, self.fast.requests(records)
-            )
+            requests = self.fast.requests(records)
         except NOT_FAST:
-            lines = [line for line in chunk.split(b"\n") if line and not line.isspace()]
+            lines = [line for line in BytesIO(chunk) if not line.isspace()]
             self._pass_on(Stretch(records, lines))
+            return
+        self._pipeline.add_chunk(self.stream_name, self._mapping.kind, requests)
 
     def _pass_on(self, stretch: Stretch) -> None:
         """Map a stretch; where some of its records need care, halve it until they are alone."""
@@ -199,7 +214,8 @@ class FullstorySink(Sink):
             return
         mapped = self._map(record)
         if mapped is not None:
-            self._pipeline.add(self.stream_name, self._mapping.kind, mapped, record)
+            kind = mapped.kind or self._mapping.kind
+            self._pipeline.add(self.stream_name, kind, mapped, record)
 
     def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
         """Write a record to the rejects file that did not get as far as the mapping.
@@ -210,6 +226,7 @@ class FullstorySink(Sink):
         if self._mapping is None:
             self._pipeline.ignore(self.stream_name, 1)
         else:
+            record, rejected = self._mapping.concealed(record, rejected)
             self._pipeline.reject(self.stream_name, self._mapping.kind, rejected, record)
 
     def _map(self, record: dict[str, Any]) -> Mapped | None:
@@ -220,9 +237,10 @@ class FullstorySink(Sink):
         if not isinstance(result, Rejected):
             # The mapping's own codes say more than a violation of the SCHEMA does.
             result = self._violation(record) or result
-        if any(name not in record for name in self.key_properties):
+        if not all(map(record.__contains__, self.key_properties)):
             self._missing_keys.add(self.stream_name)
         if isinstance(result, Rejected):
+            record, result = self._mapping.concealed(record, result)
             self._pipeline.reject(self.stream_name, self._mapping.kind, result, record)
             return None
         if result.dropped:

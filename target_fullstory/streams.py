@@ -9,10 +9,11 @@ from typing import Any, get_args
 import msgspec
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import Kind, MappingSpec, check_spec
+from target_fullstory.mapping import BatchSpec, Kind, MappingSpec, check_spec
 
 _KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = MappingSpec.__struct_fields__
+_BATCH_KEYS = BatchSpec.__struct_fields__
 
 
 def read_mappings(streams: Any) -> dict[str, MappingSpec]:
@@ -38,11 +39,16 @@ def read_mappings(streams: Any) -> dict[str, MappingSpec]:
 def _named(prefix: str, streams: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for key, value in streams.items():
         name = f"{prefix}{key}"
-        split = isinstance(value, Mapping) and value and not any(k in value for k in _KEYS)
-        if split and all(isinstance(inner, Mapping) for inner in value.values()):
+        if isinstance(value, Mapping) and value and all(map(_is_split, value.items())):
             yield from _named(f"{name}.", value)
         else:
             yield name, value
+
+
+def _is_split(item: tuple[str, Any]) -> bool:
+    """Whether a member of a mapping is a part of a stream's name, with what belongs to it."""
+    key, value = item
+    return isinstance(value, Mapping) and (key not in _KEYS or "kind" in value)
 
 
 def _read(stream: str, value: Any) -> MappingSpec:
@@ -52,6 +58,11 @@ def _read(stream: str, value: Any) -> MappingSpec:
     for key in value:
         if key not in _KEYS:
             raise ConfigurationError(f"{where}.{key} is no mapping key.{_nearest(key, _KEYS)}")
+    for key in value["batch"] if isinstance(value.get("batch"), Mapping) else ():
+        if key not in _BATCH_KEYS:
+            raise ConfigurationError(
+                f"{where}.batch.{key} is no key of batch.{_nearest(key, _BATCH_KEYS)}"
+            )
     if value.get("kind") not in _KINDS:
         hint = _nearest(str(value.get("kind", "")), _KINDS)
         raise ConfigurationError(f"{where}.kind is missing or unknown.{hint}")

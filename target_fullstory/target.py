@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -17,22 +19,22 @@ from singer_sdk.helpers.capabilities import (
 )
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_fullstory.delivery.pipeline import Pipeline
+from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.delivery.run import Run
-from target_fullstory.errors import (
-    ConfigurationError,
-    TooManyRejectsError,
-)
+from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError
 from target_fullstory.mapping import Rejected
 from target_fullstory.reader import LineReader
-from target_fullstory.settings import JSON_SCHEMA, from_environment, load_settings
+from target_fullstory.settings import JSON_SCHEMA, check_secrets, from_environment, load_settings
 from target_fullstory.sink import FullstorySink
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from singer_sdk.mapper import StreamMap
     from singer_sdk.plugin_base import _ConfigInput
     from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+    from target_fullstory.outlet import Outlet
 
 
 def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +68,8 @@ class TargetFullstory(Target):
         """Read the settings; nothing is sent or created yet.
 
         Args:
-            options: As for `singer_sdk.Target`.
+            options: As for `singer_sdk.Target`; and `key_salt`, which sets the keys that are made of content
+                apart from those of other runs.
 
         Raises:
             ConfigurationError: A setting is mistaken.
@@ -75,6 +78,7 @@ class TargetFullstory(Target):
             known: dict[str, Any] = {"properties": {}}
             self.append_builtin_config(known)
             options["config"] = {**(options.get("config") or {}), **from_environment(known)}
+        self._key_salt: str = options.pop("key_salt", "")
         super().__init__(**options)
         self.settings = load_settings(self.config)
         self._tell_unknown_settings()
@@ -85,15 +89,26 @@ class TargetFullstory(Target):
     @cached_property
     def run(self) -> Run:
         """This process's run, begun with the first use."""
-        run = Run(self.settings, self.config)
+        run = Run(self.settings, self.config, key_salt=self._key_salt)
         if self._stop_asked:
             run.pipeline.interrupt()
         return run
 
     @property
-    def pipeline(self) -> Pipeline:
-        """Delivers the records."""
+    def pipeline(self) -> Outlet:
+        """Takes the records: the run's pipeline."""
         return self.run.pipeline
+
+    def end_run(self, *, deliver: bool = True) -> None:
+        """End the run in order, at the end of the input or after an error.
+
+        Args:
+            deliver: Whether there is a point in sending; False where a request or a file has failed.
+
+        Raises:
+            TargetFullstoryError: Something could not be delivered or written.
+        """
+        self.run.end(deliver=deliver)
 
     # Messages
 
@@ -108,6 +123,7 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.pipeline.open_stream(stream_map.stream_alias, None)
                 continue
+            self.pipeline.know_schema(stream_map.stream_alias, message_dict)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -143,19 +159,66 @@ class TargetFullstory(Target):
                 f"A record of stream {stream!r} came before the stream's SCHEMA. Check the tap."
             )
         for stream_map in self.mapper.stream_maps[stream]:
-            try:
-                record = stream_map.transform(copy.copy(message_dict["record"]))
-            except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
-                rejected = Rejected("stream_map_error", f"{type(error).__name__}: {error}")
-                self.sink_of(stream_map.stream_alias).reject(message_dict["record"], rejected)
-                continue
-            if record is None:
-                self.pipeline.ignore(stream_map.stream_alias, 1)
-                continue
-            sink = self.sink_of(stream_map.stream_alias)
-            if sink.include_sdc_metadata_properties:
-                sink._add_sdc_metadata_to_record(record, message_dict, {})  # noqa: SLF001
-            sink.process_record(record, {})
+            self._transform(stream_map, message_dict)
+
+    def _transform(self, stream_map: StreamMap, message: dict[str, Any]) -> None:
+        """Apply one stream map to a record and give the outcome to its sink."""
+        try:
+            record = stream_map.transform(copy.copy(message["record"]))
+        except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
+            rejected = Rejected("stream_map_error", f"{type(error).__name__}: {error}")
+            self.sink_of(stream_map.stream_alias).reject(message["record"], rejected)
+            return
+        if record is None:
+            self.pipeline.ignore(stream_map.stream_alias, 1)
+            return
+        sink = self.sink_of(stream_map.stream_alias)
+        if sink.include_sdc_metadata_properties:
+            sink._add_sdc_metadata_to_record(record, message, {})  # noqa: SLF001
+        sink.process_record(record, {})
+
+    def take_schema(self, message: dict[str, Any]) -> None:
+        """Take a SCHEMA message that does not come from the input.
+
+        Raises:
+            TargetFullstoryError: It does not fit the mapping.
+        """
+        self._process_schema_message(message)
+
+    def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
+        """Take a record as it was before a stream map refused it.
+
+        Args:
+            stream: Its stream, by the name that stream maps have given it.
+            record: The record.
+
+        Raises:
+            TargetFullstoryError: An earlier request failed for good.
+        """
+        for raw_stream, stream_maps in self.mapper.stream_maps.items():
+            for stream_map in stream_maps:
+                if stream_map.stream_alias == stream:
+                    message = {"type": "RECORD", "stream": raw_stream, "record": record}
+                    self._transform(stream_map, message)
+
+    @contextmanager
+    def ending_in_order(self) -> Iterator[None]:
+        """End the run in order where an error ends the taking of records.
+
+        Raises:
+            TargetFullstoryError: That error.
+        """
+        try:
+            yield
+        except StopWaiting:
+            self.logger.debug("Stopped while a batch waited for its turn")
+        except (DeliveryError, OutputError):
+            self.end_run(deliver=False)
+            raise
+        except Exception:
+            # What came before the error is delivered and checkpointed all the same.
+            self.end_run()
+            raise
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Fullstory keeps no table versions; the message needs nothing done."""
@@ -171,17 +234,18 @@ class TargetFullstory(Target):
         Raises:
             TargetFullstoryError: Something could not be delivered, or too many records were rejected.
         """
-        self.run.end()
+        self.end_run()
         self._check_rejects()
 
     def _check_rejects(self) -> None:
-        limit, count = self.settings.max_rejected_records, self.pipeline.ledger.totals().rejected
+        pipeline = self.run.pipeline
+        limit, count = self.settings.max_rejected_records, pipeline.ledger.totals().rejected
         if limit is None or count <= limit:
             return
         kind = MissingKeysError if self.missing_keys else TooManyRejectsError
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
-            f"are delivered. The reasons are in {self.pipeline.rejects.summary()['path']}."
+            f"are delivered. The reasons are in {pipeline.rejects.summary()['path']}."
         )
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -189,7 +253,7 @@ class TargetFullstory(Target):
             os._exit(1)
         self._stop_asked = True
         if "run" in self.__dict__:
-            self.pipeline.interrupt()
+            self.run.pipeline.interrupt()
 
     @classmethod
     def invoke(  # type: ignore[override]
@@ -240,9 +304,7 @@ class TargetFullstory(Target):
         """Check secrets first: singer-sdk's error for one of the wrong type would show it.
 
         Raises:
-            ConfigurationError: A secret is not a string.
+            ConfigurationError: One is of the wrong type.
         """
-        for name, schema in self.config_jsonschema["properties"].items():
-            if schema.get("secret") and not isinstance(self._config.get(name), str | None):
-                raise ConfigurationError(f"Setting {name} is to be a string.")
+        check_secrets(self._config)
         return super()._validate_config(raise_errors=raise_errors)

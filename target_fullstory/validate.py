@@ -51,7 +51,8 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             self._validator.validate(record)
         except jsonschema_rs.ValidationError as error:
-            if not self._has_patterns and not _beyond_json(record):
+            plain = isinstance(error.instance, str | bool | int)
+            if not self._has_patterns and (plain or not _beyond_json(record)):
                 raise InvalidRecord(error.message, record) from None
             self._in_python.validate(record)
         except (ValueError, TypeError, RecursionError):

@@ -97,7 +97,7 @@ class ScriptedServer:
                 if reply.fault == "truncate":
                     self.close_connection = True
 
-            do_GET = do_POST = do_DELETE = _answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -32,7 +32,10 @@ BAD_LINES = {
     ),
     "state without a value": (b'{"type": "STATE"}', "`value`"),
     "state that is no object": (b'{"type": "STATE", "value": 7}', "`value`"),
-    "nested too deeply": (b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}", "Line 4"),
+    "nested too deeply": (
+        b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        "Line 4 of the input is nested",
+    ),
     "a schema that is none": (
         json.dumps(
             {

@@ -19,7 +19,7 @@ def ticket() -> Ticket:
 
 def update(uid: str, **properties: Any) -> Mapped:
     body = json.dumps({"uid": uid, "properties": properties}).encode()
-    return Mapped(body=body, key=f"uid:{uid}")
+    return Mapped(body=body, key=uid)
 
 
 def occurrence(number: int, *, timed: bool = True) -> Mapped:
@@ -77,12 +77,12 @@ def test_a_closed_batch_counts_requests_and_records() -> None:
         batch.add(update(uid))
     closed = batch.close()
     assert (closed.rows, closed.records, len(closed.requests())) == (2, 4, 2)
-    assert closed.keys == {"uid:a", "uid:b"}
+    assert closed.keys == {"a", "b"}
 
 
 def test_runs_and_single_records_mix() -> None:
     batch = OpenBatch("users", "users", ticket())
-    batch.add_chunk(b'{"uid":"a"},{"uid":"b"}', 2, ["uid:a", "uid:b"], timed=False)
+    batch.add_chunk(b'{"uid":"a"},{"uid":"b"}', 2, ["a", "b"], timed=False)
     batch.add(update("a", plan="pro"))
     closed = batch.close()
     assert (closed.rows, closed.records) == (2, 3)

@@ -139,7 +139,8 @@ def test_120_000_records_make_three_jobs(
     done = run_target(lines, api_url=sandbox.url, timeout=240)
     assert done.code == 0, done.stderr
     jobs = done.block["jobs"]
-    assert [job["records"] for job in jobs] == [50_000, 50_000, 20_000]
+    # In order of their acceptance, which is not that of the batches.
+    assert sorted(job["records"] for job in jobs) == [20_000, 50_000, 50_000]
     assert {job["status"] for job in jobs} == {"COMPLETED"}
     assert sum(job["imports"] for job in jobs) == 120_000
     counts = done.block["streams"]["users"]
@@ -320,7 +321,7 @@ def test_state_passes_through_untouched(run_target: Run, sandbox: Sandbox) -> No
     value = {"bookmarks": {"a": {"n": 1.10}}, "x": [1, None]}
     lines = [USERS, user(1), json.dumps({"type": "STATE", "value": value})]
     done = run_target(lines, api_url=sandbox.url, state_key=None)
-    assert done.states[-1] == value
+    assert done.states == [value]
 
 
 def test_an_old_block_that_the_tap_echoes_is_replaced(run_target: Run, sandbox: Sandbox) -> None:

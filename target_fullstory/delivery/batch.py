@@ -6,12 +6,19 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from target_fullstory.delivery.merge import merge_updates
 from target_fullstory.delivery.requests_json import split_requests
 from target_fullstory.mapping import Kind, Mapped
 from target_fullstory.state import Ticket
+
+PEOPLE: frozenset[Kind] = frozenset({"users", "user_deletions"})
+"""The kinds that change users: those of one user keep their order, across streams too."""
+
+IN_SERIES: frozenset[Kind] = frozenset({"webhook_endpoints", "request"})
+"""The kinds of which a stream's calls go one after the other."""
 
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
@@ -28,9 +35,10 @@ class Batch:
         items: Pieces of JSON, each one request or several joined by commas.
         rows: Number of requests.
         records: Number of records, those that merging absorbed included.
-        keys: The users in it.
+        keys: The users in it; for calls in series, what stands for their stream.
         timed: Every event has a timestamp of its own.
         ticket: Its hold on the checkpoint.
+        covered_by: The number of the first STATE behind its last record.
     """
 
     stream: str
@@ -38,9 +46,10 @@ class Batch:
     items: list[bytes]
     rows: int
     records: int
-    keys: frozenset[str]
+    keys: AbstractSet[str]
     timed: bool
     ticket: Ticket
+    covered_by: int = 0
 
     def requests(self) -> list[bytes]:
         """The single requests."""
@@ -71,15 +80,18 @@ def new_key() -> str:
     return str(uuid.uuid4())
 
 
-def content_key(body: bytes, occurrence: int = 0) -> str:
+def content_key(body: bytes, occurrence: int = 0, salt: str = "") -> str:
     """An idempotency key derived from a body, the same whenever the same body is sent again.
 
     Args:
         body: The request body.
         occurrence: How many equal bodies came before it in its batch: equal events of one batch are
             different events, and each keeps its key when the batch is repeated.
+        salt: Sets the keys of a run apart from those of others: a replay is to have an answer of its own.
     """
     digest = hashlib.sha256(body)
+    if salt:
+        digest.update(f"@{salt}".encode())
     if occurrence:
         digest.update(f"#{occurrence}".encode())
     return digest.hexdigest()
@@ -102,8 +114,10 @@ class OpenBatch:
         self.rows = 0
         self.size = ENVELOPE_BYTES
         self.opened_at = time.monotonic()
+        self.covered_by = 0
         self._items: list[bytes] = []
-        self._keys: set[str] = set()
+        # What a stream in series has in common is the stream: its batches wait for each other.
+        self._keys: set[str] = {f"stream {stream}"} if kind in IN_SERIES else set()
         self._repeats = False
         self._timed = True
         self._mark: _Mark | None = None
@@ -141,7 +155,7 @@ class OpenBatch:
         self._append(joined, rows, timed=timed)
 
     def mark(self) -> None:
-        """Take note of a STATE: a batch of events ends here when it is sent."""
+        """Take note of a STATE: a batch that is cut ends here."""
         timed = self._timed if self._mark is None else self._mark.timed and self._timed
         self._mark = _Mark(len(self._items), self.rows, self.size, timed, time.monotonic())
         self._timed = True
@@ -177,7 +191,7 @@ class OpenBatch:
     def _batch(self, items: list[bytes], records: int, *, timed: bool) -> Batch:
         rows = records
         if self._repeats:
-            items = merge_updates(items)
+            items = merge_updates(items) if self.kind == "users" else list(dict.fromkeys(items))
             rows = len(items)
         return Batch(
             stream=self.stream,
@@ -185,9 +199,10 @@ class OpenBatch:
             items=items,
             rows=rows,
             records=records,
-            keys=frozenset(self._keys),
+            keys=self._keys,
             timed=timed,
             ticket=self.ticket,
+            covered_by=self.covered_by,
         )
 
     def _append(self, joined: bytes, rows: int, *, timed: bool) -> None:

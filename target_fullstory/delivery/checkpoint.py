@@ -28,12 +28,22 @@ class CheckpointWriter:
         self._rejects = rejects
         self._checkpoints = Checkpoints()
         self._last_value: bytes | None = None
+        self._last_line: bytes | None = None
         self._ended = False
 
     @property
     def any_received(self) -> bool:
         """Whether the tap has sent a STATE."""
         return self._checkpoints.now.value is not None
+
+    def count(self) -> int:
+        """How many STATE messages the tap has sent."""
+        return self._checkpoints.now.epoch
+
+    def restart(self) -> int:
+        """The number of the STATE written last, 0 before the first: a restart begins behind it."""
+        with self._lock:
+            return self._checkpoints.restart
 
     def received(self, value: bytes) -> None:
         """Take note of a STATE message; `write_due` writes it when its time has come."""
@@ -97,12 +107,17 @@ class CheckpointWriter:
     def _write(self, value: bytes, *, final: bool) -> None:
         self._rejects.sync()
         line = self._block.insert(value, self._rejects.summary(), final=final)
-        try:
-            sys.stdout.write(line.decode() + "\n")
-            sys.stdout.flush()
-        except (OSError, ValueError) as error:
-            raise OutputError(
-                f"The STATE cannot be written to stdout ({type(error).__name__}): whoever reads it is "
-                "gone. Run again from the last STATE that was saved."
-            ) from None
-        self._last_value = value
+        if line != self._last_line:
+            _print(line)
+        self._last_line, self._last_value = line, value
+
+
+def _print(line: bytes) -> None:
+    try:
+        sys.stdout.write(line.decode() + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"The STATE cannot be written to stdout ({type(error).__name__}): whoever reads it is "
+            "gone. Run again from the last STATE that was saved."
+        ) from None

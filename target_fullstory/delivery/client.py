@@ -11,7 +11,8 @@ import logging
 import re
 import time
 from collections.abc import Generator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import backoff
@@ -20,10 +21,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from target_fullstory.delivery.logs import logger
+from target_fullstory.addresses import is_loopback
+from target_fullstory.delivery.logs import keep_addresses_out, logger
 from target_fullstory.delivery.throttle import Throttle, retry_after
 from target_fullstory.errors import DeliveryError
-from target_fullstory.settings import Settings, is_loopback
+from target_fullstory.settings import Settings
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
@@ -38,6 +40,9 @@ _TROUBLE = (
 )
 
 
+Content: TypeAlias = Literal["object", "json", "any"]
+"""What a body has to be: a JSON object; JSON or empty; anything."""
+
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -45,12 +50,14 @@ class Answer(msgspec.Struct, frozen=True):
     """A final answer of the API.
 
     Attributes:
-        status: The HTTP status: 2xx, or a 4xx that concerns this request alone.
+        status: The HTTP status: 2xx, a 4xx that concerns this request alone, or 3xx.
         data: The JSON object in the body.
+        uncertain: Whether an earlier attempt got no clear answer, so that it may have been carried out.
     """
 
     status: int
     data: dict[str, Any]
+    uncertain: bool = False
 
     @property
     def ok(self) -> bool:
@@ -133,6 +140,7 @@ class Client:
             settings: Key, time limits and name of the integration.
             url: The API's base address.
         """
+        keep_addresses_out()
         self._url = url.rstrip("/")
         self._timeout = settings.request_timeout_seconds
         self._patience = settings.retry_max_seconds
@@ -165,8 +173,11 @@ class Client:
         *,
         key: str | None = None,
         params: Mapping[str, str] | None = None,
+        name: str | None = None,
+        content: Content = "object",
+        redirects: bool = False,
     ) -> Answer:
-        """Call the API, with retries on 409, 429, 500 and above, time-outs and broken connections.
+        """Call the API, with retries on 408, 409, 429, 500 and above, time-outs and broken connections.
 
         Args:
             method: The HTTP method.
@@ -175,14 +186,18 @@ class Client:
             key: The `Idempotency-Key`, kept over all attempts. It is renewed only where a plain 500 is
                 answered twice with the same body, which means that Fullstory has kept it for the key.
             params: Query parameters.
+            name: What errors call the path, where it may hold a record's values.
+            content: What a 2xx has to have for a body; with any other it is tried again.
+            redirects: Whether a redirect is an answer to this request; else the address is wrong.
 
         Returns:
-            The answer: 2xx, or a 4xx that concerns this request alone.
+            The answer: 2xx, a 4xx that concerns this request alone, or a redirect, which is not followed.
 
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
         """
         deadline = time.monotonic() + self._patience
+        call = _Call(method, path, body, params, f"{method} {name or path}", content, redirects)
         attempts = _Attempts(key)
 
         @backoff.on_exception(
@@ -199,33 +214,26 @@ class Client:
                     f"Fullstory asks to wait longer than {self._patience:g} s (retry_max_seconds). What was "
                     "accepted before is checkpointed; run again later."
                 )
-            return self._attempt(method, path, body, params, attempts)
+            return self._attempt(call, attempts)
 
         try:
             return attempt()
         except _RetryableError as error:
             raise DeliveryError(
-                f"{method} {path} failed for {self._patience:g} s (retry_max_seconds): {error}. What "
+                f"{call.name} failed for {self._patience:g} s (retry_max_seconds): {error}. What "
                 "was accepted before is checkpointed; run again when Fullstory answers."
             ) from None
 
-    def _attempt(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        params: Mapping[str, str] | None,
-        attempts: _Attempts,
-    ) -> Answer:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+    def _attempt(self, call: _Call, attempts: _Attempts) -> Answer:
+        headers = {"Content-Type": "application/json"} if call.body is not None else {}
         if attempts.key is not None:
             headers["Idempotency-Key"] = attempts.key
         try:
             with self._session.request(
-                method,
-                self._url + path,
-                data=body,
-                params=params,
+                call.method,
+                self._url + call.path,
+                data=call.body,
+                params=call.params,
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
@@ -233,23 +241,20 @@ class Client:
             ) as response:
                 content = _read(response, time.monotonic() + self._timeout)
         except _TROUBLE as error:
+            attempts.uncertain = True
             raise _RetryableError(f"no answer ({type(error).__name__})") from None
         except requests.RequestException as error:
             raise DeliveryError(
-                f"{method} {path} cannot be sent ({type(error).__name__}). Check the setting api_url."
+                f"{call.name} cannot be sent ({type(error).__name__}). Check the setting api_url."
             ) from None
-        return self._judge(method, path, response, content, attempts)
+        return self._judge(call, response, content, attempts)
 
     def _judge(
-        self,
-        method: str,
-        path: str,
-        response: requests.Response,
-        content: bytes,
-        attempts: _Attempts,
+        self, call: _Call, response: requests.Response, content: bytes, attempts: _Attempts
     ) -> Answer:
         status = response.status_code
-        if status in {409, 429} or status >= 500:
+        if status in {408, 409, 429} or status >= 500:
+            attempts.uncertain |= status not in {409, 429}
             if status == 500:
                 attempts.answered_500(content)
             after = retry_after(response.headers.get("Retry-After"))
@@ -259,10 +264,10 @@ class Client:
                 after = None
             raise _RetryableError(f"Fullstory answered {status}", after)
         if status in {401, 403}:
-            raise DeliveryError(_refusal(status, method, path))
-        if 300 <= status < 400:
+            raise DeliveryError(_refusal(status, call))
+        if 300 <= status < 400 and not call.redirects:
             raise DeliveryError(
-                f"{method} {path} was answered with a redirect ({status}), which is not followed. Set "
+                f"{call.name} was answered with a redirect ({status}), which is not followed. Set "
                 "api_url to the API's own address."
             )
         for secret in self._secrets:
@@ -270,18 +275,34 @@ class Client:
             content = content.replace(secret.encode(), b"****")
         data = _json_object(content)
         if data is None:
-            if status < 300:
-                raise _RetryableError(f"the answer ({status}) is not a JSON object")
+            if status < 300 and not _is_enough(content, call.content):
+                attempts.uncertain = True
+                wanted = "a JSON object" if call.content == "object" else "JSON"
+                raise _RetryableError(f"the answer ({status}) is not {wanted}")
             data = {}
-        return Answer(status, data)
+        return Answer(status, data, attempts.uncertain)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call, as all its attempts make it; `name` is what errors call it."""
+
+    method: str
+    path: str
+    body: bytes | None
+    params: Mapping[str, str] | None
+    name: str
+    content: Content
+    redirects: bool
 
 
 class _Attempts:
-    """The idempotency key over the attempts of one call."""
+    """The idempotency key over the attempts of one call, and whether one got no clear answer."""
 
     def __init__(self, key: str | None) -> None:
         self._base = key
         self.key = key
+        self.uncertain = False
         self._last_500: bytes | None = None
         self._same_500 = 0
         self._renewals = 0
@@ -317,18 +338,30 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _refusal(status: int, method: str, path: str) -> str:
+def _is_enough(content: bytes, wanted: Content) -> bool:
+    """Whether a body that is no JSON object will do."""
+    if wanted != "json":
+        return wanted == "any"
+    try:
+        msgspec.json.decode(content.strip() or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _refusal(status: int, call: _Call) -> str:
     if status == 401:
         return (
             "Fullstory does not accept the API key (401). Check the setting api_key, and "
             "api_key_encoding if the key is right."
         )
-    if method == "GET" and "/batch/" in path:
+    if call.method == "GET" and "/batch/" in call.name:
         return (
             "The API key may not read batch jobs (403): that takes an Admin or Architect key. Use such "
             "a key, or set delivery to single, or wait_for_jobs to false."
         )
     return (
-        f"The API key's role does not allow {method} {path} (403). Use a Standard, Admin or Architect "
-        "key of the organisation to write, an Architect key to delete."
+        f"The API key's role does not allow {call.name} (403). Use a Standard, Admin or Architect key of "
+        "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key to "
+        "delete users."
     )

@@ -1,14 +1,16 @@
 """What is on its way: requests and jobs without an end yet, and the first error that ends the run.
 
-The order rules read off here: a batch of users waits while one of its users is in an unfinished request or
-job; events wait while any user is. The windows too: requests, jobs and operations in progress.
+The order rules read off here: a batch of users or deletions waits while one of its users is in an unfinished
+request or job; events wait while any user is, deletions while any event is. The windows too: requests, jobs
+and operations in progress.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from target_fullstory.mapping import Kind
@@ -31,10 +33,10 @@ class Hold:
 
     kind: Kind
     rows: int
-    keys: frozenset[str] | None = field(repr=False)
+    keys: AbstractSet[str] | None = field(repr=False)
     job: bool
 
-    def concerns(self, keys: frozenset[str]) -> bool:
+    def concerns(self, keys: AbstractSet[str]) -> bool:
         """Whether one of these users is in it."""
         if self.keys is None:
             return self.kind == "users"
@@ -86,11 +88,11 @@ class InFlight:
                 # The limit lets a signal's handler run, and its deadline be seen.
                 self._changed.wait(0.5)
 
-    def wait_for_users(self, before_waiting: Callable[[], None]) -> None:
-        """Wait until no user is in an unfinished request or job."""
-        self.wait_until(lambda: all(hold.kind != "users" for hold in self._holds), before_waiting)
+    def wait_for_kinds(self, kinds: Collection[Kind], before_waiting: Callable[[], None]) -> None:
+        """Wait until nothing of these kinds is in an unfinished request or job."""
+        self.wait_until(lambda: not any(hold.kind in kinds for hold in self._holds), before_waiting)
 
-    def wait_for_order(self, keys: frozenset[str], before_waiting: Callable[[], None]) -> None:
+    def wait_for_order(self, keys: AbstractSet[str], before_waiting: Callable[[], None]) -> None:
         """Wait until none of these users is in an unfinished request or job."""
         self.wait_until(
             lambda: not any(hold.concerns(keys) for hold in self._holds), before_waiting
@@ -98,7 +100,7 @@ class InFlight:
 
     def hold_job(
         self,
-        batch: tuple[Kind, int, frozenset[str]],
+        batch: tuple[Kind, int, AbstractSet[str]],
         window: tuple[int, int],
         before_waiting: Callable[[], None],
         *,
@@ -145,7 +147,7 @@ class InFlight:
 
     # Changing
 
-    def hold(self, kind: Kind, rows: int, keys: frozenset[str], *, job: bool) -> Hold:
+    def hold(self, kind: Kind, rows: int, keys: AbstractSet[str], *, job: bool) -> Hold:
         """Enter something that is on its way."""
         hold = Hold(kind, rows, keys, job)
         with self._changed:
@@ -186,6 +188,11 @@ class InFlight:
     def give_up_in(self, seconds: float) -> None:
         """Let all waiting end so long from now. Called by a signal's handler: takes no lock."""
         self._give_up_at = time.monotonic() + seconds
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing further is to be sent: a request failed for good, or the time to end has come."""
+        return self._error is not None or self._grace_over()
 
     @property
     def error(self) -> Exception | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -86,7 +87,7 @@ class Jobs:
             )
 
     def track(
-        self, kind: Kind, stream: str, rows: int, keys: frozenset[str], answer: Answer
+        self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], answer: Answer
     ) -> str:
         """Follow a job that was just created.
 

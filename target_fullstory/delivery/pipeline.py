@@ -1,30 +1,29 @@
 """The way of a record from the mapping to the checkpoint: batch, send, track, checkpoint.
 
-Runs in the reading thread. What decides where a batch of events ends is only what the tap sent (rows, bytes
-and STATE messages), so that a repeated input forms the same batches; the exceptions are a flush by age and
-the end of the input.
+Runs in the reading thread.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from target_fullstory.delivery.batch import Batch, OpenBatch
+from target_fullstory.delivery.access import RoleCheck
 from target_fullstory.delivery.checkpoint import CheckpointWriter
 from target_fullstory.delivery.client import Client
+from target_fullstory.delivery.erasures import Erasures
 from target_fullstory.delivery.inflight import InFlight, StopWaiting
 from target_fullstory.delivery.jobs import Jobs
 from target_fullstory.delivery.journal import Journal
 from target_fullstory.delivery.logs import logger
+from target_fullstory.delivery.openbatches import OpenBatches
 from target_fullstory.delivery.rejects import Rejects
+from target_fullstory.delivery.schemas import KeptSchemas
 from target_fullstory.delivery.sender import Sender
 from target_fullstory.mapping import Chunk, Kind, Mapped, Rejected
 from target_fullstory.settings import Settings
-from target_fullstory.state import Ledger, StateBlock
+from target_fullstory.state import Ledger, StateBlock, Tell
 
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -34,16 +33,25 @@ _encode = msgspec.json.Encoder().encode
 class Pipeline:
     """Delivers mapped records and writes the checkpoints."""
 
-    def __init__(self, settings: Settings, url: str, run_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        run_id: str,
+        key_salt: str = "",
+        tell: Tell | None = None,
+    ) -> None:
         """Prepare a run; nothing is sent or created yet.
 
         Args:
             settings: The run's settings.
             url: The Server API's base address.
             run_id: Names the run's files.
+            key_salt: Sets the keys that are made of content apart from those of other runs.
+            tell: Hears of each response of the API.
         """
         self._settings = settings
-        self.ledger = Ledger(responses=settings.state_responses)
+        self.ledger = Ledger(responses=settings.state_responses, tell=tell)
         self.rejects = Rejects(settings.output_dir, run_id)
         self.block = StateBlock(settings.state_key, run_id, self.ledger)
         self._checkpoint = CheckpointWriter(self.block, self.rejects)
@@ -66,16 +74,30 @@ class Pipeline:
             self.ledger,
             self.rejects,
             self._checkpoint.settle,
+            Erasures(self._checkpoint.restart),
+            key_salt,
         )
-        self._open: dict[str, OpenBatch] = {}
+        self._role_check = RoleCheck(settings, url)
+        self._schemas = KeptSchemas(settings.output_dir, run_id)
+        self._batches = OpenBatches(settings, self._sender, self._checkpoint, self.ledger)
         self._events_left = settings.max_events
         self._interrupted = False
 
     # What the tap sends
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
-        """Begin a stream; None for one that is ignored."""
+        """Begin a stream; None for one that is ignored.
+
+        Raises:
+            ConfigurationError: The key's role surely does not allow its kind.
+        """
+        if kind is not None:
+            self._role_check.require(stream, kind)
         self.ledger.open_stream(stream, kind or "ignored")
+
+    def know_schema(self, stream: str, message: dict[str, Any]) -> None:
+        """Take note of a stream's SCHEMA message, to be kept where a record is rejected."""
+        self._schemas.know(stream, message)
 
     def ignore(self, stream: str, count: int) -> None:
         """Count records of an ignored stream."""
@@ -88,23 +110,22 @@ class Pipeline:
             stream: Its stream.
             kind: What it becomes.
             mapped: Its request.
-            record: The record, for the rejects file where the quota is used up.
+            record: The record, for the rejects file where the quota is used up; None where only its
+                request is at hand.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
         if kind == "events" and self._events_left is not None:
             if self._events_left <= 0:
-                self.reject(stream, kind, _OVER_QUOTA, record)
+                self.reject(stream, kind, _OVER_QUOTA, record, request=mapped.body)
                 return
             self._events_left -= 1
         self.ledger.received(stream)
-        if mapped.key is not None:
-            self._keep_order(stream, {mapped.key})
-        batch = self._room_for(stream, kind, len(mapped.body))
+        self._batches.make_way(stream, kind, () if mapped.key is None else (mapped.key,))
+        batch = self._batches.room_for(stream, kind, len(mapped.body))
         batch.add(mapped)
-        if batch.rows >= self._settings.batch_size_rows:
-            self._flush_full(batch)
+        self._batches.added(batch)
 
     @property
     def takes_chunks(self) -> bool:
@@ -124,37 +145,49 @@ class Pipeline:
         """
         requests, keys, total = chunk.requests, chunk.keys, len(chunk.requests)
         self.ledger.received(stream, total)
-        if keys:
-            self._keep_order(stream, keys)
+        self._batches.make_way(stream, kind, keys)
         begin = 0
         while begin < total:
-            batch = self._room_for(stream, kind, 0)
+            batch = self._batches.room_for(stream, kind, 0)
             end = min(total, begin + self._settings.batch_size_rows - batch.rows)
             joined = _encode(requests[begin:end])[1:-1]
             if batch.size + len(joined) > self._sender.max_bytes:
                 self._add_one_by_one(stream, kind, chunk, begin)
                 return
             batch.add_chunk(joined, end - begin, keys[begin:end], timed=chunk.timed)
-            if batch.rows >= self._settings.batch_size_rows:
-                self._flush_full(batch)
+            self._batches.added(batch)
             begin = end
 
     def _add_one_by_one(self, stream: str, kind: Kind, chunk: Chunk, begin: int) -> None:
         """Where a batch ends by its bytes must not depend on how the lines were read."""
         for at in range(begin, len(chunk.requests)):
             body = _encode(chunk.requests[at])
-            batch = self._room_for(stream, kind, len(body))
+            batch = self._batches.room_for(stream, kind, len(body))
             batch.add_chunk(body, 1, chunk.keys[at : at + 1], timed=chunk.timed)
-            if batch.rows >= self._settings.batch_size_rows:
-                self._flush_full(batch)
+            self._batches.added(batch)
 
-    def reject(self, stream: str, kind: Kind, rejected: Rejected, record: Any) -> None:
-        """Take a record that cannot be mapped.
+    def reject(
+        self,
+        stream: str,
+        kind: Kind,
+        rejected: Rejected,
+        record: Any,
+        request: bytes | None = None,
+    ) -> None:
+        """Take a record that is not to be sent.
+
+        Args:
+            stream: Its stream.
+            kind: What it was to become.
+            rejected: The reason.
+            record: The record; None where only its request is at hand.
+            request: That request.
 
         Raises:
             OutputError: The rejects file cannot be written.
         """
         self.ledger.received(stream)
+        self._schemas.need(stream)
         self.rejects.write(
             stream=stream,
             kind=kind,
@@ -162,6 +195,7 @@ class Pipeline:
             code=rejected.code,
             message=rejected.message,
             record=record,
+            request=msgspec.Raw(request) if record is None and request is not None else None,
         )
         self.ledger.rejected(stream)
 
@@ -184,12 +218,10 @@ class Pipeline:
         """Take a STATE message's value, as JSON.
 
         Raises:
-            OutputError: The STATE cannot be written.
+            TargetFullstoryError: The STATE cannot be written, or an earlier request failed for good.
         """
         self._checkpoint.received(value)
-        for batch in self._open.values():
-            if batch.kind == "events":
-                batch.mark()
+        self._batches.mark()
         self._checkpoint.write_due()
 
     def tick(self) -> None:
@@ -200,9 +232,7 @@ class Pipeline:
         """
         if self._in_flight.error is not None:
             raise self._in_flight.error
-        oldest = time.monotonic() - self._settings.batch_wait_limit_seconds
-        if any(batch.opened_at <= oldest for batch in self._open.values()):
-            self._flush_aged(oldest)
+        self._batches.flush_aged()
 
     # The end
 
@@ -223,19 +253,15 @@ class Pipeline:
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
 
-        After a signal, events behind the last STATE are left to the next run, which will read them again;
-        jobs that do not end in a short grace stay PROCESSING.
+        After a signal, events and calls behind the last STATE are left to the next run, which will read
+        them again; jobs that do not end in a short grace stay PROCESSING.
 
         Raises:
             TargetFullstoryError: A request failed for good.
         """
         try:
-            self._flush_users()
-            self._flush_events_to_state()
-            if self._interrupted and self._checkpoint.any_received:
-                self._leave_events()
-            for batch in list(self._open.values()):
-                self._send_whole(batch)
+            leave_rest = self._interrupted and self._checkpoint.any_received
+            self._batches.flush_all(leave_rest=leave_rest)
             self._in_flight.wait_for_answers()
             if self._settings.wait_for_jobs:
                 self._in_flight.wait_until_idle()
@@ -266,84 +292,5 @@ class Pipeline:
         """The error that a sending thread met, None while all is well."""
         return self._in_flight.error
 
-    # Batches
-
-    def _keep_order(self, stream: str, keys: Collection[str]) -> None:
-        """Send another stream's open batch first where it holds one of these users."""
-        for other in list(self._open.values()):
-            if other.stream != stream and other.kind == "users" and other.has_any(keys):
-                self._send_whole(other)
-
-    def _room_for(self, stream: str, kind: Kind, size: int) -> OpenBatch:
-        batch = self._open.get(stream)
-        while batch is not None and batch.size + size > self._sender.max_bytes:
-            self._flush_full(batch)
-            batch = self._open.get(stream)
-        if batch is None:
-            batch = self._open[stream] = OpenBatch(stream, kind, self._checkpoint.open())
-        return batch
-
-    def _flush_full(self, batch: OpenBatch) -> None:
-        if batch.marked:
-            self._flush_events_to_state()
-        else:
-            self._send_whole(batch)
-
-    def _flush_users(self) -> None:
-        for batch in list(self._open.values()):
-            if batch.kind == "users":
-                del self._open[batch.stream]
-                self._sender.submit(batch.close())
-
-    def _flush_events_to_state(self) -> None:
-        """Cut all batches of events at the last STATE, so that it is a clean place to restart from."""
-        marked = [batch for batch in self._open.values() if batch.marked]
-        if not marked:
-            return
-        self._before_events()
-        closed: list[Batch] = []
-        for batch in marked:
-            part, rest = batch.cut(self._checkpoint.open)
-            closed.append(part)
-            if rest is not None:
-                self._open[batch.stream] = rest
-            else:
-                del self._open[batch.stream]
-        self._checkpoint.close_over(min((part.ticket for part in closed), key=_begin))
-        for part in closed:
-            self._sender.submit(part)
-
-    def _send_whole(self, batch: OpenBatch) -> None:
-        if batch.kind == "events":
-            self._before_events()
-        del self._open[batch.stream]
-        self._sender.submit(batch.close())
-
-    def _before_events(self) -> None:
-        if self._settings.events_wait_for_users:
-            self._flush_users()
-
-    def _flush_aged(self, oldest: float) -> None:
-        if any(batch.marked and batch.opened_at <= oldest for batch in self._open.values()):
-            self._flush_events_to_state()
-        for batch in list(self._open.values()):
-            if batch.opened_at <= oldest and batch.stream in self._open:
-                self._send_whole(batch)
-
-    def _leave_events(self) -> None:
-        for batch in list(self._open.values()):
-            if batch.kind == "events":
-                del self._open[batch.stream]
-                self.ledger.received(batch.stream, -batch.rows)
-                logger.info(
-                    "%d records of stream %s came after the last STATE; the next run reads them again",
-                    batch.rows,
-                    batch.stream,
-                )
-
 
 _OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
-
-
-def _begin(ticket: Any) -> int:
-    return int(ticket.position.epoch)

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_fullstory.delivery.embedded import start_sandbox
 from target_fullstory.delivery.logs import logger
 from target_fullstory.delivery.pipeline import Pipeline
 from target_fullstory.delivery.rejects import timestamp
 from target_fullstory.delivery.report import write_report
-from target_fullstory.errors import ConfigurationError, DeliveryError, OutputError
+from target_fullstory.errors import DeliveryError, OutputError
 from target_fullstory.settings import SANDBOX, Settings, shown
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox import Sandbox
+    from target_fullstory.delivery.webhook import Webhook
+
+_WEBHOOK_GRACE_SECONDS = 5.0
+_WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
 
 
 class Run:
     """From the first message to the run report."""
 
-    def __init__(self, settings: Settings, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: Settings, config: Mapping[str, Any], *, key_salt: str = ""
+    ) -> None:
         """Begin a run; starts the embedded sandbox where `api_url` says so.
 
         Args:
             settings: The settings.
             config: The configuration as given, for the run report.
+            key_salt: Sets the keys that are made of content apart from those of other runs.
 
         Raises:
             OutputError: The embedded sandbox cannot keep its database.
@@ -39,9 +45,11 @@ class Run:
         self._began, self._clock = timestamp(), time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.id = f"{stamp}-{secrets.token_hex(4)}"
-        self._sandbox = _start_sandbox(settings) if settings.api_url == SANDBOX else None
+        self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
         url = self._sandbox.url if self._sandbox else settings.api_url
-        self.pipeline = Pipeline(settings, url, self.id)
+        self._webhook = _webhook(settings, self.id)
+        tell = self._webhook.tell if self._webhook else None
+        self.pipeline = Pipeline(settings, url, self.id, key_salt, tell)
 
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report.
@@ -68,7 +76,8 @@ class Run:
         except OutputError as failure:
             error = error or failure
         error = error or pipeline.error
-        self._report()
+        in_a_hurry = error is not None or not deliver or pipeline.interrupted
+        self._report(self._end_webhook(in_a_hurry=in_a_hurry))
         if self._sandbox is not None:
             counts = self._sandbox.counts()
             logger.info(
@@ -91,7 +100,14 @@ class Run:
         totals = self.pipeline.ledger.totals()
         return totals.received == totals.ended
 
-    def _report(self) -> None:
+    def _end_webhook(self, *, in_a_hurry: bool) -> dict[str, Any]:
+        """What the run report tells of the response webhook."""
+        if self._webhook is None:
+            return {}
+        hurry, calm = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS, _WEBHOOK_GRACE_SECONDS
+        return {"response_webhook": self._webhook.close(hurry if in_a_hurry else calm)}
+
+    def _report(self, webhook: dict[str, Any]) -> None:
         totals = self.pipeline.ledger.totals()
         jobs = self.pipeline.ledger.jobs(every=True)
         logger.info(
@@ -116,6 +132,7 @@ class Run:
                 **self.pipeline.block.build(
                     self.pipeline.rejects.summary(), final=True, every_job=True
                 ),
+                **webhook,
                 "config": shown(self._settings, self._config),
                 "timings": {
                     "began": self._began,
@@ -126,22 +143,10 @@ class Run:
         )
 
 
-def _start_sandbox(settings: Settings) -> Sandbox:
-    # Imported here: most runs need no sandbox, and its packages are an extra.
-    from target_fullstory.sandbox import (  # noqa: PLC0415
-        Sandbox,
-        SandboxNotInstalledError,
-        SandboxOptions,
-    )
+def _webhook(settings: Settings, run_id: str) -> Webhook | None:
+    if settings.response_webhook is None:
+        return None
+    # Imported here: most runs have none.
+    from target_fullstory.delivery.webhook import Webhook  # noqa: PLC0415
 
-    directory = Path(settings.output_dir)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return Sandbox(SandboxOptions(db=directory / "sandbox.db")).__enter__()
-    except SandboxNotInstalledError as error:
-        raise ConfigurationError(f"api_url is sandbox: {error}") from None
-    except (OSError, sqlite3.Error) as error:
-        raise OutputError(
-            f"The embedded sandbox cannot keep its database in {directory}: {error}. Set output_dir to a "
-            "writable directory."
-        ) from None
+    return Webhook(settings.response_webhook, run_id)

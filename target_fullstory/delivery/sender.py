@@ -5,20 +5,38 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from target_fullstory.delivery.batch import Batch, batch_body, content_key, new_key, requests_of
+from target_fullstory.delivery.answers import (
+    CONCERNS_RECORDS,
+    UNKNOWN_USER,
+    reject_code,
+    unexpected,
+)
+from target_fullstory.delivery.batch import (
+    IN_SERIES,
+    PEOPLE,
+    Batch,
+    batch_body,
+    content_key,
+    new_key,
+    requests_of,
+)
+from target_fullstory.delivery.calls import Calls
 from target_fullstory.delivery.client import Answer, Client
+from target_fullstory.delivery.erasures import Erasures, is_erased
 from target_fullstory.delivery.inflight import Hold, InFlight
 from target_fullstory.delivery.jobs import Jobs
 from target_fullstory.delivery.logs import logger
 from target_fullstory.delivery.rejects import Rejects
 from target_fullstory.delivery.requests_json import has_timestamp, identity
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
+from target_fullstory.mapping import Kind
 from target_fullstory.settings import Settings
 from target_fullstory.state import Ledger, Ticket
 
@@ -35,6 +53,8 @@ class Sender:
         ledger: Ledger,
         rejects: Rejects,
         settle: Callable[[Ticket], None],
+        erasures: Erasures,
+        key_salt: str = "",
     ) -> None:
         """Prepare the threads.
 
@@ -46,6 +66,8 @@ class Sender:
             ledger: Where the ends of records are entered.
             rejects: Where refused requests go.
             settle: Called when all requests of a batch are accepted or written as rejects.
+            erasures: Told of deletions, tells which events a restart would take away.
+            key_salt: Sets the keys that are made of content apart from those of other runs.
         """
         self._settings = settings
         self._client = client
@@ -54,9 +76,14 @@ class Sender:
         self._ledger = ledger
         self._rejects = rejects
         self._settle = settle
+        self._erasures = erasures
+        self._key_salt = key_salt
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="send")
         self._limit_lock = threading.Lock()
         self._max_bytes = settings.max_batch_bytes
+        self._calls = Calls(
+            client, in_flight, ledger, rejects, lambda: self._max_bytes, self._lower_limit
+        )
 
     @property
     def max_bytes(self) -> int:
@@ -70,28 +97,42 @@ class Sender:
             TargetFullstoryError: An earlier request failed for good.
             StopWaiting: The run was asked to stop and the turn did not come in time.
         """
-        watch = self._jobs.watch
-        if batch.kind == "users":
-            self._in_flight.wait_for_order(batch.keys, watch)
-        elif self._settings.events_wait_for_users:
-            self._in_flight.wait_for_users(watch)
+        self._wait_for_turn(batch)
+        if batch.kind in IN_SERIES:
+            hold = self._in_flight.hold(batch.kind, batch.rows, batch.keys, job=False)
+            self._in_flight.take_slot()
+            self._threads.submit(self._run, self._send_in_order, batch, hold)
+            return
+        if batch.kind == "user_deletions":
+            self._erasures.add(batch.keys, batch.covered_by)
+        erased = self._erasures.repeated() if batch.kind == "events" else frozenset[str]()
         if self._as_job(batch):
             hold = self._hold_job(batch, batch.rows)
             self._in_flight.take_slot()
-            self._threads.submit(self._run, self._send_job, batch, hold)
+            self._threads.submit(self._run, self._send_job, batch, hold, erased)
             return
         hold = self._in_flight.hold(batch.kind, batch.rows, batch.keys, job=False)
         singles = _Singles(batch, hold)
-        for request, key in _keyed(batch):
+        send = self._delete_user if batch.kind == "user_deletions" else self._send_single
+        for request, key in _keyed(batch, self._key_salt, erased):
             self._in_flight.take_slot()
-            self._threads.submit(self._run, self._send_single, singles, request, key)
+            self._threads.submit(self._run, send, singles, request, key)
 
     def close(self) -> None:
         """Wait for the requests on their way and end the threads."""
         self._in_flight.wait_for_requests()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _wait_for_turn(self, batch: Batch) -> None:
+        watch = self._jobs.watch
+        if batch.kind != "events":
+            self._in_flight.wait_for_order(batch.keys, watch)
+        if self._settings.events_wait_for_users and batch.kind in _AFTER:
+            self._in_flight.wait_for_kinds(_AFTER[batch.kind], watch)
+
     def _as_job(self, batch: Batch) -> bool:
+        if batch.kind == "user_deletions":
+            return False
         if self._settings.delivery == "auto":
             return batch.rows > self._settings.batch_threshold
         return self._settings.delivery == "batch"
@@ -118,17 +159,30 @@ class Sender:
         job = batch.kind, rows, batch.keys
         return self._in_flight.hold_job(job, window, self._jobs.watch, part_of=part_of)
 
-    def _send_job(self, batch: Batch, hold: Hold) -> None:
-        body = batch.take_body()
-        if self._try_job(batch, body, batch.rows):
-            self._send_halves(batch, body, hold)
+    def _send_job(self, batch: Batch, hold: Hold, erased: AbstractSet[str]) -> None:
+        by_content = batch.kind == "events" and batch.timed
+        if erased and by_content:
+            self._send_apart(batch, hold, erased)
+        else:
+            body = batch.take_body()
+            if self._try_job(batch, body, batch.rows, by_content=by_content):
+                self._send_halves(batch, body, hold, by_content=by_content)
         self._finish(batch, hold)
 
-    def _try_job(self, batch: Batch, body: bytes, rows: int) -> bool:
+    def _send_apart(self, batch: Batch, whole: Hold, erased: AbstractSet[str]) -> None:
+        """Send events that a restart would take away under a key of their own."""
+        requests = batch.requests()
+        gone = [request for request in requests if is_erased(request, erased)]
+        kept = [request for request in requests if not is_erased(request, erased)]
+        for part, by_content in ((kept, True), (gone, False)):
+            if part:
+                self._send_part(batch, part, whole, by_content=by_content)
+
+    def _try_job(self, batch: Batch, body: bytes, rows: int, *, by_content: bool) -> bool:
         """Send requests as one job; returns whether they have to be sent in halves."""
         if len(body) > self._max_bytes and rows > 1:
             return True
-        key = content_key(body) if batch.kind == "events" and batch.timed else new_key()
+        key = content_key(body, salt=self._key_salt) if by_content else new_key()
         answer = self._client.call("POST", f"/v2/{batch.kind}/batch", body, key=key)
         response: dict[str, Any] = {"status": answer.status}
         if answer.ok:
@@ -139,8 +193,8 @@ class Sender:
         self._ledger.response({"stream": batch.stream, "kind": batch.kind} | response)
         if answer.ok:
             return False
-        if answer.status not in _CONCERNS_RECORDS:
-            raise _unexpected(f"/v2/{batch.kind}/batch", answer)
+        if answer.status not in CONCERNS_RECORDS:
+            raise unexpected(f"POST /v2/{batch.kind}/batch", answer)
         if rows == 1:
             self._reject(batch, requests_of(body)[0], answer)
             return False
@@ -148,17 +202,23 @@ class Sender:
             self._lower_limit(len(body))
         return True
 
-    def _send_halves(self, batch: Batch, body: bytes, whole: Hold) -> None:
+    def _send_halves(self, batch: Batch, body: bytes, whole: Hold, *, by_content: bool) -> None:
         requests = requests_of(body)
         middle = len(requests) // 2
         for half in (requests[:middle], requests[middle:]):
-            hold = self._hold_job(batch, len(half), part_of=whole)
-            try:
-                refused = self._try_job(batch, batch_body(half), len(half))
-            finally:
-                self._in_flight.release(hold)
-            if refused:
-                self._send_halves(batch, batch_body(half), whole)
+            self._send_part(batch, half, whole, by_content=by_content)
+
+    def _send_part(
+        self, batch: Batch, requests: list[bytes], whole: Hold, *, by_content: bool
+    ) -> None:
+        body = batch_body(requests)
+        hold = self._hold_job(batch, len(requests), part_of=whole)
+        try:
+            refused = self._try_job(batch, body, len(requests), by_content=by_content)
+        finally:
+            self._in_flight.release(hold)
+        if refused:
+            self._send_halves(batch, body, whole, by_content=by_content)
 
     def _lower_limit(self, refused: int) -> None:
         with self._limit_lock:
@@ -182,7 +242,7 @@ class Sender:
             fields = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
             del fields["id"]
             body = msgspec.json.encode(fields)
-        answer = self._client.call("POST", path, body, key=key)
+        answer = self._client.call("POST", path, body, key=key, name=endpoint)
         response = {
             "stream": batch.stream,
             "kind": batch.kind,
@@ -194,38 +254,50 @@ class Sender:
         self._ledger.response({k: v for k, v in response.items() if v is not None})
         if answer.ok:
             self._ledger.delivered(batch.stream, 1)
-        elif answer.status in _CONCERNS_RECORDS or answer.code == _UNKNOWN_USER:
+        elif answer.status in CONCERNS_RECORDS or answer.code == UNKNOWN_USER:
             self._reject(batch, request, answer)
         else:
-            raise _unexpected(endpoint, answer)
+            raise unexpected(f"POST {endpoint}", answer)
         if singles.one_less():
             self._finish(batch, singles.hold)
+
+    # Calls
+
+    def _delete_user(self, singles: _Singles, request: bytes, key: str) -> None:  # noqa: ARG002
+        self._calls.delete_user(singles.batch, request)
+        if singles.one_less():
+            self._finish(singles.batch, singles.hold)
+
+    def _send_in_order(self, batch: Batch, hold: Hold) -> None:
+        if self._calls.send_in_order(batch):
+            self._finish(batch, hold)
 
     # Either way
 
     def _finish(self, batch: Batch, hold: Hold) -> None:
         self._ledger.merged(batch.stream, batch.records - batch.rows)
-        self._in_flight.release(hold)
+        # First the STATE, then whoever waits: which deletions a restart repeats depends on it.
         self._settle(batch.ticket)
+        self._in_flight.release(hold)
 
     def _reject(self, batch: Batch, request: bytes, answer: Answer) -> None:
-        code = "request_too_large" if answer.status == 413 else answer.code
         self._rejects.write(
             stream=batch.stream,
             kind=batch.kind,
             stage="api",
-            code=code,
+            code=reject_code(answer),
             message=answer.message,
             request=msgspec.Raw(request),
         )
         self._ledger.rejected(batch.stream)
 
 
-_CONCERNS_RECORDS = frozenset({400, 413, 422})
-"""Statuses that one record or the size of a batch may have caused."""
-
-_UNKNOWN_USER = "user_not_found"
-"""The API's code where a record names a user that is not there; any other 404 is a wrong address."""
+_AFTER: dict[Kind, frozenset[Kind]] = {
+    "events": PEOPLE,
+    "user_deletions": frozenset({"events"}),
+    **dict.fromkeys(IN_SERIES, PEOPLE),
+}
+"""What a batch of a kind waits for, whatever its users, where events wait for users."""
 
 
 class _Singles:
@@ -244,19 +316,13 @@ class _Singles:
             return self._left == 0
 
 
-def _keyed(batch: Batch) -> Iterator[tuple[bytes, str]]:
+def _keyed(batch: Batch, salt: str, erased: AbstractSet[str]) -> Iterator[tuple[bytes, str]]:
     """The single requests with their idempotency keys: an event with a timestamp is known by its body."""
     occurrences: Counter[bytes] = Counter()
     for request in batch.requests():
-        if batch.kind == "events" and (batch.timed or has_timestamp(request)):
-            yield request, content_key(request, occurrences[request])
+        by_content = batch.kind == "events" and (batch.timed or has_timestamp(request))
+        if by_content and not (erased and is_erased(request, erased)):
+            yield request, content_key(request, occurrences[request], salt)
             occurrences[request] += 1
         else:
             yield request, new_key()
-
-
-def _unexpected(path: str, answer: Answer) -> DeliveryError:
-    # Without the API's message, which may quote a record.
-    return DeliveryError(
-        f"Fullstory answered POST {path} with {answer.status} ({answer.code}). Check the setting api_url."
-    )

@@ -1,15 +1,28 @@
 """Record to request: pure functions, compiled once per SCHEMA."""
 
+from target_fullstory.mapping.calls.call import (
+    Call,
+    CallMapping,
+    alone,
+    decode_call,
+    encode_call,
+    shown_call,
+    shown_spec,
+    stored_call,
+)
 from target_fullstory.mapping.checks import check_spec
 from target_fullstory.mapping.compile import compile_mapping
-from target_fullstory.mapping.fast import NOT_FAST, Chunk, FastPath, compile_fast
-from target_fullstory.mapping.fastcolumns import NotFastError
+from target_fullstory.mapping.fast.columns import NotFastError
+from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, compile_fast
 from target_fullstory.mapping.result import Mapped, Rejected
-from target_fullstory.mapping.spec import Kind, MappingOptions, MappingSpec, spec_for
+from target_fullstory.mapping.spec import BatchSpec, Kind, MappingOptions, MappingSpec, spec_for
 from target_fullstory.mapping.stream import StreamMapping
 
 __all__ = [
     "NOT_FAST",
+    "BatchSpec",
+    "Call",
+    "CallMapping",
     "Chunk",
     "FastPath",
     "Kind",
@@ -19,8 +32,14 @@ __all__ = [
     "NotFastError",
     "Rejected",
     "StreamMapping",
+    "alone",
     "check_spec",
     "compile_fast",
     "compile_mapping",
+    "decode_call",
+    "encode_call",
+    "shown_call",
+    "shown_spec",
     "spec_for",
+    "stored_call",
 ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, Destination
+from target_fullstory.mapping.calls.checks import check_keys
+from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, check_constant
+from target_fullstory.mapping.json_form import read_json_form
+from target_fullstory.mapping.json_properties import plan_json
 from target_fullstory.mapping.mistakes import did_you_mean, mistake
-from target_fullstory.mapping.result import Rejection
+from target_fullstory.mapping.schemas import Shape
 from target_fullstory.mapping.sources import Const, TemplateText, parse_template
-from target_fullstory.mapping.spec import Kind, MappingSpec
+from target_fullstory.mapping.spec import Kind, MappingOptions, MappingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +35,10 @@ def check_spec(stream: str, spec: MappingSpec) -> None:
     if spec.kind not in get_args(Kind):
         problem = f"unknown kind {spec.kind!r}{did_you_mean(spec.kind, get_args(Kind))}"
         raise mistake(stream, "kind", problem)
+    check_keys(stream, spec)
+    if spec.json is not None and spec.kind in ("users", "events"):
+        _check_json(stream, spec)
+        return
     for name, source in spec.fields.items():
         _check_field(stream, spec, name, source)
     _check_properties(stream, spec)
@@ -64,6 +71,15 @@ def written_source(stream: str, key: str, source: Any) -> WrittenSource:
 _FORMS = {"const", "template"}
 
 
+def _check_json(stream: str, spec: MappingSpec) -> None:
+    nothing_told = Shape()
+    try:
+        form = read_json_form(stream, spec, nothing_told)
+        plan_json(stream, spec, form, nothing_told, MappingOptions())
+    except RecursionError:
+        raise mistake(stream, "json", "the template is nested too deeply") from None
+
+
 def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None:
     key = f"fields.{name}"
     known = DESTINATIONS[spec.kind]
@@ -79,20 +95,11 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
         return
     if name not in known:
         problem = f"Fullstory's {spec.kind} have no field {name!r}"
+        if spec.kind == "request":
+            problem = f"{name!r} is neither method nor path; members of the body are properties"
         raise mistake(stream, key, problem + did_you_mean(name, [*known, *groups]))
     if isinstance(written, Const):
-        _check_const(stream, f"{key}.const", known[name], written.value)
-
-
-def _check_const(stream: str, key: str, destination: Destination, value: Any) -> None:
-    if value is None or isinstance(value, dict | list) or value == "":
-        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
-    try:
-        converted = destination.convert(value)
-    except Rejection as rejection:
-        raise mistake(stream, key, rejection.message) from None
-    if converted is None:
-        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+        check_constant(stream, f"{key}.const", known[name], written.value)
 
 
 def _check_properties(stream: str, spec: MappingSpec) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from target_fullstory.mapping.binding import bind, columns_of
+from target_fullstory.mapping.calls.compile import COMPILERS
+from target_fullstory.mapping.calls.deletions import DELETED_AT, Deletions
 from target_fullstory.mapping.checks import WrittenSource, check_spec, written_source
 from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS
-from target_fullstory.mapping.fields import Field, Group, runs_of
+from target_fullstory.mapping.fields import Field, Group, group_of, runs_of
+from target_fullstory.mapping.json_form import read_json_form
+from target_fullstory.mapping.json_properties import plan_json
 from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.planning import (
     Planner,
@@ -16,12 +23,14 @@ from target_fullstory.mapping.planning import (
     whole_column,
 )
 from target_fullstory.mapping.schemas import Shape, shape_of
-from target_fullstory.mapping.sources import Column, Const, Source, Template
+from target_fullstory.mapping.sources import Column, Source
 from target_fullstory.mapping.stream import StreamMapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_fullstory.mapping.calls.call import CallMapping
+    from target_fullstory.mapping.properties import PropertyPlan
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
@@ -31,7 +40,7 @@ def compile_mapping(
     schema: dict[str, Any],
     key_properties: Sequence[str],
     options: MappingOptions,
-) -> StreamMapping:
+) -> StreamMapping | CallMapping:
     """Holds a mapping against a stream's SCHEMA and makes it ready for records.
 
     A column that a field or a template takes as a whole is no property by default; one of which
@@ -50,27 +59,76 @@ def compile_mapping(
     """
     check_spec(stream, spec)
     shape = shape_of(schema)
+    compile_calls = COMPILERS.get(spec.kind)
+    if compile_calls is not None:
+        return compile_calls(stream, spec, shape, key_properties, options)
+    plan = _planned_json if spec.json is not None else _planned
+    parts = plan(stream, spec, shape, key_properties, options)
+    fields = tuple(
+        Field(destination, parts.sources[name])
+        for name, destination in DESTINATIONS[spec.kind].items()
+        if name in parts.sources
+    )
+    return StreamMapping(
+        stream=stream,
+        kind=spec.kind,
+        notices=tuple(parts.notices),
+        fields=fields,
+        runs=runs_of(fields),
+        groups=tuple(parts.groups),
+        properties=parts.properties,
+        schema=schema,
+        key_properties=tuple(key_properties),
+        deletions=_deletions(spec, shape, fields) if options.hard_delete else None,
+    )
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """What is planned of a stream's requests: the sources by field, and what goes with them."""
+
+    sources: dict[str, Source]
+    groups: list[Group]
+    properties: PropertyPlan
+    notices: list[str]
+
+
+def _planned(
+    stream: str,
+    spec: MappingSpec,
+    shape: Shape,
+    key_properties: Sequence[str],
+    options: MappingOptions,
+) -> _Parts:
     sources = _Sources(stream, spec, shape)
     sources.add_defaults(key_properties)
     sources.check_required()
     planner = Planner(stream, spec, shape, options)
     properties = planner.plan(frozenset(sources.used))
-    fields = tuple(
-        Field(destination, sources.by_name[name])
-        for name, destination in DESTINATIONS[spec.kind].items()
-        if name in sources.by_name
-    )
-    return StreamMapping(
-        stream=stream,
-        kind=spec.kind,
-        notices=tuple(planner.notices),
-        fields=fields,
-        runs=runs_of(fields),
-        groups=tuple(sources.groups),
-        properties=properties,
-        schema=schema,
-        key_properties=tuple(key_properties),
-    )
+    return _Parts(sources.by_name, sources.groups, properties, planner.notices)
+
+
+def _planned_json(
+    stream: str,
+    spec: MappingSpec,
+    shape: Shape,
+    key_properties: Sequence[str],  # noqa: ARG001 - a template has no defaults
+    options: MappingOptions,
+) -> _Parts:
+    form = read_json_form(stream, spec, shape)
+    sources = dict(form.fields)
+    groups = []
+    for name, column in form.groups.items():
+        group, parts = group_of(spec.kind, name, column)
+        groups.append(group)
+        sources |= parts
+    properties, notices = plan_json(stream, spec, form, shape, options)
+    return _Parts(sources, groups, properties, notices)
+
+
+def _deletions(spec: MappingSpec, shape: Shape, fields: tuple[Field, ...]) -> Deletions | None:
+    if spec.kind != "users" or not has(shape, DELETED_AT):
+        return None
+    return Deletions(runs_of(tuple(f for f in fields if f.destination.name in ("uid", "id"))))
 
 
 class _Sources:
@@ -137,45 +195,15 @@ class _Sources:
 
     def _add_group(self, name: str, column: Column) -> None:
         self._use(column)
-        known: dict[str, Any] = {}
-        for destination in DESTINATIONS[self._spec.kind].values():
-            if destination.path[0] != name:
-                continue
-            steps = (*column.steps, *destination.path[1:])
-            if any(
-                ".".join(steps[:end]) in self._spec.exclude
-                for end in range(len(column.steps) + 1, len(steps) + 1)
-            ):
-                continue
-            node = known
-            for key in destination.path[1:]:
-                node = node.setdefault(key, {})
-            self.by_name[destination.name] = Column(steps)
-        if name == "session":
-            # An application's own session id seldom matches: it has to be asked for.
-            self.by_name.pop("session.uid", None)
-            known.pop("uid", None)
-        source = ".".join(column.steps)
-        withheld = frozenset(
-            name + path.removeprefix(source)
-            for path in self._spec.exclude
-            if path.startswith(f"{source}.")
-        )
-        self.groups.append(Group(name, column, known, withheld))
+        group, sources = group_of(self._spec.kind, name, column, self._spec.exclude)
+        self.groups.append(group)
+        self.by_name |= sources
 
     def _bind(self, key: str, written: WrittenSource) -> Source:
-        if isinstance(written, Const):
-            return written
-        if isinstance(written, str):
-            return self._use(find_column(self._stream, key, self._shape, written))
-        return Template(
-            tuple(
-                literal
-                if name is None
-                else self._use(find_column(self._stream, key, self._shape, name))
-                for literal, name in written.parts
-            )
-        )
+        source = bind(self._stream, key, self._shape, written)
+        for column in columns_of(source):
+            self._use(column)
+        return source
 
     def _use(self, column: Column) -> Column:
         name = whole_column(self._shape, column)

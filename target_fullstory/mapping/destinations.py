@@ -7,9 +7,17 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from target_fullstory.mapping.calls.endpoint_fields import (
+    action_of,
+    disabled_of,
+    event_types_of,
+    secret_of,
+)
+from target_fullstory.mapping.calls.paths import check_id, method_of
+from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.timestamps import timestamp_of
-from target_fullstory.mapping.values import number_of, text_of
+from target_fullstory.mapping.values import LEFT_OUT, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +38,7 @@ class Destination(msgspec.Struct, frozen=True):
         text: Whether it is the value written as text, and nothing more.
         judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it
             is none.
+        structured: Whether a constant may be a list or an object.
     """
 
     path: tuple[str, ...]
@@ -37,6 +46,7 @@ class Destination(msgspec.Struct, frozen=True):
     limit: int | None = None
     text: bool = False
     judges_empty: bool = False
+    structured: bool = False
 
     @property
     def name(self) -> str:
@@ -48,7 +58,8 @@ def _limited(name: str, limit: int, code: str) -> Destination:
     """A text whose excess rejects the record."""
 
     def convert(value: Any) -> str | None:
-        text = text_of(value)
+        plain = type(value) is str and value.isascii()
+        text = value if plain and value else text_of(value)
         if text is not None and len(text) > limit:
             message = f"{name} has {len(text)} characters, Fullstory takes {limit}"
             raise Rejection(code, message)
@@ -67,6 +78,8 @@ def _timestamp(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """What a value is, or which: a JSON type or, of text and numbers, the beginning."""
+    if value is LEFT_OUT:
+        return "is"
     if isinstance(value, str):
         return f"{value!a:.80} is"
     if isinstance(value, bool):
@@ -77,6 +90,14 @@ def _shown(value: Any) -> str:
         return "is an array,"
     text = text_of(value)
     return "is out of range," if text is None else f"{text:.80} is"
+
+
+def _user_id(value: Any) -> str | None:
+    """Fullstory's id of a user to update, which becomes a step of a path."""
+    text = text_of(value)
+    if text is not None:
+        check_id(text)
+    return text
 
 
 def session_id_of(value: Any) -> str | None:
@@ -136,9 +157,12 @@ _CONTEXT: dict[str, dict[str, Callable[[Any], Any]]] = {
     },
 }
 
+_UID = _limited("uid", 256, "uid_too_long")
+
 _USERS = (
-    Destination(("id",), text_of, text=True),
-    _limited("uid", 256, "uid_too_long"),
+    # Not `text`: the fast path, too, has to ask `_user_id`.
+    Destination(("id",), _user_id),
+    _UID,
     _limited("email", 128, "email_too_long"),
     _limited("display_name", 256, "display_name_too_long"),
 )
@@ -158,14 +182,54 @@ _EVENTS = (
     ),
 )
 
+# With a uid beside it the id is not used: whether it can be is seen when the path is made.
+_DELETIONS = (Destination(("id",), text_of, text=True), _UID)
+
+_ENDPOINTS = (
+    Destination(("action",), action_of, text=True),
+    Destination(("id",), text_of, text=True),
+    Destination(("url",), text_of, text=True),
+    Destination(("event_types",), event_types_of, judges_empty=True, structured=True),
+    Destination(("secret",), secret_of, text=True, structured=True),
+    Destination(("disabled",), disabled_of),
+)
+
+_CALLS = (
+    Destination(("method",), method_of, text=True),
+    Destination(("path",), text_of, text=True),
+)
+
 DESTINATIONS: Final[dict[Kind, dict[str, Destination]]] = {
     "users": {destination.name: destination for destination in _USERS},
     "events": {destination.name: destination for destination in _EVENTS},
+    "user_deletions": {destination.name: destination for destination in _DELETIONS},
+    "webhook_endpoints": {destination.name: destination for destination in _ENDPOINTS},
+    "request": {destination.name: destination for destination in _CALLS},
 }
 """By kind and name, in the order of the request."""
 
 GROUPS: Final[dict[Kind, tuple[str, ...]]] = {
     "users": (),
     "events": ("user", "session", "context"),
+    "user_deletions": (),
+    "webhook_endpoints": (),
+    "request": (),
 }
 """Destinations that take a whole object of other destinations."""
+
+
+def check_constant(stream: str, key: str, destination: Destination, value: Any) -> None:
+    """Makes sure that a destination can take a constant.
+
+    Raises:
+        ConfigurationError: It cannot: no record would have a valid request.
+    """
+    structured = isinstance(value, dict | list) and not destination.structured
+    if value is None or structured or value == "":
+        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+    try:
+        converted = destination.convert(value)
+    except Rejection as rejection:
+        raise mistake(stream, key, rejection.message) from None
+    if converted is None:
+        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")

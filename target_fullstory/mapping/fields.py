@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_fullstory.mapping.destinations import DESTINATIONS, Destination
 from target_fullstory.mapping.names import property_name
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.sources import MISSING, Column, Source, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from target_fullstory.mapping.destinations import Destination
+    from target_fullstory.mapping.spec import Kind
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -111,6 +112,45 @@ class Group(msgspec.Struct, frozen=True):
         if value is not MISSING:
             _note_unknown(self.name, value, self.known, unknown)
         dropped += [name for name in unknown if name not in self.withheld]
+
+
+def group_of(
+    kind: Kind, name: str, column: Column, exclude: Sequence[str] = ()
+) -> tuple[Group, dict[str, Column]]:
+    """Makes an object column the whole of a group of fields.
+
+    Args:
+        kind: What the records become.
+        name: The group, such as `context` or `context.browser`.
+        column: The column.
+        exclude: Columns that are not sent, such as `context.browser.url`.
+
+    Returns:
+        The group, and the source of each of its fields.
+    """
+    known: dict[str, Any] = {}
+    sources: dict[str, Column] = {}
+    inner = len(name.split("."))
+    for destination in DESTINATIONS[kind].values():
+        if not destination.name.startswith(f"{name}."):
+            continue
+        # An application's own session id seldom matches: it has to be asked for.
+        if destination.name == "session.uid":
+            continue
+        steps = (*column.steps, *destination.path[inner:])
+        if any(
+            ".".join(steps[:end]) in exclude for end in range(len(column.steps) + 1, len(steps) + 1)
+        ):
+            continue
+        node = known
+        for key in destination.path[inner:]:
+            node = node.setdefault(key, {})
+        sources[destination.name] = Column(steps)
+    source = ".".join(column.steps)
+    withheld = frozenset(
+        name + path.removeprefix(source) for path in exclude if path.startswith(f"{source}.")
+    )
+    return Group(name, column, known, withheld), sources
 
 
 def _note_unknown(name: str, value: Any, known: dict[str, Any], dropped: list[str]) -> None:

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.declarations import declared_type
+from target_fullstory.mapping.declarations import declared_type, may_fit
 from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope, property_name
-from target_fullstory.mapping.properties import Entry, Node, PropertyPlan, Scope
-from target_fullstory.mapping.schemas import MAX_DEPTH, Shape, known_paths, shape_of, steps_to
-from target_fullstory.mapping.sources import Column, key_of
+from target_fullstory.mapping.properties import Entry, Node, PropertyPlan, Scope, ways_of
+from target_fullstory.mapping.schemas import (
+    MAX_DEPTH,
+    Shape,
+    known_paths,
+    schema_at,
+    shape_of,
+    steps_to,
+)
+from target_fullstory.mapping.sources import Column, Source, key_of
 
 if TYPE_CHECKING:
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec
@@ -34,9 +41,7 @@ def find_column(stream: str, key: str, shape: Shape, name: str) -> Column:
 
 def shape_at(shape: Shape, steps: tuple[str, ...]) -> Shape:
     """The shape of the value the keys lead to."""
-    for step in steps:
-        shape = shape_of((shape.columns or {}).get(step))
-    return shape
+    return shape_of(schema_at(shape, steps)) if steps else shape
 
 
 class _Exclusions(msgspec.Struct, frozen=True):
@@ -59,6 +64,9 @@ class _Exclusions(msgspec.Struct, frozen=True):
         return columns | {head: None for head in heads if head not in columns}
 
 
+_NO_EXCLUSIONS = _Exclusions(frozenset())
+
+
 class _Level(msgspec.Struct, frozen=True):
     """Where in a request's properties a column goes."""
 
@@ -75,14 +83,21 @@ class Planner:
     """
 
     def __init__(
-        self, stream: str, spec: MappingSpec, shape: Shape, options: MappingOptions
+        self,
+        stream: str,
+        spec: MappingSpec,
+        shape: Shape,
+        options: MappingOptions,
+        declared: dict[str, str] | None = None,
     ) -> None:
+        """Takes what is known of a stream, and types by property that go before the SCHEMA's."""
         self.notices: list[str] = []
         self._stream = stream
         self._spec = spec
         self._shape = shape
         self._options = options
         self._names = NameScope()
+        self._declared = declared or {}
         paths: list[tuple[str, ...]] = []
         for index, name in enumerate(spec.exclude):
             steps = find_column(stream, f"exclude.{index}", shape, name).steps
@@ -124,8 +139,34 @@ class Planner:
                 self._entry(self._column(str(index), name), name)
                 for index, name in enumerate(properties)
             ]
+        return self._made(entries, skipped)
+
+    def plan_sources(self, properties: list[tuple[str, Source, Shape]]) -> PropertyPlan:
+        """Plans properties of any source.
+
+        Args:
+            properties: For each its name, its source and the shape of its values.
+
+        Raises:
+            ConfigurationError: A name is too long, or a property cannot have its declared type.
+        """
+        top = _Level(self._names, "", 1)
+        entries = []
+        for name, source, shape in properties:
+            key = key_of(source) if isinstance(source, Column) and len(source.steps) == 1 else None
+            node = self._node(name, shape, _NO_EXCLUSIONS, top)
+            entries.append(Entry(source, node=node, key=key))
+        return self._made(entries)
+
+    def plan_spread(self, column: Column, shape: Shape) -> PropertyPlan:
+        """Plans the parts of an object column as the properties; arguments and errors as above."""
+        scope = self._scope(shape, _NO_EXCLUSIONS, _Level(self._names, "", 1))
+        return self._made([Entry(column, spread=scope)])
+
+    def _made(self, entries: list[Entry], skipped: frozenset[str] | None = None) -> PropertyPlan:
         return PropertyPlan(
             entries=tuple(entries),
+            ways=ways_of(tuple(entries)),
             names=self._names,
             skipped=skipped,
             send_nulls=self._options.null_values == "send",
@@ -169,7 +210,17 @@ class Planner:
         if shape.may_be_object and (shape.columns or excluded.paths) and level.depth < MAX_DEPTH:
             inner = _Level(NameScope(), f"{path}.", level.depth + 1)
             scope = self._scope(shape, excluded, inner)
-        return Node(name, path, declared_type(shape, self._options), scope)
+        return Node(name, path, self._type(path, shape), scope)
+
+    def _type(self, path: str, shape: Shape) -> str | None:
+        """The type to declare for a property."""
+        declared = self._declared.get(path)
+        if declared is None:
+            return declared_type(shape, self._options)
+        if not may_fit(declared, shape):
+            problem = f"the property is never of type {declared!r}, but of {sorted(shape.types)}"
+            raise mistake(self._stream, f"json.schema.properties.{path}", problem)
+        return declared
 
     def _note(self, column: str, path: str, *, collided: bool) -> None:
         reason = "that name was taken" if collided else "Fullstory does not take its own name"

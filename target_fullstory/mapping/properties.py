@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,11 +11,11 @@ from target_fullstory.mapping.declarations import fitting
 from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.schemas import MAX_DEPTH
-from target_fullstory.mapping.sources import MISSING, Column
+from target_fullstory.mapping.sources import MISSING, Source
 from target_fullstory.mapping.values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 MAX_USER_PROPERTIES = 500
 """Unique properties of a user, those within objects counted each."""
@@ -32,6 +33,11 @@ class Scope(msgspec.Struct, frozen=True):
     nodes: dict[str, Node]
     skipped: frozenset[str]
     names: NameScope
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The properties of this level, and those within their objects."""
+        for node in self.nodes.values():
+            yield from node.all_nodes()
 
     def further(self, value: dict[str, Any]) -> list[tuple[str, Any]]:
         """An object's columns that are none of these."""
@@ -55,6 +61,12 @@ class Node(msgspec.Struct, frozen=True):
     declared: str | None = None
     scope: Scope | None = None
 
+    def all_nodes(self) -> Iterator[Node]:
+        """The property itself, and those within its objects."""
+        yield self
+        if self.scope is not None:
+            yield from self.scope.all_nodes()
+
 
 class Entry(msgspec.Struct, frozen=True):
     """A top-level property and its source, or an object column whose parts are top-level.
@@ -66,10 +78,17 @@ class Entry(msgspec.Struct, frozen=True):
         key: The source as a key of the record; None where it has to be asked for its value.
     """
 
-    source: Column
+    source: Source
     node: Node | None = None
     spread: Scope | None = None
     key: str | None = None
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The properties, and those within their objects."""
+        if self.node is not None:
+            yield from self.node.all_nodes()
+        elif self.spread is not None:
+            yield from self.spread.all_nodes()
 
 
 class Properties(msgspec.Struct):
@@ -92,6 +111,7 @@ class PropertyPlan(msgspec.Struct, frozen=True):
 
     Attributes:
         entries: The planned properties, in the order sent.
+        ways: The same, as they are read: `ways_of(entries)`.
         names: The names they took.
         skipped: Columns that are no properties, or planned ones; None where columns that the
             SCHEMA does not tell are not sent.
@@ -99,6 +119,7 @@ class PropertyPlan(msgspec.Struct, frozen=True):
     """
 
     entries: tuple[Entry, ...]
+    ways: tuple[tuple[str | None, str | None, Entry], ...]
     names: NameScope
     skipped: frozenset[str] | None
     send_nulls: bool
@@ -118,16 +139,25 @@ class PropertyPlan(msgspec.Struct, frozen=True):
         # Names of columns that only the record tells are taken record by record.
         names = NameScope(self.names)
         values = writer.values
-        for entry in self.entries:
-            key, node = entry.key, entry.node
-            value = entry.source.read(record) if key is None else record.get(key, MISSING)
+        for key, simple, entry in self.ways:
+            value: Any = entry.source.read(record) if key is None else record.get(key, MISSING)
+            kind = type(value)
+            # What most values are comes first, without a call.
+            if simple is not None and (
+                kind is bool
+                or (kind is str and len(value) <= MAX_VALUE_BYTES and value.isascii())
+                or (kind is float and isfinite(value))
+            ):
+                values[simple] = value
+                writer.leaves += 1
+                continue
             if value is MISSING:
                 continue
-            if node is not None:
+            if entry.node is not None:
                 if value is not None:
-                    writer.write(values, node, value, 1)
+                    writer.write(values, entry.node, value, 1)
                 elif self.send_nulls:
-                    writer.top(node, None)
+                    writer.top(entry.node, None)
             elif entry.spread is not None:
                 _spread(writer, entry.spread, value, names)
         if self.skipped is not None and not record.keys() <= self.skipped:
@@ -140,6 +170,19 @@ class PropertyPlan(msgspec.Struct, frozen=True):
                     name = names.take(column)
                     writer.top(Node(name, name), value)
         return Properties(writer.values, writer.declared, writer.leaves)
+
+
+def ways_of(entries: tuple[Entry, ...]) -> tuple[tuple[str | None, str | None, Entry], ...]:
+    """What is needed of each entry for most values.
+
+    Returns:
+        Its source as a key of the record (None where the source has to be asked), and the property's
+        name where a value that Fullstory takes is sent as it is, without a declaration.
+    """
+    return tuple(
+        (entry.key, entry.node.name if entry.node and not entry.node.declared else None, entry)
+        for entry in entries
+    )
 
 
 def _unplanned(holder: dict[str, Any], planned: Collection[str]) -> list[tuple[str, Any]]:

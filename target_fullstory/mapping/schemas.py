@@ -84,8 +84,8 @@ def steps_to(shape: Shape, name: str) -> tuple[str, ...] | None:
         name: A column name, or a dotted path into nested objects.
 
     Returns:
-        The keys; the last one may still hold dots where it lies in a free-form object. None where
-        the schema has no such column.
+        The keys, for an array's items `0`, `1` and so on; the last one may still hold dots where it
+        lies in a free-form object. None where the schema has no such column.
     """
     if shape.columns is None:
         return (name,)
@@ -95,12 +95,41 @@ def steps_to(shape: Shape, name: str) -> tuple[str, ...] | None:
     while end >= 0:
         head = name[:end]
         if head in shape.columns:
-            inner = shape_of(shape.columns[head])
-            rest = steps_to(inner, name[end + 1 :]) if inner.may_be_object else None
+            rest = _steps_within(shape_of(shape.columns[head]), name[end + 1 :])
             if rest is not None:
                 return (head, *rest)
         end = name.rfind(".", 0, end)
     return None
+
+
+def _steps_within(shape: Shape, name: str) -> tuple[str, ...] | None:
+    """The keys that lead on from a column's value."""
+    rest = steps_to(shape, name) if shape.may_be_object else None
+    if rest is not None or "array" not in shape.types:
+        return rest
+    index, dot, name = name.partition(".")
+    if not is_index(index):
+        return None
+    inner = _steps_within(shape_of(shape.items), name) if dot else ()
+    return None if inner is None else (index, *inner)
+
+
+def is_index(step: str) -> bool:
+    """Whether a step of a path can stand for an item of an array."""
+    return len(step) <= _INDEX_DIGITS and step.isascii() and step.isdecimal()
+
+
+_INDEX_DIGITS = 9
+
+
+def schema_at(shape: Shape, steps: tuple[str, ...]) -> Any:
+    """The schema of the value the keys lead to; None where it is not told."""
+    schema: Any = None
+    for step in steps:
+        is_item = is_index(step) and "array" in shape.types
+        schema = shape.items if is_item else (shape.columns or {}).get(step)
+        shape = shape_of(schema)
+    return schema
 
 
 def known_paths(shape: Shape, depth: int = 4) -> list[str]:

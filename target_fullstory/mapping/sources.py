@@ -1,4 +1,4 @@
-"""Where a value comes from: a column, a constant or a template over columns."""
+"""Where a value comes from: a column, a constant, or what is made of these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.values import text_of
+from target_fullstory.mapping.schemas import is_index
+from target_fullstory.mapping.timestamps import unix_seconds_of, written_seconds
+from target_fullstory.mapping.values import LEFT_OUT, text_of
 
 
 class Missing:
@@ -19,11 +21,11 @@ MISSING: Final = Missing()
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column, or a value inside a nested object.
+    """A column, or a value inside a nested object or array.
 
     Attributes:
-        steps: The keys that lead to it; one in a free-form object may itself be a path, see
-            `steps_to`.
+        steps: The keys that lead to it, for an array's items `0`, `1` and so on; one in a free-form
+            object may itself be a path, see `steps_to`.
     """
 
     steps: tuple[str, ...]
@@ -37,20 +39,26 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def _find(node: Any, name: str) -> Any:
-    """Looks a name up in an object: as it stands first, then as a path."""
-    if not isinstance(node, dict):
-        return MISSING
-    if name in node:
-        return node[name]
+    """Looks a name up in an object, as it stands first, then as a path, or in an array."""
     head, dot, tail = name.partition(".")
-    return _find(node.get(head, MISSING), tail) if dot else MISSING
+    if isinstance(node, dict):
+        if name in node:
+            return node[name]
+        return _find(node.get(head, MISSING), tail) if dot else MISSING
+    if isinstance(node, (list, tuple)) and is_index(head) and int(head) < len(node):
+        return _find(node[int(head)], tail) if dot else node[int(head)]
+    return MISSING
 
 
 def key_of(source: Source) -> str | None:
-    """A column's key within the object that holds it; None for what may be a path, and no column."""
-    if not isinstance(source, Column) or "." in source.steps[-1]:
+    """A column's key within the object that holds it.
+
+    None for what is no column, and for what may be a path or the item of an array.
+    """
+    if not isinstance(source, Column):
         return None
-    return source.steps[-1]
+    key = source.steps[-1]
+    return None if "." in key or is_index(key) else key
 
 
 class Const(msgspec.Struct, frozen=True):
@@ -63,31 +71,91 @@ class Const(msgspec.Struct, frozen=True):
         return self.value
 
 
+class UnixSeconds(msgspec.Struct, frozen=True):
+    """A moment in whole seconds since 1970, those begun not counted.
+
+    Attributes:
+        moment: Where the moment comes from, in any form that `timestamp_of` takes.
+        written: Whether the seconds are written as ISO 8601, for a field that takes a moment: as a
+            number those of a distant year would be taken for milliseconds.
+    """
+
+    moment: Column | Template
+    written: bool = False
+
+    def read(self, record: dict[str, Any]) -> Any:
+        """The seconds; `MISSING` where there is no value, `LEFT_OUT` where it is no moment."""
+        value = self.moment.read(record)
+        if value is None or value is MISSING:
+            return MISSING
+        seconds = unix_seconds_of(value)
+        if seconds is None:
+            return LEFT_OUT
+        return (written_seconds(seconds) or LEFT_OUT) if self.written else seconds
+
+
 class Template(msgspec.Struct, frozen=True):
     """Text with columns in it.
 
     Attributes:
-        parts: Literal texts and columns, in order.
+        parts: Literal texts and sources, in order.
     """
 
-    parts: tuple[str | Column, ...]
+    parts: tuple[str | Column | UnixSeconds, ...]
 
     def read(self, record: dict[str, Any]) -> Any:
-        """The text; `MISSING` where one of the columns has nothing to write."""
+        """The text.
+
+        Returns:
+            `MISSING` where one of the columns is absent, null or empty, `LEFT_OUT` where one has a
+            value that cannot be written as text.
+        """
         texts: list[str] = []
         for part in self.parts:
             if isinstance(part, str):
                 texts.append(part)
                 continue
             value = part.read(record)
-            text = None if value is MISSING else text_of(value)
-            if text is None:
+            if value is None or value is MISSING or value == "":
                 return MISSING
+            text = text_of(value)
+            if text is None:
+                return LEFT_OUT
             texts.append(text)
         return "".join(texts)
 
 
-Source: TypeAlias = Column | Const | Template
+class ListOf(msgspec.Struct, frozen=True):
+    """A list with one item per source.
+
+    Attributes:
+        items: The sources, in order.
+    """
+
+    items: tuple[Source, ...]
+
+    def read(self, record: dict[str, Any]) -> list[Any]:
+        """The list, without what is absent or null."""
+        values = [item.read(record) for item in self.items]
+        return [value for value in values if value is not None and value is not MISSING]
+
+
+class ObjectOf(msgspec.Struct, frozen=True):
+    """An object with one member per source.
+
+    Attributes:
+        members: Key and source, in order.
+    """
+
+    members: tuple[tuple[str, Source], ...]
+
+    def read(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The object, without the members that are absent or null."""
+        values = [(key, source.read(record)) for key, source in self.members]
+        return {key: value for key, value in values if value is not None and value is not MISSING}
+
+
+Source: TypeAlias = Column | Const | Template | UnixSeconds | ListOf | ObjectOf
 
 _TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<column>[^{}]+)\}|(?P<text>[^{}]+)")
 

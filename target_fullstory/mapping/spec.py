@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind: TypeAlias = Literal["users", "events"]
+Kind: TypeAlias = Literal["users", "events", "user_deletions", "webhook_endpoints", "request"]
 """What the records of a stream become."""
+
+
+class BatchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How records of kind `request` share requests.
+
+    Attributes:
+        size: Records in one request at the most.
+        key: The body's key that holds the list of them.
+        group_by: A column; only records with the same value share a request. Absent: records that
+            follow each other do, whatever their values.
+    """
+
+    size: Annotated[int, msgspec.Meta(ge=1)] = 100
+    key: Annotated[str, msgspec.Meta(min_length=1)] = "requests"
+    group_by: str | None = None
 
 
 class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,12 +40,22 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             Absent: every column that `fields` does not use.
         exclude: Columns never sent as properties, nor as part of an object that is a whole group of
             fields (`context`), nor as a default for a field that Fullstory does not require.
+        json: The whole request as a template of Fullstory's Streams, in place of `fields` and
+            `properties`.
+        method: For kind `request`: the HTTP method. Absent here and in `fields`: the column `method`.
+        path: For kind `request`: the path on the API's host, with `{column}` placeholders. Absent
+            here and in `fields`: the column `path`.
+        batch: For kind `request`: how records share requests.
     """
 
     kind: Kind
     fields: dict[str, Any] = {}
     properties: list[str] | dict[str, str] | None = None
     exclude: list[str] = []
+    json: Any = None
+    method: str | None = None
+    path: str | None = None
+    batch: BatchSpec | None = None
 
 
 class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,22 +66,26 @@ class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
             objects and arrays, and null fields, are left out either way.
         declare_types: `auto` declares the types Fullstory infers wrongly (int, date and their
             lists), `all` every type the SCHEMA tells, `none` none.
+        hard_delete: Whether a record of kind `users` with a non-null `_sdc_deleted_at` becomes the
+            deletion of that user.
     """
 
     null_values: Literal["omit", "send"] = "omit"
     declare_types: Literal["auto", "all", "none"] = "auto"
+    hard_delete: bool = False
 
 
 _BY_NAME: dict[str, MappingSpec] = {
     "users": MappingSpec(kind="users"),
     "events": MappingSpec(kind="events"),
+    "user_deletions": MappingSpec(kind="user_deletions"),
 }
 
 
 def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | None:
     """The mapping of a stream: its own name first, then the first glob that fits.
 
-    Streams named `users` and `events` need no configuration.
+    Streams named `users`, `events` and `user_deletions` need no configuration.
 
     Args:
         stream: The stream's name.

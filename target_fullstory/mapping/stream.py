@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_fullstory.mapping.calls.call import encode_call
+from target_fullstory.mapping.calls.deletions import Deletions, is_deleted
 from target_fullstory.mapping.fields import Field, Group, Run, event_request, user_request
 from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, Properties, PropertyPlan
 from target_fullstory.mapping.result import Mapped, Rejected, Rejection
@@ -27,6 +29,8 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
         properties: How the record gives custom properties.
         schema: The SCHEMA it was compiled for.
         key_properties: The columns every record of the stream has.
+        deletions: Makes deletions of the users whose record says that they are gone; None where
+            such records are like any other.
     """
 
     stream: str
@@ -38,6 +42,7 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
     properties: PropertyPlan
     schema: dict[str, Any]
     key_properties: tuple[str, ...]
+    deletions: Deletions | None = None
 
     def map_record(self, record: dict[str, Any]) -> Mapped | Rejected:
         """Makes the request of a record.
@@ -55,6 +60,9 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
         """
         dropped: list[str] = []
         try:
+            if self.deletions is not None and is_deleted(record):
+                call = self.deletions.make(record, dropped)
+                return Mapped(encode_call(call), call.key, kind="user_deletions")
             request = self._fields_of(record, dropped)
             properties = self.properties.read(record, dropped)
             self._check_count(properties)
@@ -71,6 +79,12 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
             dropped=tuple(dict.fromkeys(dropped)) if dropped else (),
         )
 
+    def concealed(
+        self, record: dict[str, Any], rejected: Rejected
+    ) -> tuple[dict[str, Any], Rejected]:
+        """A rejected record and the reason as they may be written to a file: these have no secrets."""
+        return record, rejected
+
     def _fields_of(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
         if self.kind == "users":
             return user_request(self.runs, record, dropped)
@@ -86,4 +100,4 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _key(request: dict[str, Any]) -> str:
-    return f"uid:{request['uid']}" if "uid" in request else f"id:{request['id']}"
+    return str(request["uid"] if "uid" in request else request["id"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,8 @@ MILLISECONDS_FROM = 10**11
 """Numbers from here on are Unix milliseconds (March 1973), smaller ones seconds (to year 5138)."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - arithmetic in UTC, the offset is written as `Z`
+_UTC_EPOCH = _EPOCH.replace(tzinfo=timezone.utc)
+_FRACTION_OF_SECOND = re.compile(r"\.[0-9]+")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _WHOLE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -51,6 +53,27 @@ def timestamp_of(value: Any) -> str | None:
         return isoformat(value)
     number = number_of(value)
     return None if number is None else _from_unix(Decimal(number))
+
+
+def unix_seconds_of(value: Any) -> int | None:
+    """A moment in Unix seconds, those begun not counted; None where `timestamp_of` gives None."""
+    text = timestamp_of(value)
+    if text is None:
+        return None
+    try:
+        # Without its fraction: msgspec would round a long one.
+        moment = msgspec.convert(_FRACTION_OF_SECOND.sub("", text), datetime)
+    except msgspec.ValidationError:
+        return None
+    return (moment - _UTC_EPOCH) // timedelta(seconds=1)
+
+
+def written_seconds(seconds: int) -> str | None:
+    """Unix seconds as ISO 8601; None for those outside the years 1 to 9999."""
+    try:
+        return (_EPOCH + timedelta(seconds=seconds)).isoformat() + "Z"
+    except OverflowError:
+        return None
 
 
 def _is_whole(text: str) -> bool:

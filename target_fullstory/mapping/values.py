@@ -44,6 +44,8 @@ def text_of(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value if value and (value.isascii() or encodable(value)) else None
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     number = number_of(value)
@@ -99,7 +101,7 @@ def leaf_of(value: Any) -> Any:
         return value if math.isfinite(value) else LEFT_OUT
     if isinstance(value, (list, tuple)):
         return _array(value)
-    leaf = _scalar(value)
+    leaf = scalar_of(value)
     return _text(leaf) if isinstance(leaf, str) else leaf
 
 
@@ -114,7 +116,8 @@ def _text(text: str) -> Any:
         return LEFT_OUT
 
 
-def _scalar(value: Any) -> Any:
+def scalar_of(value: Any) -> Any:
+    """Text, a number, a boolean or a moment as JSON can hold it, `LEFT_OUT` for anything else."""
     if isinstance(value, str):
         return value if value.isascii() or encodable(value) else LEFT_OUT
     if isinstance(value, bool):
@@ -137,7 +140,7 @@ def _array(value: list[Any] | tuple[Any, ...]) -> Any:
     if any(issubclass(kind, (dict, list, tuple)) for kind in kinds):
         encoded = _json(present)
         return LEFT_OUT if encoded is None else encoded.decode()
-    items = [_scalar(item) for item in present]
+    items = [scalar_of(item) for item in present]
     if any(item is LEFT_OUT for item in items):
         return LEFT_OUT
     return LEFT_OUT if _json(items) is None else items

@@ -2,6 +2,6 @@
 
 from target_fullstory.state.block import StateBlock
 from target_fullstory.state.checkpoints import Checkpoints, Ticket
-from target_fullstory.state.ledger import JobEntry, Ledger, StreamCounts
+from target_fullstory.state.ledger import JobEntry, Ledger, StreamCounts, Tell
 
-__all__ = ["Checkpoints", "JobEntry", "Ledger", "StateBlock", "StreamCounts", "Ticket"]
+__all__ = ["Checkpoints", "JobEntry", "Ledger", "StateBlock", "StreamCounts", "Tell", "Ticket"]

@@ -45,6 +45,11 @@ class Checkpoints:
         """The place after the last STATE received."""
         return self._now
 
+    @property
+    def restart(self) -> int:
+        """The number of the STATE written last, 0 before the first: a restart begins behind it."""
+        return self._written
+
     def received(self, value: bytes) -> None:
         """Take note of a STATE message.
 

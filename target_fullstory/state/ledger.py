@@ -6,9 +6,9 @@ Several threads write to it; it holds its own lock.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Iterable
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -57,18 +57,23 @@ class JobEntry(msgspec.Struct, kw_only=True):
     finished: str | None = None
 
 
+Tell: TypeAlias = Callable[[str, dict[str, Any]], None]
+"""Hears of each response as it comes: its event (`job_created`, `job_finished`, `request`) and its entry."""
+
 _LISTED_JOBS = 1000
 
 
 class Ledger:
     """Counts records, jobs and responses of a run."""
 
-    def __init__(self, *, responses: int) -> None:
+    def __init__(self, *, responses: int, tell: Tell | None = None) -> None:
         """Start an empty ledger.
 
         Args:
             responses: How many of the latest API responses to keep.
+            tell: Hears of each response and job; returns at once and raises nothing.
         """
+        self._tell = tell
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
         self._jobs: dict[str, JobEntry] = {}
@@ -109,24 +114,30 @@ class Ledger:
             counts.received += count
             counts.ignored += count
 
-    def dropped(self, stream: str, names: Iterable[str]) -> list[str]:
-        """Count property values left out; returns the names seen for the first time."""
+    def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
+        """Count property values left out, one of each name; returns the names new to the run."""
         with self._lock:
             dropped = self._streams[stream].dropped_properties
-            new = [name for name in dict.fromkeys(names) if name not in dropped]
-            for name, count in Counter(names).items():
-                dropped[name] = dropped.get(name, 0) + count
+            new = [name for name in names if name not in dropped]
+            for name in names:
+                dropped[name] = dropped.get(name, 0) + 1
             return new
 
     def job(self, entry: JobEntry) -> None:
         """Enter a job, or its later status."""
         with self._lock:
             self._jobs[entry.id] = entry
+        if self._tell is not None:
+            event = "job_created" if entry.finished is None else "job_finished"
+            self._tell(event, msgspec.to_builtins(entry))
 
     def response(self, entry: dict[str, Any]) -> None:
         """Keep an API response for the state block."""
         with self._lock:
             self._responses.append(entry)
+        # A job's creation is told with the job.
+        if self._tell is not None and "job" not in entry:
+            self._tell("request", entry)
 
     def totals(self) -> StreamCounts:
         """The sums over all streams."""

@@ -5,55 +5,113 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from target_fullstory.sandbox import Sandbox, SandboxOptions
+from tests.conftest import KEY as SANDBOX_KEY
 from tests.ecosystem.conftest import KEY, Demo
+from tests.ecosystem.example_run import RULES, ExampleRun, without_what_changes
+from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
 from tests.ecosystem.project import ROOT, Project
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-LOAD = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
-MOMENT = "2026-01-05T09:12:44Z"
-VALUES = {"ip": "203.0.113.7"}
-"""Columns that a time does not fit."""
+ELSEWHERE = {"commands.md", "response-webhook.md", "warehouse.md"}
+"""Pages whose examples have a test module of their own, or are run by `make e2e`."""
+HERE = [block for block in BLOCKS if block.document.name not in ELSEWHERE]
+EXAMPLES = examples(HERE)
+OF_EXAMPLES = {block for example in EXAMPLES for block in example.blocks}
+OTHERS = [block for block in HERE if block not in OF_EXAMPLES]
+"""Blocks of sections without a load of their own: they are about the project after `make demo`."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """One fenced block."""
-
-    document: Path
-    line: int
-    language: str
-    text: str
+def others(info: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("block", [b for b in OTHERS if b.info == info], ids=str)
 
 
-def blocks() -> list[Block]:
-    found = []
-    for document in DOCUMENTS:
-        text = document.read_text(encoding="utf-8")
-        for match in re.finditer(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
-            line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(document, line, match[1], match[2]))
-    return found
-
-
-BLOCKS = blocks()
-
-
-def in_language(*languages: str) -> pytest.MarkDecorator:
-    chosen = [block for block in BLOCKS if block.language in languages]
-    ids = [f"{block.document.name}:{block.line}" for block in chosen]
-    return pytest.mark.parametrize("block", chosen, ids=ids)
+# Nothing is left out
 
 
 def test_every_block_has_a_rule() -> None:
     # A block without a language is no example: a line of a log, say.
-    assert {block.language for block in BLOCKS} <= {"", "json", "sh", "text", "yaml"}
+    assert {block.info for block in OTHERS} <= {"", "sh", "text", "yaml meltano"}
+    for example in EXAMPLES:
+        for block in example.results:
+            assert block.info in RULES, f"{block}: no rule for {block.info!r}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_every_example_has_an_input_and_a_result(example: Example) -> None:
+    assert example.records, f"{example}: settings without records to load"
+    assert example.results, f"{example}: records, and nothing tells what becomes of them"
+    streams = example.settings.get("streams", {})
+    assert len(streams) <= len(example.records), f"{example}: a stream is mapped and has no record"
+
+
+def test_a_wrong_page_is_noticed(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Each kind of result is compared, not only read."""
+    settings = {"streams": {"people": {"kind": "users"}}, "max_rejected_records": -1}
+    records = {"people": [{"uid": "a"}, {"uid": None}]}
+    run = ExampleRun(
+        Example((_block("yaml", settings), _block("json records", records))), tmp_path, sandbox
+    )
+    run.load()
+    right: dict[str, Any] = {
+        "json users": [{"uid": "a", "properties": {}}],
+        "json events": [],
+        "json state": {"version": 1},
+        "json rejects": [{"code": "missing_uid"}],
+    }
+    wrong: dict[str, Any] = {
+        "json users": [{"uid": "b", "properties": {}}],
+        "json events": [{"name": "x"}],
+        "json state": {"version": 2},
+        "json rejects": [{"code": "missing_name"}],
+    }
+    for info, shown in right.items():
+        run.check(_block(info, shown))
+        with pytest.raises(AssertionError, match=PAGES[0].name):
+            run.check(_block(info, wrong[info]))
+
+
+def _block(info: str, value: Any) -> Block:
+    language, _, role = info.partition(" ")
+    return Block(PAGES[0], "", 1, language, role, json.dumps(value))
+
+
+# Loads
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxOptions(job_seconds=0.05, api_key=SANDBOX_KEY)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_examples(example: Example, tmp_path: Path, sandbox: Sandbox) -> None:
+    run = ExampleRun(example, tmp_path, sandbox)
+    run.load()
+    for block in example.results:
+        run.check(block)
+
+
+# Meltano
+
+
+@others("yaml meltano")
+def test_parts_of_a_meltano_project(block: Block, tmp_path: Path) -> None:
+    value = yaml.safe_load(block.text)
+    (loader,) = value["plugins"]["loaders"]
+    head = {"project_id": "docs", "send_anonymous_usage_stats": False}
+    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | value))
+    done = Project(tmp_path).run(
+        *("meltano", "--log-level=error", "config", "print", loader["name"])
+    )
+    assert json.loads(done.stdout) == loader["config"]
 
 
 # Commands
@@ -69,7 +127,7 @@ def check_long(demo: Demo, command: list[str]) -> None:
         assert option.isdecimal() or option in options, command
 
 
-@in_language("sh")
+@others("sh")
 def test_commands_run(demo: Demo, block: Block) -> None:
     lines = [line.partition(" #")[0].split() for line in block.text.splitlines()]
     if all(line[0] == "make" or line[:3] == ["python", "-m", "benchmarks"] for line in lines):
@@ -87,94 +145,63 @@ def test_commands_run(demo: Demo, block: Block) -> None:
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
-def without_what_changes(text: str) -> list[str]:
-    """The lines of an output, ids and times masked."""
-    text = re.sub(r"\b[0-9a-f]{32}\b", "<id>", text)
-    text = re.sub(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b", "<run>", text)
-    text = re.sub(r"up to \S+", "up to <time>", text)
-    return text.strip().splitlines()
+@others("text")
+def test_the_output_shown_is_what_is_printed(demo: Demo, block: Block) -> None:
+    before = BLOCKS[BLOCKS.index(block) - 1]
+    if before.text.strip() == "make demo":
+        printed = demo.printed[demo.printed.index("In Fullstory") :]
+    else:
+        printed = demo.sh(before.text.strip()).stdout
+    shown, real = (
+        re.sub(r"up to \S+", "up to <time>", without_what_changes(text)).strip()
+        for text in (block.text, printed)
+    )
+    assert shown == real
 
 
-@in_language("text")
-def test_the_output_shown_is_what_make_demo_prints(demo: Demo, block: Block) -> None:
-    printed = demo.printed[demo.printed.index("In Fullstory") :]
-    assert without_what_changes(block.text) == without_what_changes(printed)
+# Links
 
 
-# Mappings
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(
+        r"^```.*\n(?:.*\n)*?```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor:
+            headings = re.findall(r"^#+ +(.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {_anchor(heading) for heading in headings}, f"{page.name}: {link}"
 
 
-def columns_of(mapping: dict[str, Any]) -> set[str]:
-    """The columns that a mapping reads."""
-    found = set()
-    for source in mapping.get("fields", {}).values():
-        if isinstance(source, str):
-            found.add(source)
-        elif "template" in source:
-            found.update(re.findall(r"\{(\w+)\}", source["template"]))
-        elif "const" not in source:
-            found |= columns_of({"fields": source})
-    properties = mapping.get("properties") or []
-    found.update(properties.values() if isinstance(properties, dict) else properties)
-    return found | set(mapping.get("exclude", []))
+def _anchor(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def messages(streams: dict[str, Any]) -> list[dict[str, Any]]:
-    """A SCHEMA and a RECORD for each mapped stream, and a STATE."""
-    found: list[dict[str, Any]] = []
-    for pattern, mapping in streams.items():
-        stream = pattern.replace("*", "public-").replace("?", ".").replace("\\.", ".")
-        record: dict[str, Any] = {}
-        for column in sorted(columns_of(mapping)):
-            *parents, name = column.split(".")
-            place = record
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[name] = VALUES.get(column, MOMENT)
-        properties = {column: {} for column in record}
-        schema = {"type": "object", "properties": properties}
-        found += [
-            {"type": "SCHEMA", "stream": stream, "schema": schema, "key_properties": []},
-            {"type": "RECORD", "stream": stream, "record": record},
-        ]
-    return [*found, {"type": "STATE", "value": {}}]
+def test_the_readme_names_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Documentation\n")[2].partition("\n## ")[0]
+    for page in PAGES:
+        if page.parent.name == "docs":
+            assert section.count(f"(docs/{page.name})") == 1, page.name
+
+
+# For the pages with a test module of their own
 
 
 def load(directory: Path, config: dict[str, Any], lines: list[Any], code: int = 0) -> Any:
-    """Load into the sandbox; the state block."""
+    """Load into the embedded sandbox; the state block."""
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config | {"api_url": "sandbox"}))
     (directory / "input.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = Project(directory).run(*LOAD, code=code)
+    command = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
+    done = Project(directory).run(*command, code=code)
     return json.loads(done.stdout.splitlines()[-1])["target_fullstory"]
-
-
-def check_mapping(directory: Path, config: dict[str, Any]) -> None:
-    block = load(directory, config, messages(config["streams"]))
-    assert len(block["streams"]) == len(config["streams"])
-    for counts in block["streams"].values():
-        assert (counts["received"], counts["delivered"]) == (1, 1)
-        assert counts["dropped_properties"] == {}
-
-
-@in_language("yaml")
-def test_mappings_load(block: Block, tmp_path: Path) -> None:
-    value = yaml.safe_load(block.text)
-    if "streams" in value:
-        check_mapping(tmp_path, value)
-        return
-    assert [plugin["name"] for plugin in value["plugins"]["loaders"]] == ["target-fullstory"]
-    head = {"project_id": "docs", "send_anonymous_usage_stats": False}
-    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | value))
-    done = Project(tmp_path).run(
-        *("meltano", "--log-level=error", "config", "print", "target-fullstory")
-    )
-    config = json.loads(done.stdout)
-    assert config == value["plugins"]["loaders"][0]["config"]
-    check_mapping(tmp_path, config)
-
-
-# What the target writes
 
 
 def shape(value: Any) -> Any:
@@ -184,31 +211,3 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(item) for item in value[:1]]
     return type(value).__name__
-
-
-@in_language("json")
-def test_what_is_shown_is_what_is_written(demo: Demo, block: Block, tmp_path: Path) -> None:
-    shown = json.loads(block.text)
-    if "target_fullstory" in shown:
-        written = demo.states["orders"]["target_fullstory"]
-        assert shape(shown["target_fullstory"]) == shape(written)
-        for name in ("streams", "rejects", "version"):
-            assert shown["target_fullstory"][name] == written[name]
-        return
-    assert shown["stage"] == "map"
-    config = json.loads((ROOT / "examples/config.json").read_text())
-    lines = (ROOT / "examples/sample.singer.jsonl").read_text().splitlines()
-    (schema,) = (
-        line
-        for line in map(json.loads, lines)
-        if line.get("stream") == shown["stream"] and line["type"] == "SCHEMA"
-    )
-    record = {"type": "RECORD", "stream": shown["stream"], "record": shown["record"]}
-    state = load(tmp_path, config, [schema, record, {"type": "STATE", "value": {}}], code=1)
-    assert state["rejects"]["count"] == 1
-    path = tmp_path / state["rejects"]["path"]
-    assert path.stat().st_mode & 0o777 == 0o600
-    reject = json.loads(path.read_text())
-    assert shape(reject) == shape(shown)
-    for name in ("stream", "kind", "stage", "code", "record"):
-        assert reject[name] == shown[name]

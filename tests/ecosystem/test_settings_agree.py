@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from target_fullstory.webhook_settings import SECRETS
 from tests.ecosystem.project import ROOT, about, loader
 
 KINDS = {
@@ -27,7 +28,8 @@ def declared() -> dict[str, Any]:
 
 
 def test_meltano_names_kinds_and_defaults(declared: dict[str, Any]) -> None:
-    listed = {setting["name"]: setting for setting in loader()["settings"]}
+    settings = [setting for setting in loader()["settings"] if "." not in setting["name"]]
+    listed = {setting["name"]: setting for setting in settings}
     assert list(listed) == list(declared)
     for name, setting in declared.items():
         types = setting["type"] if isinstance(setting["type"], list) else [setting["type"]]
@@ -42,6 +44,14 @@ def test_meltano_names_kinds_and_defaults(declared: dict[str, Any]) -> None:
         # Meltano drops a null, so a setting whose default is null has none there.
         expected = setting.get("default")
         assert meltano.get("value") == (None if expected == {} else expected), name
+
+
+def test_meltano_knows_the_secrets_inside_a_setting() -> None:
+    # So Meltano hides them, and takes them from the environment, variable by variable.
+    inner = [setting for setting in loader()["settings"] if "." in setting["name"]]
+    names = {f"response_webhook.auth.{name}" for name in SECRETS}
+    assert {setting["name"] for setting in inner} == names
+    assert all(setting["kind"] == "string" and setting["sensitive"] for setting in inner)
 
 
 def test_meltano_capabilities() -> None:

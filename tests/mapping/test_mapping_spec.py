@@ -159,7 +159,7 @@ def test_a_free_form_object_may_hold_any_path() -> None:
     record = {"id": 1, "_sdc_source": "s", "extra": {"any": {"path": "e"}, "other": 2}}
     assert mapping.map_record(record) == Mapped(
         body=b'{"uid":"1","email":"e","display_name":"s","properties":{"extra_other":2}}',
-        key="uid:1",
+        key="1",
     )
 
 
@@ -167,5 +167,5 @@ def test_a_free_form_object_may_hold_any_path() -> None:
 def test_a_schema_without_columns_takes_any(schema: dict[str, Any]) -> None:
     mapping = compile_mapping("c", MappingSpec(kind="users"), schema, ["id"], MappingOptions())
     assert mapping.map_record({"id": 1, "email": "e", "a": 2}) == Mapped(
-        body=b'{"uid":"1","email":"e","properties":{"a":2}}', key="uid:1"
+        body=b'{"uid":"1","email":"e","properties":{"a":2}}', key="1"
     )

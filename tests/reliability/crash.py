@@ -23,92 +23,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
-from tests.conftest import EXECUTABLE, KEY, SandboxApi, record, schema
+from tests.conftest import EXECUTABLE, KEY, SandboxApi
+from tests.reliability.crash_input import CALL, SCHEMAS, STREAMS, make_input
 
 _RUN_SECONDS = 120.0
 _SETTLE_SECONDS = 0.6
 """Longer than the sandbox's slowest answer: a request of the killed process is over by then."""
-
-_SCHEMAS = [
-    schema("accounts", {"uid": "string", "version": "integer"}, ["uid"]),
-    schema("profiles", {"uid": "string", "version": "integer"}, ["uid"]),
-    *(
-        schema(
-            stream,
-            {
-                "name": "string",
-                "timestamp": {"type": ["null", "string"], "format": "date-time"},
-                "user": {
-                    "type": "object",
-                    "properties": {"uid": {"type": "string"}, "id": {"type": "string"}},
-                },
-                "number": "integer",
-            },
-        )
-        for stream in ("orders", "visits")
-    ),
-]
-for _index, _line in enumerate(_SCHEMAS[:2]):
-    _message = json.loads(_line)
-    _message["schema"]["properties"] |= {f"p{n}": {"type": ["null", "integer"]} for n in range(4)}
-    _SCHEMAS[_index] = json.dumps(_message)
-
-STREAMS = {
-    "accounts": {"kind": "users"},
-    "profiles": {"kind": "users"},
-    "orders": {"kind": "events"},
-    "visits": {"kind": "events"},
-}
-
-
-@dataclass
-class Input:
-    """A tap's whole input, and what Fullstory is to hold when all of it is in."""
-
-    lines: list[str] = field(default_factory=list)
-    users: dict[str, dict[str, int]] = field(default_factory=dict)
-    events: Counter[int] = field(default_factory=Counter)
-    rejects: set[int] = field(default_factory=set)
-
-    @property
-    def records(self) -> int:
-        return sum(1 for line in self.lines if '"RECORD"' in line)
-
-
-def make_input(rng: random.Random, records: int) -> Input:
-    """Users that repeat in changing versions in two streams, timed events in two, STATEs between them."""
-    made = Input()
-    people = [f"u{number}" for number in range(max(records // 12, 5))]
-    until_state = 0
-    for number in range(records):
-        uid = rng.choice(people)
-        if rng.random() < 0.5:
-            values = {"version": number, f"p{rng.randrange(4)}": number}
-            # Few in the second stream: every change of streams ends a batch, as the users are the same.
-            stream = rng.choices(["accounts", "profiles"], [20, 1])[0]
-            made.lines.append(record(stream, uid=uid, **values))
-            made.users.setdefault(uid, {}).update(values)
-        else:
-            # Several events share a time; the number alone tells them apart.
-            time_ = f"2026-01-01T00:{number // 60 % 60:02}:{number // 10 % 6}0Z"
-            stream = rng.choice(["orders", "visits"])
-            name, owner = stream, {"uid": uid}
-            refused_by = rng.choices([None, "us", "Fullstory"], [50, 1, 1])[0]
-            if refused_by is None:
-                made.events[number] += 1
-            else:
-                made.rejects.add(number)
-                name, owner = ("", owner) if refused_by == "us" else (name, {"id": "999999"})
-            made.lines.append(record(stream, name=name, timestamp=time_, user=owner, number=number))
-        until_state -= 1
-        if until_state <= 0:
-            value = {"bookmarks": {"lines": len(made.lines) + 1}}
-            made.lines.append(json.dumps({"type": "STATE", "value": value}))
-            until_state = rng.randint(3, 60)
-    made.lines.append(
-        json.dumps({"type": "STATE", "value": {"bookmarks": {"lines": len(made.lines) + 1}}})
-    )
-    return made
 
 
 @dataclass
@@ -124,7 +44,13 @@ class Tally:
     requests: int = 0
     replayed: int = 0
     users: int = 0
+    deletions: int = 0
+    deletions_repeated: int = 0
     events: int = 0
+    events_gone: int = 0
+    events_loose_twice: int = 0
+    calls: int = 0
+    calls_repeated: int = 0
     rejects: int = 0
     records: int = 0
     excused: int = 0
@@ -147,7 +73,13 @@ class Tally:
             yield f"  {name:<28} {count}"
         yield f"records in the inputs          {self.records}"
         yield f"users compared                 {self.users}"
+        yield f"deletions in the inputs        {self.deletions}"
+        yield f"  repeated, user_not_found       {self.deletions_repeated}"
         yield f"events compared                {self.events}"
+        yield f"  gone with their users          {self.events_gone}"
+        yield f"  of deleted users, there twice  {self.events_loose_twice}"
+        yield f"calls compared                 {self.calls}"
+        yield f"  carried out again              {self.calls_repeated}"
         yield f"refused records compared       {self.rejects}"
         yield f"events twice, after two equal plain 500s: {self.excused}"
         yield f"seconds                        {self.seconds:.0f}"
@@ -233,12 +165,13 @@ class Trial:
         kills: int,
         records: int,
         kill_seconds: tuple[float, float],
+        deletions: float = 0.03,
         fail_rate: float = 0.05,
     ) -> None:
         self.rng = random.Random(seed)
         self.tally = Tally(trials=1)
         self.delivery = ("batch", "auto", "single")[seed % 3]
-        self.input = make_input(self.rng, records)
+        self.input = make_input(self.rng, records, deletions)
         self._seed = seed
         self._kills = kills
         self._fail_rate = fail_rate
@@ -255,7 +188,6 @@ class Trial:
         with self._sandbox() as url:
             config = self._config(url)
             stored = self._load(config, SandboxApi(url))
-            assert stored, "the last run wrote no STATE"
             value = json.loads(stored)["bookmarks"]["lines"]
             assert value == len(self.input.lines), "the last STATE is not the input's"
             self._look_at_requests(SandboxApi(url))
@@ -277,6 +209,7 @@ class Trial:
             "retry_max_seconds": 60,
             "concurrency": self.rng.choice([1, 4, 8]),
             "max_rejected_records": None,
+            "hard_delete": True,
             "output_dir": str(self._directory / "output"),
         }
         path = self._directory / "config.json"
@@ -296,14 +229,14 @@ class Trial:
                 # Half of the runs that are to be killed find the end of the input, and may be too quick.
                 to_be_killed = self.tally.kills < self._kills
                 stay_open = to_be_killed and (not self.tally.kills or self.rng.random() < 0.5)
-                run = Run(config, log, [*_SCHEMAS, *rest], self.rng, stay_open=stay_open)
+                run = Run(config, log, [*SCHEMAS, *rest], self.rng, stay_open=stay_open)
                 self.tally.runs += 1
                 if to_be_killed and self._wait_for_moment(run, api):
                     run.kill()
                     run.wait(10)
                     self.tally.kills += 1
                     history += run.states
-                    if self.rng.random() < 0.25 and len(history) > 1:
+                    if self.rng.random() < 0.25 and self._may_forget(history):
                         # The orchestrator died too, before it stored the latest.
                         history.pop()
                     self.tally.kills_with_progress += bool(run.states)
@@ -313,7 +246,25 @@ class Trial:
                 code = run.wait(_RUN_SECONDS)
                 assert code == 0, self._log.read_text()[-3000:]
                 history += run.states
-                return history[-1] if history else ""
+                assert history, "the last run wrote no STATE"
+                self._check_counts(json.loads(history[-1])["target_fullstory"], offset)
+                return history[-1]
+
+    def _may_forget(self, history: list[str]) -> bool:
+        """Whether a restart from the last STATE but one is to come out the same."""
+        if len(history) < 2:
+            return False
+        begin, end = (json.loads(one)["bookmarks"]["lines"] for one in history[-2:])
+        return not self.input.deletes_between(begin, end)
+
+    def _check_counts(self, block: dict[str, Any], offset: int) -> None:
+        """Every record of the run that came to the end is accounted for."""
+        counts = block["streams"]
+        received = {stream: one["received"] for stream, one in counts.items() if one["received"]}
+        assert received == self.input.records_from(offset)
+        for stream, one in counts.items():
+            ends = sum(one[end] for end in ("delivered", "rejected", "merged", "ignored"))
+            assert one["received"] == ends, (stream, one)
 
     def _wait_for_moment(self, run: Run, api: SandboxApi) -> bool:
         """Waits for the moment to kill, drawn anew each time; False where the run ended before."""
@@ -339,15 +290,14 @@ class Trial:
     def _let_unanswered_jobs_end(self) -> None:
         """Waits for jobs whose creation was not answered before the kill: only Fullstory knows of them.
 
-        They are the one case in which an older job may overtake the next run; see docs/reliability.md.
+        They are the one case in which an older job may overtake the next run's; see docs/reliability.md.
         """
         known = set(re.findall(r"Job (\S+) created", self._log.read_text()))
         lost = self._jobs("") - known
         self.tally.unanswered_jobs += len(lost - self._lost)
         self._lost |= lost
         deadline = time.monotonic() + 10
-        unfinished = "WHERE kind = 'users' AND status = 'PROCESSING'"
-        while lost & self._jobs(unfinished) and time.monotonic() < deadline:
+        while lost & self._jobs("WHERE status = 'PROCESSING'") and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def _jobs(self, where: str) -> set[str]:
@@ -410,34 +360,78 @@ class Trial:
                 time.sleep(0.05)
             users = {found["uid"]: found["properties"] for found in api.get("/v2/users")["results"]}
             events = api.get("/sandbox/events", limit=10_000)["results"]
-        wrong = {
-            uid: (users.get(uid), wanted)
-            for uid, wanted in self.input.users.items()
-            if users.get(uid) != wanted
-        }
+        self._compare_users(users)
+        self._compare_events([event for event in events if event["name"] != CALL])
+        self._compare_calls([event for event in events if event["name"] == CALL])
+        self._compare_rejects()
+        log = self._log.read_text()
+        assert "Traceback" not in log, log
+
+    def _compare_users(self, users: dict[str, dict[str, int]]) -> None:
+        alive = users.keys() - self.input.users.keys()
+        assert not alive, f"deleted, and alive: {alive}"
+        lost = self.input.users.keys() - users.keys()
+        assert not lost, f"updated after their deletion, and not there: {lost}"
+        wrong = {uid: (users[uid], wanted) for uid, wanted in self.input.users.items()}
+        wrong = {uid: (held, wanted) for uid, (held, wanted) in wrong.items() if held != wanted}
         assert not wrong, f"users not in their last version (held, wanted): {wrong}"
-        assert users.keys() == self.input.users.keys()
+        self.tally.users = len(users)
+
+    def _compare_events(self, events: list[dict[str, Any]]) -> None:
         held = Counter(int(event["properties"]["number"]) for event in events)
-        assert not self.input.events - held, "events are missing"
-        surplus = held - self.input.events
+        wanted = Counter([*self.input.events, *self.input.loose])
+        assert not wanted - held, f"events are missing: {sorted(wanted - held)}"
+        assert not held.keys() & self.input.gone, "events of deleted users are there"
+        surplus = held - wanted
+        loose = Counter({n: count for n, count in surplus.items() if n in self.input.loose})
+        surplus -= loose
         # The documented choice: after the same plain 500 twice a request gets a new key.
         assert not surplus or self._renewed, f"events twice: {sorted(surplus)}"
         self.tally.excused = surplus.total()
-        self.tally.users, self.tally.events = len(users), held.total()
+        self.tally.events, self.tally.events_gone = held.total(), len(self.input.gone)
+        self.tally.events_loose_twice = loose.total()
+
+    def _compare_calls(self, events: list[dict[str, Any]]) -> None:
+        """What is guaranteed: each at least once, and in order: from one restart to the next none is skipped.
+
+        Between two restarts each follows the one before it; a restart goes back, by no more than what
+        came after the STATE it starts from; so none is carried out before all before it have been.
+        """
+        place = {number: index for index, number in enumerate(self.input.calls)}
+        made = [place[int(event["properties"]["number"])] for event in events]
+        steps_back = 0
+        for before, after in zip([-1, *made], made, strict=False):
+            assert after <= before + 1, f"calls {before + 1} to {after - 1} were skipped: {made}"
+            steps_back += after <= before
+        assert made[-1:] == [len(place) - 1] or not place, f"the last call is missing: {made}"
+        # Where nothing is lost and no key is renewed, a run repeats none.
+        assert steps_back <= self.tally.kills or self._renewed, made
+        self.tally.calls, self.tally.calls_repeated = len(place), len(made) - len(place)
+
+    def _compare_rejects(self) -> None:
         rejects = [
             json.loads(line)
             for path in (self._directory / "output").glob("rejects-*.jsonl")
             for line in path.read_text().splitlines()
             if line.endswith("}")
         ]
-        found = {
-            int((reject.get("record") or reject["request"]["properties"])["number"])
-            for reject in rejects
-        }
+        deletions = [one for one in rejects if one["kind"] == "user_deletions"]
+        found = {_number(one) for one in rejects if one["kind"] != "user_deletions"}
         assert found == self.input.rejects, "the rejects files are not what was to be refused"
-        self.tally.rejects = len(found)
-        log = self._log.read_text()
-        assert "Traceback" not in log, log
+        assert {one["code"] for one in deletions} <= {"user_not_found"}
+        uids = {one["request"]["uid"] for one in deletions}
+        assert uids >= self.input.unknown, "deletions of nobody are not in the rejects files"
+        # After a kill deletions come again, and the users are gone.
+        assert uids <= self.input.unknown | (self.input.deleted if self.tally.kills else set())
+        self.tally.rejects = len(found) + len(uids)
+        self.tally.deletions = self.input.deletions
+        self.tally.deletions_repeated = len(uids - self.input.unknown)
+
+
+def _number(reject: dict[str, Any]) -> int:
+    request = reject.get("request") or {}
+    properties = request.get("body", request).get("properties", {})
+    return int((reject.get("record") or properties)["number"])
 
 
 def _posts(api: SandboxApi) -> list[dict[str, Any]]:

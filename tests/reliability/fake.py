@@ -9,8 +9,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from target_fullstory.delivery.client import Answer
+from target_fullstory.errors import DeliveryError
 
 
 @dataclass
@@ -30,25 +32,31 @@ class FakeFullstory:
     Attributes:
         rng: Draws delays and how often a job is looked at until it has ended; None for neither.
         users: Users as they are after the requests and jobs that ended so far.
-        events: Events taken, by their JSON.
+        events: Events taken, by their JSON. A user's go with it.
+        calls: Numbers of the other calls carried out, in order.
         accepted: Numbers of the events accepted, and by user the greatest number of its updates.
         bodies: Bodies of event requests, in the order in which they came, with their keys.
         broken: What went against a promise.
+        down_after: With so many more calls the target is as good as killed: nothing comes through, nor any
+            answer back. The call that meets it, and those under way, may have been carried out. None: never.
     """
 
     rng: random.Random | None = None
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    calls: list[int] = field(default_factory=list)
     accepted: tuple[set[int], dict[str, int]] = field(default_factory=lambda: (set(), {}))
     bodies: list[tuple[str, bytes, str | None]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     most_jobs: int = 0
     most_operations: int = 0
+    down_after: int | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._busy: dict[str, int] = {}
+        self._events_busy: Counter[int] = Counter()
         self._kept: dict[str, Answer] = {}
         self._number = 0
 
@@ -68,43 +76,101 @@ class FakeFullstory:
         body: bytes | None = None,
         *,
         key: str | None = None,
-        params: Any = None,
+        **_: Any,
     ) -> Answer:
+        with self._lock:
+            self._come_through()
         if method == "GET":
             return self._look(path.rsplit("/", 1)[1])
-        assert body is not None
-        kind = path.split("/")[2]
-        requests = json.loads(body)
+        kind = _kind(method, path)
         batch = path.endswith("/batch")
-        requests = requests["requests"] if batch else [requests]
+        requests = _requests(path, body)
         with self._lock:
-            if kind == "events":
-                self._events_begin(path, requests, body, key)
-                if key in self._kept:
-                    return self._kept[key]
-            else:
-                self._users_begin(requests)
+            self._begin(kind, path, requests, body, key)
+            if kind == "events" and key in self._kept:
+                self._events_end(requests)
+                return self._kept[key]
         self._dawdle()
         with self._lock:
+            if self.is_down:
+                self._answer_is_lost(kind, requests, key, batch=batch)
             answer = self._accept(kind, requests, batch=batch)
             if kind == "events" and key is not None:
                 self._kept[key] = answer
             return answer
 
+    # Down
+
+    @property
+    def is_down(self) -> bool:
+        return self.down_after is not None and self.down_after <= 0
+
+    def _come_through(self) -> None:
+        if self.is_down:
+            raise DeliveryError("Fullstory is not to be reached.")
+        if self.down_after is not None:
+            self.down_after -= 1
+
+    def _answer_is_lost(
+        self, kind: str, requests: list[dict[str, Any]], key: str | None, *, batch: bool
+    ) -> None:
+        assert self.rng is not None
+        if self.rng.random() < 0.5:
+            # A job that nobody knows of ends before the next run: see docs/reliability.md.
+            answer = self._accept(kind, requests, batch=batch, looks=0)
+            if batch:
+                self._end(answer.data["job"]["id"])
+            if kind == "events" and key is not None:
+                self._kept[key] = answer
+        else:
+            self._give_up(kind, requests)
+        raise DeliveryError("The answer is lost.")
+
     # What it does
 
-    def _accept(self, kind: str, requests: list[dict[str, Any]], *, batch: bool) -> Answer:
+    def _begin(
+        self,
+        kind: str,
+        path: str,
+        requests: list[dict[str, Any]],
+        body: bytes | None,
+        key: str | None,
+    ) -> None:
+        if kind == "events":
+            self._events_begin(path, requests, body or b"", key)
+        elif kind == "users":
+            self._users_begin(requests)
+        elif kind == "user_deletions":
+            self._users_begin(requests)
+            if self._events_busy.total():
+                self.broken.append("a user is deleted while events are under way")
+
+    def _give_up(self, kind: str, requests: list[dict[str, Any]]) -> None:
+        if kind == "events":
+            self._events_end(requests)
+        elif kind != "calls":
+            for request in requests:
+                self._busy.pop(request["uid"], None)
+
+    def _accept(
+        self,
+        kind: str,
+        requests: list[dict[str, Any]],
+        *,
+        batch: bool,
+        looks: int | None = None,
+    ) -> Answer:
         self._number += 1
         events, users = self.accepted
         for request in requests:
             if kind == "events":
                 events.add(_number(request))
-            else:
+            elif kind != "calls":
                 users[request["uid"]] = max(_number(request), users.get(request["uid"], 0))
         if not batch:
-            self._apply(kind, requests)
-            return Answer(200, {"id": str(self._number)})
-        looks = self.rng.randint(0, 3) if self.rng else 0
+            return self._apply(kind, requests)
+        if looks is None:
+            looks = self.rng.randint(0, 3) if self.rng else 0
         job = Job(f"job-{self._number}", kind, requests, looks)
         self._jobs[job.id] = job
         self.most_jobs = max(self.most_jobs, len(self._jobs))
@@ -114,23 +180,40 @@ class FakeFullstory:
 
     def _look(self, job_id: str) -> Answer:
         with self._lock:
-            job = self._jobs[job_id]
-            job.looks -= 1
-            if job.looks >= 0:
-                return Answer(200, {"job": {"id": job_id, "status": "PROCESSING"}})
-            del self._jobs[job_id]
-            self._apply(job.kind, job.requests)
-            return Answer(
-                200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": len(job.requests)}
-            )
+            job = self._jobs.get(job_id)
+            if job is not None:
+                job.looks -= 1
+                if job.looks >= 0:
+                    return Answer(200, {"job": {"id": job_id, "status": "PROCESSING"}})
+                self._end(job_id)
+            return Answer(200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": 1})
 
-    def _apply(self, kind: str, requests: list[dict[str, Any]]) -> None:
-        for request in requests:
-            if kind == "events":
-                self.events[json.dumps(request, sort_keys=True)] += 1
-                continue
-            self.users.setdefault(request["uid"], {}).update(request.get("properties", {}))
-            self._busy.pop(request["uid"], None)
+    def _end(self, job_id: str) -> None:
+        job = self._jobs.pop(job_id)
+        self._apply(job.kind, job.requests)
+
+    def _apply(self, kind: str, requests: list[dict[str, Any]]) -> Answer:
+        if kind == "calls":
+            self.calls += map(_number, requests)
+        elif kind == "events":
+            self.events.update(json.dumps(request, sort_keys=True) for request in requests)
+            self._events_end(requests)
+        elif kind == "user_deletions":
+            return self._delete(requests[0]["uid"])
+        else:
+            for request in requests:
+                self.users.setdefault(request["uid"], {}).update(request.get("properties", {}))
+                self._busy.pop(request["uid"], None)
+        return Answer(200, {"id": str(self._number)})
+
+    def _delete(self, uid: str) -> Answer:
+        self._busy.pop(uid, None)
+        if self.users.pop(uid, None) is None:
+            return Answer(404, {"code": "user_not_found"})
+        for event in list(self.events):
+            if json.loads(event).get("user") == {"uid": uid}:
+                del self.events[event]
+        return Answer(200, {})
 
     def _users_begin(self, requests: list[dict[str, Any]]) -> None:
         for request in requests:
@@ -143,10 +226,14 @@ class FakeFullstory:
         self, path: str, requests: list[dict[str, Any]], body: bytes, key: str | None
     ) -> None:
         self.bodies.append((path, body, key))
+        self._events_busy.update(map(_number, requests))
         # Users that were received after the events may be on their way.
         latest = max(_number(request) for request in requests)
         if any(number < latest for number in self._busy.values()):
             self.broken.append("events came before users that were received before them")
+
+    def _events_end(self, requests: list[dict[str, Any]]) -> None:
+        self._events_busy -= Counter(map(_number, requests))
 
     def _dawdle(self) -> None:
         if self.rng is not None:
@@ -156,7 +243,24 @@ class FakeFullstory:
 
 
 def _number(request: dict[str, Any]) -> int:
-    """The number of a record in its input, which tests put in the properties `n` or `version`."""
+    """The number of a record in its input, which tests put in one of these properties; 0 for none."""
     properties = request.get("properties", {})
-    number = properties.get("n", properties.get("version", 0))
-    return number if isinstance(number, int) else 0
+    for name in ("n", "number", "version"):
+        if isinstance(properties.get(name), int):
+            return int(properties[name])
+    return 0
+
+
+def _kind(method: str, path: str) -> str:
+    if method == "DELETE":
+        return "user_deletions"
+    kind = urlsplit(path).path.split("/")[2]
+    return kind if kind in {"users", "events"} else "calls"
+
+
+def _requests(path: str, body: bytes | None) -> list[dict[str, Any]]:
+    if body is None:
+        query = parse_qs(urlsplit(path).query)
+        return [{"uid": query["uid"][0]}]
+    data = json.loads(body)
+    return data["requests"] if path.endswith("/batch") else [data]

@@ -42,7 +42,7 @@ def messages(rng: random.Random, count: int) -> list[Message]:
 def mapped(stream: str, uid: str, number: int) -> Mapped:
     if stream.startswith("users"):
         request = {"uid": uid, "properties": {"version": number, f"p{number % 3}": number}}
-        return Mapped(body=json.dumps(request).encode(), key=f"uid:{uid}")
+        return Mapped(body=json.dumps(request).encode(), key=uid)
     request = {"name": stream, "timestamp": "2026-01-01T00:00:00Z", "properties": {"n": number}}
     return Mapped(body=json.dumps(request).encode(), timed=True)
 

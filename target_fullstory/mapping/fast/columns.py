@@ -6,21 +6,18 @@ interpreter's C code: that is where the fast path has its speed from.
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from itertools import chain, compress, repeat
 from operator import attrgetter, is_, not_
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.timestamps import timestamp_of
 from target_fullstory.mapping.values import is_iso_8601
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from target_fullstory.mapping.fasttypes import Record
+    from target_fullstory.mapping.fast.types import Path
 
 
 class NotFastError(msgspec.ValidationError):
@@ -28,7 +25,6 @@ class NotFastError(msgspec.ValidationError):
 
 
 _ZEROES = str.maketrans("123456789", "000000000")
-_MOMENT = re.compile(r"0000-00-00T00:00:00(?:\.0+)?(?:Z|[+-]00:00)")
 
 _MOST_SCHEMAS = 4096
 """Schemas kept: one per combination of present columns seen."""
@@ -41,43 +37,20 @@ def check_dates(texts: Iterable[str]) -> None:
         NotFastError: One has not.
     """
     present = list(texts)
-    if not present:
-        return
     # Most columns write all their dates alike: then one comparison tells for all.
-    shape = present[0].translate(_ZEROES)
-    if is_iso_8601(shape) and "".join(present).translate(_ZEROES) == shape * len(present):
-        return
-    if not all(map(is_iso_8601, present)):
+    shape = written_alike(present)
+    if not is_iso_8601(shape) and not all(map(is_iso_8601, present)):
         raise NotFastError
 
 
-def moments(column: list[str | None]) -> list[str | None]:
-    """Timestamps, none of them empty, as the careful path writes them; null stays null.
-
-    Raises:
-        NotFastError: One is no timestamp.
-    """
-    present = [text for text in column if text is not None]
-    if not present or _are_moments(present):
-        return column
-    written = [None if text is None else timestamp_of(text) for text in column]
-    if written.count(None) > len(column) - len(present):
-        raise NotFastError
-    return written
-
-
-def _are_moments(present: list[str]) -> bool:
-    """Whether texts need no rewriting: all written alike, valid, offset and all."""
-    shape = present[0].translate(_ZEROES)
-    if not _MOMENT.fullmatch(shape):
-        return False
-    if "".join(present).translate(_ZEROES) != shape * len(present):
-        return False
-    try:
-        msgspec.convert(present, list[datetime])
-    except msgspec.ValidationError:
-        return False
-    return True
+def written_alike(texts: list[str]) -> str | None:
+    """The texts' common shape, each of their digits 0; None where they have several, or none is there."""
+    if not texts:
+        return None
+    shape = texts[0].translate(_ZEROES)
+    if "".join(texts).translate(_ZEROES) != shape * len(texts):
+        return None
+    return shape if set(map(len, texts)) == {len(shape)} else None
 
 
 def decimals(integers: list[int]) -> list[str]:
@@ -94,19 +67,22 @@ def getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names) if names else lambda _: ()
 
 
-def pull(path: tuple[str, ...]) -> Callable[[list[Any]], list[Any]]:
-    """Reads a column; what lies in an object that is null, is null."""
+def pull(path: Path) -> Callable[[list[Any]], list[Any]]:
+    """Reads a column; what lies in an object that is null, is null, and so is an item that lacks."""
     if len(path) == 1:
-        first = attrgetter(path[0])
+        first = attrgetter(str(path[0]))
         return lambda records: list(map(first, records))
-    whole = attrgetter(".".join(path))
-    steps = [attrgetter(name) for name in path]
+    names = [step for step in path if isinstance(step, str)]
+    whole = attrgetter(".".join(names)) if len(names) == len(path) else None
+    steps = [attrgetter(step) if isinstance(step, str) else _item(step) for step in path]
 
     def read(records: list[Any]) -> list[Any]:
-        try:
-            return list(map(whole, records))
-        except AttributeError:
-            values = records
+        if whole is not None:
+            try:
+                return list(map(whole, records))
+            except AttributeError:
+                pass
+        values = records
         for get in steps:
             values = [None if value is None else get(value) for value in values]
         return values
@@ -114,42 +90,36 @@ def pull(path: tuple[str, ...]) -> Callable[[list[Any]], list[Any]]:
     return read
 
 
-def field_path(record: Record | None, steps: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The Struct fields that lead to a column; None where no record of the fast path has it."""
-    path: list[str] = []
-    for step in steps:
-        if record is None or step not in record.fields:
-            return None
-        path.append(record.fields[step])
-        record = record.parts.get(step)
-    return tuple(path)
+def _item(position: int) -> Callable[[list[Any]], Any]:
+    return lambda array: array[position] if position < len(array) else None
 
 
 class Declared:
     """The `schema` of each request: which declared properties it has.
 
     Attributes:
-        names: The declared properties, in the order they are declared.
+        names: The declared properties with their types, in the order they are declared.
     """
 
-    def __init__(self, slots: list[tuple[tuple[str, ...], str, str]]) -> None:
-        """Takes the Struct fields, the full name and the type of each declared property."""
-        self.names = [(name, declared) for _, name, declared in slots]
-        self._columns = [pull(path) for path, _, _ in slots]
+    def __init__(self, names: list[tuple[str, str]]) -> None:
+        """Takes the full name and the type of each declared property."""
+        self.names = names
         self._dates = [at for at, (_, declared) in enumerate(self.names) if declared == "date"]
         self._lists = [at for at, (_, declared) in enumerate(self.names) if declared == "dates"]
         self._schemas = _Schemas(self.names)
-        self._all = self._schemas[(False,) * len(slots)]
+        self._all = self._schemas[(False,) * len(names)]
 
-    def schemas(self, records: list[Any]) -> Iterable[msgspec.Raw | None]:
+    def schemas(self, columns: list[Sequence[Any]]) -> Iterable[msgspec.Raw | None]:
         """One schema per record, None where it declares nothing.
+
+        Args:
+            columns: The values of each declared property; none for one that is always there.
 
         Raises:
             NotFastError: A value of a date column is no date.
         """
         if not self.names:
             return repeat(None)
-        columns = [read(records) for read in self._columns]
         for index in self._dates:
             check_dates(filter(None, columns[index]))
         for index in self._lists:

@@ -6,22 +6,24 @@ carefully.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.fastvalues import (
+from target_fullstory.mapping.fast.values import (
     ANY_VALUE,
     ASSERTIONS,
     OF_OBJECTS,
     Alternatives,
     Want,
+    elements_of,
+    list_of,
     suiting,
     type_names,
     union_of,
     valid,
 )
-from target_fullstory.mapping.schemas import MAX_DEPTH, shape_of
+from target_fullstory.mapping.schemas import MAX_DEPTH, Shape, is_index, shape_of
 
 
 class Use(msgspec.Struct):
@@ -30,12 +32,14 @@ class Use(msgspec.Struct):
     Attributes:
         want: What its uses as a plain value can take; None without one.
         parts: The uses of the object's columns; None where the object is not used.
+        items: The uses of an array's single items, of all alike; None where none is used.
         order: The object's columns in the order its Struct should have them; None for the SCHEMA's.
         null: Whether null is taken, be it of a plain value or of an object.
     """
 
     want: Want | None = None
     parts: dict[str, Use] | None = None
+    items: Use | None = None
     order: tuple[str, ...] | None = None
     null: bool = True
 
@@ -49,12 +53,20 @@ class Use(msgspec.Struct):
             self.parts = {}
         return self.parts.setdefault(column, Use())
 
-    def at(self, steps: tuple[str, ...]) -> Use:
-        """The uses of the column the keys lead to."""
+    def at(self, steps: tuple[str, ...], shape: Shape) -> Use:
+        """The uses of the value the keys lead to from an object of that shape."""
         use = self
         for step in steps:
-            use = use.part(step)
+            if shape.only == "array" and is_index(step):
+                use.items = use.items or Use()
+                use, shape = use.items, shape_of(shape.items)
+            else:
+                use, shape = use.part(step), shape_of((shape.columns or {}).get(step))
         return use
+
+
+Path: TypeAlias = "tuple[str | int, ...]"
+"""The fields of Structs that lead to a value, and the numbers of items on the way."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -64,18 +76,34 @@ class Record(msgspec.Struct, frozen=True):
         type: The Struct, its fields named f0, f1, …; a column absent from the JSON is None.
         fields: Column to field.
         parts: Column to the Struct of its object.
+        items: Column of an array whose items are used to the Struct of these, None for scalars.
     """
 
     type: type[msgspec.Struct]
     fields: dict[str, str]
     parts: dict[str, Record]
+    items: dict[str, Record | None]
 
-    def at(self, steps: tuple[str, ...]) -> Record | None:
-        """The object the keys lead to, itself for none; None where there is none."""
+    def find(self, steps: tuple[str, ...]) -> tuple[Path, Record | None] | None:
+        """What leads to a value, and its Struct where it is an object.
+
+        Returns:
+            None where no record of the fast path has the value.
+        """
+        path: list[str | int] = []
         record: Record | None = self
+        in_array = False
         for step in steps:
-            record = None if record is None else record.parts.get(step)
-        return record
+            if in_array:
+                path.append(int(step))
+                in_array = False
+                continue
+            if record is None or step not in record.fields:
+                return None
+            path.append(record.fields[step])
+            in_array = step in record.items
+            record = record.items[step] if in_array else record.parts.get(step)
+        return tuple(path), None if in_array else record
 
 
 class Uncovered(Exception):  # noqa: N818 - it is an outcome, not an error
@@ -114,10 +142,11 @@ class _Builder:
         made: list[tuple[str, Any, Any]] = []
         fields: dict[str, str] = {}
         parts: dict[str, Record] = {}
+        items: dict[str, Record | None] = {}
         for column in order:
             inner = (use.parts or {}).get(column, Use())
             self._depth += 1
-            alternatives = self._alternatives(columns[column], inner, column, parts)
+            alternatives = self._alternatives(columns[column], inner, column, parts, items)
             self._depth -= 1
             if nested and column in required:
                 # A nested Struct may be sent as it is, and would send a null that has no default.
@@ -139,7 +168,7 @@ class _Builder:
             forbid_unknown_fields=True,
             gc=False,
         )
-        return Record(struct, fields, parts)
+        return Record(struct, fields, parts, items)
 
     def _check_object(self, schema: Any) -> frozenset[str]:
         """The columns an object must have, where the rest of its schema can be covered."""
@@ -153,23 +182,50 @@ class _Builder:
         return frozenset(required)
 
     def _alternatives(
-        self, schema: Any, use: Use, column: str, parts: dict[str, Record]
+        self,
+        schema: Any,
+        use: Use,
+        column: str,
+        parts: dict[str, Record],
+        items: dict[str, Record | None],
     ) -> Alternatives:
-        unused = use.want is None and use.parts is None
+        """What a column may be; the Structs of its objects go to `parts` and `items`."""
+        inside = use.parts is not None or use.items is not None
+        unused = use.want is None and not inside
         if unused and (not self._validate or schema is True or schema == {}):
             return {"any": Any}
-        want = Want(types=frozenset()) if use.want is None and use.parts is not None else use.want
+        want = Want(types=frozenset()) if use.want is None and inside else use.want
         shape = shape_of(schema)
         found = valid(schema, want) if self._validate else suiting(shape, want or Want())
         if not use.null or (use.want is not None and not use.want.null):
             found.pop("null", None)
-        inner = _object_schema(schema)
+        inner = _branch_of(schema, "object")
         if inner is not None and use.want is None:
             record = self._nested(inner, use)
             if record is not None:
                 found["object"] = record.type
                 parts[column] = record
+        array = _branch_of(schema, "array")
+        if array is not None and use.parts is None and (unused or use.items is not None):
+            found.pop("array", None)
+            made, items[column] = self._array(array, use)
+            if made is not None:
+                found["array"] = made
         return found
+
+    def _array(self, schema: dict[str, Any], use: Use) -> tuple[Any, Record | None]:
+        """An array that is not used, or of which single items are; and the Struct of the items."""
+        item = use.items or Use()
+        if item.items is not None or self._depth >= MAX_DEPTH:
+            return None, None
+        if use.want is not None:
+            item.take(elements_of(use.want) if use.want.lists else Want(types=frozenset()))
+        parts: dict[str, Record] = {}
+        self._depth += 1
+        elements = self._alternatives(schema.get("items", {}), item, "", parts, {})
+        self._depth -= 1
+        checked = schema if self._validate else {}
+        return list_of(checked, elements, safe=use.want is not None), parts.get("")
 
     def _nested(self, schema: dict[str, Any], use: Use) -> Record | None:
         try:
@@ -183,9 +239,9 @@ def _can_be_renamed(column: str) -> bool:
     return column.isprintable() and not {'"', "\\"} & set(column)
 
 
-def _object_schema(schema: Any) -> dict[str, Any] | None:
-    """The schema of a column's object, where the column is an object or null and nothing else."""
-    if not isinstance(schema, dict) or shape_of(schema).only != "object":
+def _branch_of(schema: Any, kind: str) -> dict[str, Any] | None:
+    """The schema of a column's objects or arrays, where it is these or null and nothing else."""
+    if not isinstance(schema, dict) or shape_of(schema).only != kind:
         return None
     if "type" in schema or "properties" in schema:
         return schema
@@ -194,6 +250,6 @@ def _object_schema(schema: Any) -> dict[str, Any] | None:
     branches = [
         branch
         for branch in schema.get("anyOf") or schema.get("oneOf") or []
-        if shape_of(branch).only == "object"
+        if shape_of(branch).only == kind
     ]
     return branches[0] if len(branches) == 1 and isinstance(branches[0], dict) else None

@@ -8,24 +8,33 @@ same bytes.
 
 from __future__ import annotations
 
-from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.fastcolumns import NotFastError
-from target_fullstory.mapping.fastevents import EventRequests, use_groups
-from target_fullstory.mapping.fastfields import Reader, reader, use_field
-from target_fullstory.mapping.fastproperties import FastProperties, use_properties
-from target_fullstory.mapping.fasttypes import Record, Uncovered, Use, record_of
+from target_fullstory.mapping.calls.deletions import DELETED_AT
+from target_fullstory.mapping.fast.columns import NotFastError
+from target_fullstory.mapping.fast.events import EventRequests, use_groups
+from target_fullstory.mapping.fast.fields import reader, use_field
+from target_fullstory.mapping.fast.properties import (
+    FastProperties,
+    are_columns,
+    sent_as_decoded,
+    use_properties,
+)
+from target_fullstory.mapping.fast.sources import nothing
+from target_fullstory.mapping.fast.templates import TemplateProperties, use_templates
+from target_fullstory.mapping.fast.types import Record, Uncovered, Use, record_of
+from target_fullstory.mapping.fast.values import Want
 from target_fullstory.mapping.properties import MAX_USER_PROPERTIES
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.schemas import shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from target_fullstory.mapping.fast.sources import Reader
     from target_fullstory.mapping.stream import StreamMapping
 
 
@@ -45,7 +54,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 _Make: TypeAlias = "Callable[[list[Any]], Chunk]"
-_records = attrgetter("record")
+_record = attrgetter("record")
 
 
 class FastPath:
@@ -70,29 +79,22 @@ class FastPath:
             UnicodeDecodeError: One of the lines is not UTF-8.
             RecursionError: One of the lines is nested too deeply.
         """
-        return list(map(_records, self._decoder.decode_lines(lines)))
+        return list(map(_record, self._decoder.decode_lines(lines)))
 
     def decode_line(self, line: bytes) -> Any:
         """Decodes one line, as `decode_lines` does."""
         return self._decoder.decode(line).record
 
-    def decode_some(self, lines: list[bytes], begin: int) -> list[Any]:
-        """Decodes lines as far as they are plain records of the stream.
+    def decode_each(self, lines: Iterable[bytes]) -> Iterator[Any]:
+        """Decodes lines one at a time; goes on behind one for which it has raised.
 
         Args:
             lines: Lines without their line breaks.
-            begin: Where to begin.
 
-        Returns:
-            The records up to the first line that is to be mapped carefully, or is something else.
+        Raises:
+            msgspec.DecodeError: As for `decode_lines`, with the others.
         """
-        records: list[Any] = []
-        try:
-            for message in map(self._decoder.decode, islice(lines, begin, None)):
-                records.append(message.record)  # noqa: PERF401 - what came before an error is kept
-        except NOT_FAST:
-            pass
-        return records
+        return map(_record, map(self._decoder.decode, lines))
 
     def requests(self, records: list[Any]) -> Chunk:
         """Maps decoded records.
@@ -158,9 +160,16 @@ def _compiled(mapping: StreamMapping, *, validate: bool) -> tuple[Record, _Make]
     whole = {group.name for group in mapping.groups if group.name == "context"}
     for field in mapping.fields:
         if field.destination.path[0] not in whole:
-            use_field(field, root, required=field.destination.name == identity)
-    use_properties(mapping.properties, root, shape)
+            use_field(field, root, shape, required=field.destination.name == identity)
+    plan = mapping.properties
+    if are_columns(plan):
+        use_properties(plan, root, shape)
+        root.order = sent_as_decoded(plan)
+    else:
+        use_templates(plan, root, shape)
     use_groups(mapping.groups, root, shape)
+    if mapping.deletions is not None:
+        root.part(DELETED_AT).take(Want(types=frozenset()))
     needed = {
         column
         for column, use in (root.parts or {}).items()
@@ -168,7 +177,11 @@ def _compiled(mapping: StreamMapping, *, validate: bool) -> tuple[Record, _Make]
     }
     required = frozenset(mapping.key_properties) | needed
     record = record_of(mapping.schema, root, validate=validate, required=required)
-    properties = FastProperties(mapping.properties, record)
+    properties = (
+        FastProperties(plan, record)
+        if are_columns(plan)
+        else TemplateProperties(plan, record, shape)
+    )
     readers = {
         field.destination.name: reader(
             field, record, shape, required=field.destination.name == identity
@@ -194,17 +207,17 @@ class UserRequest(msgspec.Struct, omit_defaults=True, gc=False):
     schema: Any = None
 
 
-def _users(readers: dict[str, Reader], properties: FastProperties, identity: str) -> _Make:
+def _users(
+    readers: dict[str, Reader], properties: FastProperties | TemplateProperties, identity: str
+) -> _Make:
     """Makes users; `identity` is the field that each of them has and that keeps their order."""
-    prefix = f"{identity}:"
-    fields = [readers.get(name, _nothing) for name in ("id", "uid", "email", "display_name")]
+    fields = [readers.get(name, nothing) for name in ("id", "uid", "email", "display_name")]
     position = ("id", "uid").index(identity)
 
     def make(records: list[Any]) -> Chunk:
         columns = [read(records) for read in fields]
-        schemas = properties.schemas(records)
-        requests = list(map(UserRequest, *columns, properties.properties(records), schemas))
-        return Chunk(requests, list(map(prefix.__add__, columns[position])), timed=False)
+        requests = list(map(UserRequest, *columns, *properties.read(records)))
+        return Chunk(requests, columns[position], timed=False)
 
     return make
 
@@ -215,7 +228,3 @@ def _events(requests: EventRequests) -> _Make:
         return Chunk(made, [], timed)
 
     return make
-
-
-def _nothing(records: list[Any]) -> list[Any]:
-    return [None] * len(records)

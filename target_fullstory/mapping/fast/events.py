@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_fullstory.mapping.destinations import DESTINATIONS, INT32_MAX, INT32_MIN
-from target_fullstory.mapping.fastcolumns import NotFastError, field_path, pull
-from target_fullstory.mapping.fasttypes import Record, Use
-from target_fullstory.mapping.fastvalues import Want
+from target_fullstory.mapping.fast.columns import NotFastError, pull
+from target_fullstory.mapping.fast.types import Record, Uncovered, Use
+from target_fullstory.mapping.fast.values import Want
 from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.schemas import Shape, shape_of
+from target_fullstory.mapping.schemas import Shape, is_index, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from target_fullstory.mapping.fastfields import Reader
-    from target_fullstory.mapping.fastproperties import FastProperties
+    from target_fullstory.mapping.fast.properties import FastProperties
+    from target_fullstory.mapping.fast.sources import Reader
+    from target_fullstory.mapping.fast.templates import TemplateProperties
     from target_fullstory.mapping.fields import Group
 
 _NONE = Want(types=frozenset())
@@ -59,9 +60,14 @@ def use_groups(groups: tuple[Group, ...], root: Use, shape: Shape) -> None:
 
     Of keys that have no place in a request only null is fast. The context's object is sent as
     decoded: it takes only what needs no converting, in the order of the request.
+
+    Raises:
+        Uncovered: One of the objects may be an item of an array.
     """
     for group in groups:
-        use = root.at(group.column.steps)
+        if any(map(is_index, group.column.steps[1:])):
+            raise Uncovered
+        use = root.at(group.column.steps, shape)
         _use_keys(group.name, use, group.known, shape_at(shape, group.column.steps))
 
 
@@ -97,7 +103,7 @@ class EventRequests:
         readers: dict[str, Reader],
         groups: tuple[Group, ...],
         record: Record,
-        properties: FastProperties,
+        properties: FastProperties | TemplateProperties,
     ) -> None:
         self._readers = readers
         self._properties = properties
@@ -112,18 +118,9 @@ class EventRequests:
         """
         timestamps = self._column("timestamp", records)
         users, sessions = self._identities(records)
-        requests = list(
-            map(
-                EventRequest,
-                self._readers["name"](records),
-                timestamps or repeat(None),
-                users,
-                sessions,
-                self._contexts(records),
-                self._properties.properties(records),
-                self._properties.schemas(records),
-            )
-        )
+        fields = [self._readers["name"](records), timestamps or repeat(None), users, sessions]
+        contexts = self._contexts(records)
+        requests = list(map(EventRequest, *fields, contexts, *self._properties.read(records)))
         return requests, timestamps is not None and None not in timestamps
 
     def _column(self, name: str, records: list[Any]) -> list[Any] | None:
@@ -179,9 +176,11 @@ def _users(uids: list[Any] | None, ids: list[Any] | None) -> list[Any] | None:
 
 def _whole_contexts(group: Group, record: Record) -> Callable[[list[Any]], Iterable[Any]]:
     """Contexts that are an object column, as decoded."""
-    path = field_path(record, group.column.steps)
-    part = record.at(group.column.steps)
-    if path is None or part is None:
+    found = record.find(group.column.steps)
+    if found is None:
+        return lambda _: repeat(None)
+    path, part = found
+    if part is None:
         return lambda _: repeat(None)
     read = pull(path)
     empty = _empty(part)

@@ -100,7 +100,7 @@ def suiting(shape: Shape, want: Want) -> Alternatives:
     wanted = _scalars({}, _wanted(types, want), want)
     if "array" in types and want.lists:
         elements = shape_of(shape.items).types or _SCALARS
-        wanted["array"] = _list(_scalars({}, _wanted(elements, want), _element(want)))
+        wanted["array"] = _list(_scalars({}, _wanted(elements, want), elements_of(want)))
     return {kind: made for kind, made in wanted.items() if made is not None} | {"null": None}
 
 
@@ -247,7 +247,8 @@ def _reals(schema: dict[str, Any]) -> Any:
 _META = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}
 
 
-def _element(want: Want) -> Want:
+def elements_of(want: Want) -> Want:
+    """What suits the elements of an array that is used as a plain value."""
     return want.and_also(Want(longest=_SAFE_ITEM_CHARACTERS))
 
 
@@ -259,16 +260,28 @@ def _list(elements: Alternatives, shortest: int = 0, longest: int = _SAFE_ITEMS)
 
 
 def _valid_list(schema: dict[str, Any], want: Want | None) -> Any:
-    if schema.keys() & _OF_ARRAYS:
-        return None
-    shortest = schema.get("minItems", 0)
-    safe = _LONG if want is None else _SAFE_ITEMS
-    longest = schema.get("maxItems", safe)
-    if type(shortest) is not int or type(longest) is not int:
-        return None
-    limits = Want(longest=_LONG) if want is None else _element(want)
+    limits = Want(longest=_LONG) if want is None else elements_of(want)
     elements = valid(schema.get("items", {}), limits)
     elements = {kind: made for kind, made in elements.items() if kind in limits.types}
-    elements.pop("null", None)
-    elements.pop("array", None)
-    return _list(elements, shortest, min(longest, safe))
+    return list_of(schema, elements, safe=want is not None)
+
+
+def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> Any:
+    """The arrays a schema accepts of such elements; null is none of them.
+
+    Args:
+        schema: The schema of the array.
+        elements: What its elements may be.
+        safe: Whether the array must be small enough to be sent.
+
+    Returns:
+        The type, None where there is no such array.
+    """
+    if schema.keys() & (_OF_ARRAYS | ANY_VALUE | {"enum", "const"}):
+        return None
+    limit = _SAFE_ITEMS if safe else _LONG
+    shortest, longest = schema.get("minItems", 0), schema.get("maxItems", limit)
+    if type(shortest) is not int or type(longest) is not int:
+        return None
+    kept = {kind: made for kind, made in elements.items() if kind != "null"}
+    return _list(kept, shortest, min(longest, limit))

@@ -1,0 +1,52 @@
+"""Addresses in settings: https, or plain http on this machine; never with credentials in them."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from target_fullstory.errors import ConfigurationError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> None:
+    """Refuse an address that requests, and the secrets with them, must not be sent to.
+
+    Args:
+        setting: The setting's name, for the error.
+        address: Its value; the error does not show it, as it may hold a secret.
+        wanted: What the setting is to be, for the error.
+        exposed: What would travel in the clear over plain http, for the error.
+
+    Raises:
+        ConfigurationError: It is no http(s) address, holds credentials, or is plain http to another machine.
+    """
+    url = _split(address)
+    if url is None or url.scheme not in {"http", "https"} or url.username or url.password:
+        raise ConfigurationError(f"Setting {setting} is to be {wanted}.")
+    host = url.hostname or ""
+    if url.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"Setting {setting} uses plain http for {host}; {exposed} would travel in the clear. Use "
+            "https (http is for loopback only)."
+        )
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address, None where it has no host, or no port that can be."""
+    try:
+        url = urlsplit(address)
+        port = url.port
+    except ValueError:
+        return None
+    printable = address.isprintable() and " " not in address
+    return url if url.hostname and port != 0 and printable else None

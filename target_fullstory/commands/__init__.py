@@ -1,0 +1,1 @@
+"""The operator's commands beside the load: check, preview, jobs and replay."""

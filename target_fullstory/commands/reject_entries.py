@@ -1,0 +1,129 @@
+"""Reads rejects files: a line each, with the place where it stands for errors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from target_fullstory.errors import InputError
+from target_fullstory.mapping import Kind, Mapped, Rejected, stored_call
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """A line of a rejects file; what `replay` needs of it.
+
+    Attributes:
+        record: The record, decoded; UNSET where the line has none.
+        request: The request made of it, as JSON; empty where the line has none.
+        file: The file.
+        line: The line's number.
+    """
+
+    stream: str
+    kind: Kind
+    stage: str = ""
+    code: str = "unknown"
+    message: str = ""
+    record: Any = msgspec.UNSET
+    request: msgspec.Raw = msgspec.Raw()
+    file: str = ""
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        """The place, for an error."""
+        return f"{self.file}, line {self.line}"
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the record is there to be mapped again; what JSON cannot carry is there as text only."""
+        return isinstance(self.record, dict)
+
+    def as_mapped(self) -> Mapped | Rejected:
+        """The request, ready to be sent; why it cannot be where it cannot.
+
+        Raises:
+            InputError: It is no request of this kind.
+        """
+        body = bytes(self.request)
+        if not body:
+            return Rejected(self.code, self.message)
+        try:
+            if self.kind == "users":
+                user = msgspec.json.decode(body, type=_User)
+                if user.uid or user.id:
+                    return Mapped(body=body, key=user.uid or user.id)
+            elif self.kind == "events":
+                event = msgspec.json.decode(body, type=_Event)
+                return Mapped(body=body, timed=event.timestamp is not None)
+            else:
+                return stored_call(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        raise InputError(
+            f"{self.where}: `request` is not a request of kind {self.kind}. Correct the line, or take it out."
+        )
+
+
+class _User(msgspec.Struct):
+    uid: str | None = None
+    id: str | None = None
+
+
+class _Event(msgspec.Struct):
+    name: str
+    timestamp: str | None = None
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
+    """The lines of rejects files, in order.
+
+    Args:
+        paths: The files.
+
+    Yields:
+        The line, and its length in bytes.
+
+    Raises:
+        InputError: A line is none of a rejects file.
+        OSError: A file cannot be read.
+    """
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _read(line, path, number), len(line)
+
+
+def digest_of(paths: tuple[str, ...]) -> str:
+    """What the files hold, in a few characters: the same for the same replay.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            for line in file:
+                digest.update(line)
+    return digest.hexdigest()
+
+
+def _read(line: bytes, path: str, number: int) -> Entry:
+    try:
+        entry = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Only a message about the structure: the decoder's others may quote what they met.
+        reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
+        raise InputError(
+            f"{path}, line {number} is not a line of a rejects file: {reason}. Nothing was sent; correct "
+            "the line, or take it out."
+        ) from None
+    entry.file, entry.line = path, number
+    return entry

@@ -1,0 +1,95 @@
+"""Finds the block that a load has left: in a STATE, in what Meltano prints of one, in a run report."""
+
+from __future__ import annotations
+
+import sys
+from codecs import BOM_UTF8
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from target_fullstory.errors import InputError
+from target_fullstory.settings import Settings
+
+
+def read_block(path: str | None, settings: Settings) -> dict[str, Any]:
+    """The block that a file holds.
+
+    Understood are a STATE's value, a STATE message, the lines that a target prints (the last one counts),
+    what `meltano state get` prints, and a run report.
+
+    Args:
+        path: The file; `-` for standard input; None for the latest run report in `output_dir`.
+        settings: The settings: `state_key` and `output_dir`.
+
+    Returns:
+        The block: `run_id`, `streams`, `jobs` and so on.
+
+    Raises:
+        InputError: There is no block.
+        OSError: The file cannot be read.
+    """
+    if path is None:
+        report = _latest_report(settings.output_dir)
+        return _find(report.read_bytes(), str(report), settings.state_key)
+    if path == "-":
+        return _find(sys.stdin.buffer.read(), "standard input", settings.state_key)
+    return _find(Path(path).read_bytes(), path, settings.state_key)
+
+
+def _latest_report(output_dir: str) -> Path:
+    # A run's id begins with the time of its start; within a second the file's own time decides.
+    found = [
+        (path.name.split("-")[1], path.stat().st_mtime, path)
+        for path in Path(output_dir).glob("run-*-*.json")
+    ]
+    if not found:
+        raise InputError(
+            f"There is no run report in {output_dir} (output_dir). Load something first, or give a STATE "
+            "with --state."
+        )
+    return max(found)[2]
+
+
+def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
+    # Editors and shells on Windows begin a file so.
+    content = content.removeprefix(BOM_UTF8)
+    document = _decode(content)
+    if document is None:
+        lines = [line for line in content.splitlines() if line.strip()]
+        document = _decode(lines[-1]) if lines else None
+    if not content.strip():
+        raise InputError(
+            f"What {name} holds is empty: the load wrote no STATE, or it was not saved."
+        )
+    if not isinstance(document, dict):
+        raise InputError(
+            f"What {name} holds is not a STATE: neither JSON nor lines of it. Give what a load prints, "
+            "or what `meltano state get` does."
+        )
+    if document.get("type") == "STATE" and isinstance(document.get("value"), dict):
+        document = document["value"]
+    if isinstance(document.get("singer_state"), dict):
+        document = document["singer_state"]
+    block = document.get(state_key) if state_key is not None else None
+    if block is None and _is_block(document):
+        block = document
+    if not isinstance(block, dict) or not _is_block(block):
+        key = "state_key is not set" if state_key is None else f"state_key {state_key!r}"
+        raise InputError(
+            f"What {name} holds has no block of this target ({key}). Check the setting state_key, and "
+            "that the load was this target's."
+        )
+    return block
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("jobs"), list)
+
+
+def _decode(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,70 @@
+"""Users whose deletion a restart would repeat, and their events that it would take away.
+
+An event that was accepted under a key made of its content is not accepted again under that key. That is what
+keeps a restarted run from sending it twice; but where the restarted run first deletes the event's user once
+more, the event is gone, and has to be sent under another key. A deletion is repeated as long as no STATE
+behind it is written. Used by the reading thread alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+
+class Erasures:
+    """The users deleted since the STATE that a restart would begin at."""
+
+    def __init__(self, restart: Callable[[], int]) -> None:
+        """Start with none.
+
+        Args:
+            restart: Gives the number of the STATE written last, 0 before the first.
+        """
+        self._restart = restart
+        self._users: list[tuple[int, AbstractSet[str]]] = []
+
+    def add(self, users: AbstractSet[str], covered_by: int) -> None:
+        """Take note of deletions that are sent.
+
+        Args:
+            users: Their users, by uid or id.
+            covered_by: The number of the first STATE behind all of them.
+        """
+        self._users.append((covered_by, users))
+
+    def repeated(self) -> frozenset[str]:
+        """The users whose deletion a restart would repeat, were it now."""
+        if not self._users:
+            return frozenset()
+        restart = self._restart()
+        self._users = [(state, users) for state, users in self._users if state > restart]
+        return frozenset().union(*(users for _, users in self._users))
+
+
+class _User(msgspec.Struct):
+    uid: str | None = None
+    id: str | None = None
+
+
+class _Event(msgspec.Struct):
+    user: _User | None = None
+    session: _User | None = None
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+def is_erased(request: bytes, users: AbstractSet[str]) -> bool:
+    """Whether deleting these users might take an event away; whose a session is, cannot be told.
+
+    Args:
+        request: The event's request.
+        users: The users.
+    """
+    event = _event.decode(request)
+    if event.user is not None:
+        return not users.isdisjoint({event.user.uid, event.user.id})
+    return event.session is not None

@@ -1,0 +1,152 @@
+"""Messages that wait to be delivered, by the time of their next attempt, and what became of the others.
+
+Several threads put messages in and take them out; it holds its own lock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+NOT_TRIED = "not_tried"
+"""Why a message was not delivered that the end of the run came too early for."""
+
+NO_ANSWER = "no_answer"
+"""Why a message was not delivered whose first attempt had no answer yet when the run ended."""
+
+QUEUE_FULL = "queue_full"
+"""Why a message was not delivered that found no room."""
+
+
+@dataclass(eq=False)
+class Message:
+    """A message and its attempts.
+
+    Attributes:
+        body: What is sent.
+        attempts: How many there were.
+        first: When the first one began, in monotonic seconds.
+        trouble: What came of the latest one.
+    """
+
+    body: bytes
+    attempts: int = 0
+    first: float = 0.0
+    trouble: str = NOT_TRIED
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many messages were delivered, and how many were not for which reason."""
+
+    delivered: int
+    reasons: dict[str, int]
+
+    @property
+    def failed(self) -> int:
+        """How many were not delivered."""
+        return sum(self.reasons.values())
+
+
+class Outbox:
+    """Holds a bounded number of messages; one that waits for another attempt holds up none behind it."""
+
+    def __init__(self, room: int) -> None:
+        """Start empty.
+
+        Args:
+            room: The most messages to hold; further ones are counted and dropped.
+        """
+        self._room = room
+        lock = threading.Lock()
+        self._due = threading.Condition(lock)
+        self._settled = threading.Condition(lock)
+        self._waiting: list[tuple[float, int, Message]] = []
+        self._taken: set[Message] = set()
+        self._number = 0
+        self._delivered = 0
+        self._reasons: Counter[str] = Counter()
+        self._closed = False
+
+    def put(self, body: bytes) -> None:
+        """Add a message, or drop it where there is no room."""
+        with self._due:
+            if self._closed:
+                return
+            if len(self._waiting) + len(self._taken) >= self._room:
+                self._reasons[QUEUE_FULL] += 1
+                return
+            self._push(Message(body), time.monotonic())
+
+    def take(self) -> Message | None:
+        """Wait for a message whose time has come; None once the outbox is closed."""
+        with self._due:
+            while not self._closed:
+                pause = None
+                if self._waiting:
+                    pause = self._waiting[0][0] - time.monotonic()
+                    if pause <= 0:
+                        message = heapq.heappop(self._waiting)[2]
+                        self._taken.add(message)
+                        return message
+                self._due.wait(pause)
+            return None
+
+    def delivered(self, message: Message) -> None:
+        """Count a message taken as delivered."""
+        with self._settled:
+            if self._give_back(message):
+                self._delivered += 1
+
+    def failed(self, message: Message) -> bool:
+        """Count a message taken as one that cannot be delivered; returns False after the end."""
+        with self._settled:
+            known = self._give_back(message)
+            if known:
+                self._reasons[message.trouble] += 1
+            return known
+
+    def retry(self, message: Message, pause: float) -> bool:
+        """Put a message taken back, to be taken again in so many seconds; returns False after the end."""
+        with self._settled:
+            known = self._give_back(message)
+            if known:
+                self._push(message, time.monotonic() + pause)
+            return known
+
+    def close(self, grace: float) -> Tally:
+        """Take no more; wait for what can be settled in the grace, and count the rest as not delivered.
+
+        Args:
+            grace: Seconds. Attempts that would come later are not waited for.
+        """
+        deadline = time.monotonic() + grace
+        with self._settled:
+            while (left := deadline - time.monotonic()) > 0:
+                if not self._taken and not (self._waiting and self._waiting[0][0] <= deadline):
+                    break
+                self._settled.wait(left)
+            self._closed = True
+            self._due.notify_all()
+            self._reasons.update(message.trouble for _, _, message in self._waiting)
+            for message in self._taken:
+                tried = message.trouble != NOT_TRIED
+                self._reasons[message.trouble if tried else NO_ANSWER] += 1
+            self._taken.clear()
+            self._waiting.clear()
+            return Tally(self._delivered, dict(self._reasons))
+
+    def _push(self, message: Message, due: float) -> None:
+        self._number += 1
+        heapq.heappush(self._waiting, (due, self._number, message))
+        self._due.notify()
+
+    def _give_back(self, message: Message) -> bool:
+        """Whether a message taken still counts: after `close` it is counted already."""
+        known = message in self._taken
+        self._taken.discard(message)
+        self._settled.notify()
+        return known

@@ -1,0 +1,55 @@
+"""Webhook endpoints: created, updated and deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from target_fullstory.mapping.calls.call import MASK, MASKED, Call
+from target_fullstory.mapping.calls.paths import id_step
+from target_fullstory.mapping.result import Rejection
+
+if TYPE_CHECKING:
+    from target_fullstory.mapping.fields import Run
+
+ENDPOINTS: Final = "/webhooks/v1/endpoints"
+"""The path of the calls."""
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Makes the creation, the update or the deletion of an endpoint of a record.
+
+    Attributes:
+        runs: The fields, as they are read.
+    """
+
+    runs: tuple[Run, ...]
+
+    def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
+        """The call for a record; only fields that have a value are sent.
+
+        Raises:
+            Rejection: There is no action, what the action needs is missing, its id is no step of a
+                path, or a value is one that the endpoint should not go without.
+        """
+        fields: dict[str, Any] = {}
+        for run in self.runs:
+            run.read(record, fields, dropped)
+        action, endpoint = fields.pop("action", None), fields.pop("id", None)
+        if action is None:
+            raise Rejection("invalid_action", "the record has no action: create, update or delete")
+        if fields.get("secret") == MASK:
+            raise MASKED
+        if action == "create":
+            if "url" not in fields:
+                raise Rejection("missing_url", "an endpoint cannot be created without its url")
+            body = msgspec.Raw(msgspec.json.encode(fields))
+            return Call(method="POST", path=ENDPOINTS, body=body, action=action)
+        if endpoint is None:
+            raise Rejection("missing_id", f"the {action} of an endpoint needs its id")
+        path = f"{ENDPOINTS}/{id_step(endpoint)}"
+        if action == "delete":
+            return Call(method="DELETE", path=path, id=endpoint, action=action)
+        body = msgspec.Raw(msgspec.json.encode(fields))
+        return Call(method="POST", path=path, body=body, id=endpoint, action=action)
