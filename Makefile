@@ -14,6 +14,9 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11 p
 # A server's programs, in Debian's place or where pg_config says.
 FIND_POSTGRES = ls /usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb" 2>/dev/null | grep .
 
+# Without bytecode beside them, hundreds of modules are compiled anew at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format soak e2e bench clean install
 

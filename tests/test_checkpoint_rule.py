@@ -161,3 +161,16 @@ def test_a_user_batch_begun_inside_a_batch_of_events_does_not_allow_a_state_ther
     model.flush_users("users-a")
     model.complete(0)
     assert model.written == [2]
+
+
+def test_a_barred_state_is_not_written_but_the_next_one_is() -> None:
+    checkpoints = Checkpoints()
+    written = []
+    checkpoints.bar(range(2, 4))
+    for number in range(1, 6):
+        checkpoints.received(str(number).encode())
+        due = checkpoints.due()
+        if due is not None:
+            written.append(due.epoch)
+            checkpoints.written(due)
+    assert written == [1, 4, 5]

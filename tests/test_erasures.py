@@ -51,7 +51,8 @@ def test_an_event_is_recognised_where_the_deletion_is_not_repeated(
 
 def test_a_deletion_is_repeated_until_a_state_behind_it_is_written() -> None:
     restart = 0
-    erasures = Erasures(lambda: restart)
+    barred: list[range] = []
+    erasures = Erasures(lambda: restart, barred.append)
     erasures.add({"a"}, covered_by=1)
     erasures.add({"b"}, covered_by=2)
     assert erasures.repeated() == {"a", "b"}
@@ -59,6 +60,17 @@ def test_a_deletion_is_repeated_until_a_state_behind_it_is_written() -> None:
     assert erasures.repeated() == {"b"}
     restart = 2
     assert erasures.repeated() == frozenset()
+    assert not erasures.any_repeated()
+
+
+def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> None:
+    barred: list[range] = []
+    erasures = Erasures(lambda: 1, barred.append)
+    erasures.add({"a"}, covered_by=2)
+    assert erasures.among([b'{"user":{"uid":"b"}}'], covered_by=4) == frozenset()
+    assert barred == []
+    assert erasures.among([b'{"user":{"uid":"a"}}'], covered_by=4) == {"a"}
+    assert barred == [range(2, 4)]
 
 
 @pytest.mark.parametrize(

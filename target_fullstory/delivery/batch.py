@@ -157,7 +157,9 @@ class OpenBatch:
     def mark(self) -> None:
         """Take note of a STATE: a batch that is cut ends here."""
         timed = self._timed if self._mark is None else self._mark.timed and self._timed
-        self._mark = _Mark(len(self._items), self.rows, self.size, timed, time.monotonic())
+        self._mark = _Mark(
+            len(self._items), self.rows, self.size, timed, time.monotonic(), self.covered_by
+        )
         self._timed = True
 
     def close(self) -> Batch:
@@ -178,12 +180,14 @@ class OpenBatch:
         if mark is None:
             raise ValueError("no STATE lies inside this batch")
         batch = self._batch(self._items[: mark.items], mark.rows, timed=mark.timed)
+        batch.covered_by = mark.covered_by
         if self.rows == mark.rows:
             return batch, None
         rest = OpenBatch(self.stream, self.kind, new_ticket())
         rest.rows = self.rows - mark.rows
         rest.size = ENVELOPE_BYTES + self.size - mark.size
         rest.opened_at = mark.at
+        rest.covered_by = self.covered_by
         rest._items = self._items[mark.items :]
         rest._timed = self._timed
         return batch, rest
@@ -221,3 +225,4 @@ class _Mark:
     size: int
     timed: bool
     at: float
+    covered_by: int

@@ -60,6 +60,11 @@ class CheckpointWriter:
         with self._lock:
             self._checkpoints.close_over(ticket)
 
+    def bar(self, numbers: range) -> None:
+        """Forbid the STATEs of these numbers, as those are that a restart could not go on from."""
+        with self._lock:
+            self._checkpoints.bar(numbers)
+
     def settle(self, ticket: Ticket) -> None:
         """A batch is safe: accepted, or on disk as rejects.
 

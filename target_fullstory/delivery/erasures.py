@@ -3,7 +3,8 @@
 An event that was accepted under a key made of its content is not accepted again under that key. That is what
 keeps a restarted run from sending it twice; but where the restarted run first deletes the event's user once
 more, the event is gone, and has to be sent under another key. A deletion is repeated as long as no STATE
-behind it is written. Used by the reading thread alone.
+behind it is written; and once such events are sent, none between is: a restart repeats both, or neither.
+Used by the reading thread alone.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import msgspec
 class Erasures:
     """The users deleted since the STATE that a restart would begin at."""
 
-    def __init__(self, restart: Callable[[], int]) -> None:
+    def __init__(self, restart: Callable[[], int], bar: Callable[[range], None]) -> None:
         """Start with none.
 
         Args:
             restart: Gives the number of the STATE written last, 0 before the first.
+            bar: Forbids the STATEs of these numbers.
         """
         self._restart = restart
+        self._bar = bar
         self._users: list[tuple[int, AbstractSet[str]]] = []
 
     def add(self, users: AbstractSet[str], covered_by: int) -> None:
@@ -35,13 +38,31 @@ class Erasures:
         """
         self._users.append((covered_by, users))
 
+    def any_repeated(self) -> bool:
+        """Whether a restart would repeat deletions, were it now."""
+        if self._users:
+            restart = self._restart()
+            self._users = [(state, users) for state, users in self._users if state > restart]
+        return bool(self._users)
+
     def repeated(self) -> frozenset[str]:
         """The users whose deletion a restart would repeat, were it now."""
-        if not self._users:
+        if not self.any_repeated():
             return frozenset()
-        restart = self._restart()
-        self._users = [(state, users) for state, users in self._users if state > restart]
         return frozenset().union(*(users for _, users in self._users))
+
+    def among(self, requests: list[bytes], covered_by: int) -> frozenset[str]:
+        """The users whose deletion a restart would repeat, where it takes away one of these events.
+
+        Args:
+            requests: Events that are about to be sent; nothing else is on its way that a STATE waits for.
+            covered_by: The number of the first STATE behind all of them.
+        """
+        users = self.repeated()
+        if not any(is_erased(request, users) for request in requests):
+            return frozenset()
+        self._bar(range(min(state for state, _ in self._users), covered_by))
+        return users
 
 
 class _User(msgspec.Struct):

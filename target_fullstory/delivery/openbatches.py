@@ -132,9 +132,7 @@ class OpenBatches:
         self._flush_people()
         self._flush_events_to_state()
         if leave_rest:
-            for batch in list(self._open.values()):
-                if batch.marked:
-                    self._sender.submit(self._cut(batch))
+            self._flush_calls_to_state()
             self._leave_all()
         for batch in list(self._open.values()):
             self._send_whole(batch)
@@ -170,6 +168,11 @@ class OpenBatches:
         for part in closed:
             self._sender.submit(part)
 
+    def _flush_calls_to_state(self) -> None:
+        for batch in list(self._open.values()):
+            if batch.kind in IN_SERIES and batch.marked:
+                self._sender.submit(self._cut(batch))
+
     def _cut(self, batch: OpenBatch) -> Batch:
         """Close a batch at the last STATE; what came after it stays open."""
         part, rest = batch.cut(self._checkpoint.open)
@@ -188,6 +191,9 @@ class OpenBatches:
         """Send the users first that were received before events and calls."""
         if kind not in PEOPLE and self._settings.events_wait_for_users:
             self._flush_people()
+            if kind == "events" and self._sender.repeats_deletions:
+                # They would keep the STATE behind the deletions from being written.
+                self._flush_calls_to_state()
 
     def _leave_all(self) -> None:
         for batch in self._open.values():

@@ -74,7 +74,7 @@ class Pipeline:
             self.ledger,
             self.rejects,
             self._checkpoint.settle,
-            Erasures(self._checkpoint.restart),
+            Erasures(self._checkpoint.restart, self._checkpoint.bar),
             key_salt,
         )
         self._role_check = RoleCheck(settings, url)

@@ -90,6 +90,11 @@ class Sender:
         """The request body limit: the setting, halved whenever Fullstory answered 413."""
         return self._max_bytes
 
+    @property
+    def repeats_deletions(self) -> bool:
+        """Whether a restart would repeat deletions, were it now."""
+        return self._erasures.any_repeated()
+
     def submit(self, batch: Batch) -> None:
         """Send a batch when its turn has come; returns when its requests are handed to the threads.
 
@@ -105,7 +110,7 @@ class Sender:
             return
         if batch.kind == "user_deletions":
             self._erasures.add(batch.keys, batch.covered_by)
-        erased = self._erasures.repeated() if batch.kind == "events" else frozenset[str]()
+        erased = self._erased(batch)
         if self._as_job(batch):
             hold = self._hold_job(batch, batch.rows)
             self._in_flight.take_slot()
@@ -129,6 +134,13 @@ class Sender:
             self._in_flight.wait_for_order(batch.keys, watch)
         if self._settings.events_wait_for_users and batch.kind in _AFTER:
             self._in_flight.wait_for_kinds(_AFTER[batch.kind], watch)
+
+    def _erased(self, batch: Batch) -> AbstractSet[str]:
+        if batch.kind != "events" or not self.repeats_deletions:
+            return frozenset()
+        # As soon as what was sent is accepted, the STATE behind the deletions may be written.
+        self._in_flight.wait_for_answers()
+        return self._erasures.among(batch.requests(), batch.covered_by)
 
     def _as_job(self, batch: Batch) -> bool:
         if batch.kind == "user_deletions":

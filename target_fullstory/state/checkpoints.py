@@ -39,6 +39,7 @@ class Checkpoints:
         self._now = Position(0, None)
         self._written = 0
         self._tickets: set[Ticket] = set()
+        self._barred: list[range] = []
 
     @property
     def now(self) -> Position:
@@ -79,6 +80,11 @@ class Checkpoints:
             if begin.epoch < other.position.epoch < end:
                 other.position = begin
 
+    def bar(self, numbers: range) -> None:
+        """Forbid the STATEs of these numbers: what a restart from one of them would send is not the same."""
+        self._barred = [barred for barred in self._barred if barred.stop > self._written]
+        self._barred.append(numbers)
+
     def due(self) -> Position | None:
         """The STATE that may be written now, None where there is none that is new."""
         position = min(
@@ -87,6 +93,8 @@ class Checkpoints:
             default=self._now,
         )
         if position.epoch <= self._written or position.value is None:
+            return None
+        if any(position.epoch in numbers for numbers in self._barred):
             return None
         return position
 

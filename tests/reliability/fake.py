@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -39,6 +40,7 @@ class FakeFullstory:
         broken: What went against a promise.
         down_after: With so many more calls the target is as good as killed: nothing comes through, nor any
             answer back. The call that meets it, and those under way, may have been carried out. None: never.
+        when_down: Called then.
     """
 
     rng: random.Random | None = None
@@ -51,6 +53,7 @@ class FakeFullstory:
     most_jobs: int = 0
     most_operations: int = 0
     down_after: int | None = None
+    when_down: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -78,14 +81,19 @@ class FakeFullstory:
         key: str | None = None,
         **_: Any,
     ) -> Answer:
+        if path == "/me":
+            return Answer(200, {"role": "ARCHITECT"})
         with self._lock:
-            self._come_through()
+            if not self._comes_through() and method == "GET":
+                return Answer(200, {"job": {"status": "PROCESSING"}})
         if method == "GET":
             return self._look(path.rsplit("/", 1)[1])
         kind = _kind(method, path)
         batch = path.endswith("/batch")
         requests = _requests(path, body)
         with self._lock:
+            if self.is_down:
+                raise DeliveryError("Fullstory is not to be reached.")
             self._begin(kind, path, requests, body, key)
             if kind == "events" and key in self._kept:
                 self._events_end(requests)
@@ -105,11 +113,12 @@ class FakeFullstory:
     def is_down(self) -> bool:
         return self.down_after is not None and self.down_after <= 0
 
-    def _come_through(self) -> None:
-        if self.is_down:
-            raise DeliveryError("Fullstory is not to be reached.")
-        if self.down_after is not None:
+    def _comes_through(self) -> bool:
+        if self.down_after is not None and not self.is_down:
             self.down_after -= 1
+            if self.is_down:
+                self.when_down()
+        return not self.is_down
 
     def _answer_is_lost(
         self, kind: str, requests: list[dict[str, Any]], key: str | None, *, batch: bool

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from target_fullstory.delivery import access
 from target_fullstory.delivery import pipeline as pipeline_module
 from target_fullstory.delivery.inflight import StopWaiting
 from target_fullstory.delivery.pipeline import Pipeline
@@ -84,9 +85,12 @@ class Story:
         """Stands in for stdout."""
 
     def _run(self, number: int) -> None:
-        self._monkeypatch.setattr(pipeline_module, "Client", self.fullstory)
+        for module in (access, pipeline_module):
+            self._monkeypatch.setattr(module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         pipeline = Pipeline(self._settings, "http://127.0.0.1:1", f"run-{number}")
+        cut = DeliveryError("cut off")
+        self.fullstory.when_down = lambda: pipeline._in_flight.fail(cut)
         try:
             for stream, mapping in MAPPINGS.items():
                 pipeline.open_stream(stream, mapping.kind)

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
-from tests.conftest import EVENTS, USERS, Outcome, SandboxApi, event, state, user
+from tests.conftest import (
+    EVENTS,
+    USERS,
+    Outcome,
+    SandboxApi,
+    event,
+    record,
+    schema,
+    state,
+    user,
+)
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
 
@@ -186,3 +196,71 @@ def test_an_open_batch_is_flushed_by_age_while_the_tap_is_silent(
         assert len(api.events()) == 1
         live.close_input()
         assert live.end() == 0
+
+
+CALLS = schema("calls", {"number": "integer"})
+SERIES = {
+    "streams": {"calls": {"kind": "request", "method": "POST", "path": "/v2/calls"}},
+    "batch_size_rows": 20,
+}
+
+
+def calls_from(first: int) -> list[str]:
+    """Calls up to 80, a STATE after every five."""
+    lines = [CALLS]
+    for number in range(first, 80):
+        lines.append(record("calls", number=number))
+        if number % 5 == 4:
+            lines.append(state(at=number + 1))
+    return lines
+
+
+def numbers(server: ScriptedServer) -> list[int]:
+    return [request.json["number"] for request in server.requests]
+
+
+def test_in_a_series_of_calls_the_next_run_sends_exactly_the_rest(
+    config: dict[str, Any], tmp_path: Path, run_target: Callable[..., Outcome]
+) -> None:
+    """What was read has time to be sent, and the STATE tells how far that is."""
+    with ScriptedServer(lambda *_: Reply()) as server:
+        settings = SERIES | {"api_url": server.url}
+        with Live(config | settings, tmp_path) as live:
+            live.feed(*calls_from(0)[:70])
+            live.wait_for(lambda: len(server.requests) > 25)
+            began = time.monotonic()
+            live.process.send_signal(signal.SIGTERM)
+            assert live.end() == 0
+            assert time.monotonic() - began < 7
+            reached = live.bookmarks[-1]["at"]
+            counts = live.block["streams"]["calls"]
+        assert 25 < reached < 70
+        assert numbers(server) == list(range(reached))
+        assert counts["received"] == counts["delivered"] == reached
+        outcome = run_target(calls_from(reached), **settings)
+        assert outcome.code == 0
+        assert numbers(server) == list(range(80))
+
+
+def test_a_series_of_calls_that_takes_too_long_is_given_up(
+    config: dict[str, Any], tmp_path: Path, run_target: Callable[..., Outcome]
+) -> None:
+    """No STATE covers a call that was not sent; those sent since the last one are sent again, in order."""
+    with ScriptedServer(lambda *_: Reply(delay=0.05)) as server:
+        settings = SERIES | {"api_url": server.url}
+        with Live(config | settings, tmp_path, grace=0.2) as live:
+            live.feed(*calls_from(0))
+            live.wait_for(lambda: len(server.requests) > 25)
+            began = time.monotonic()
+            live.process.send_signal(signal.SIGTERM)
+            assert live.end() == 0
+            assert time.monotonic() - began < 4
+            reached = live.bookmarks[-1]["at"]
+        sent = numbers(server)
+        assert reached <= 20 < len(sent) < 40
+        assert sent == list(range(len(sent)))
+        outcome = run_target(calls_from(reached)[:30], **settings)
+        assert outcome.code == 0
+        again = numbers(server)[len(sent) :]
+    assert again == list(range(reached, reached + len(again)))
+    assert again[-1] > sent[-1]
