@@ -1,7 +1,8 @@
 """The target is killed (SIGKILL) again and again while a sandbox with faults runs on.
 
 After each kill it is started again from the last STATE it wrote, as an orchestrator does. At the end the
-sandbox must hold every user in its last version and every event exactly once.
+sandbox must hold every user in its last version and every event exactly once, nobody who was deleted and
+none of their events; calls must have been carried out at least once, and in order.
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ from tests.reliability.live import Live
 
 @pytest.mark.parametrize("seed", [0, 1, 2], ids=["batch", "auto", "single"])
 def test_a_few_kills(seed: int, tmp_path: Path) -> None:
-    trial = Trial(seed, tmp_path, kills=2, records=150, kill_seconds=(0.9, 1.8), fail_rate=0.03)
+    trial = Trial(
+        seed,
+        tmp_path,
+        kills=2,
+        records=120,
+        kill_seconds=(0.9, 1.8),
+        deletions=0.06,
+        fail_rate=0.03,
+    )
     trial.run()
     assert 1 <= trial.tally.kills <= 2
+    assert trial.tally.deletions
+    assert trial.tally.calls
 
 
 def test_what_a_job_of_a_killed_run_refused_is_kept(
