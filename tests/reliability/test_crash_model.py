@@ -91,6 +91,9 @@ class Story:
         pipeline = Pipeline(self._settings, "http://127.0.0.1:1", f"run-{number}")
         cut = DeliveryError("cut off")
         self.fullstory.when_down = lambda: pipeline._in_flight.fail(cut)
+        if self.fullstory.is_down:
+            # A job of the run before was looked at already.
+            self.fullstory.when_down()
         try:
             for stream, mapping in MAPPINGS.items():
                 pipeline.open_stream(stream, mapping.kind)
