@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from target_fullstory.delivery.batch import OpenBatch
 from target_fullstory.delivery.erasures import Erasures, is_erased
+from target_fullstory.mapping import Mapped
 from target_fullstory.sandbox import Sandbox
+from target_fullstory.state import Checkpoints
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
 
 SCHEMAS = [
@@ -53,20 +56,19 @@ def test_a_deletion_is_repeated_until_a_state_behind_it_is_written() -> None:
     restart = 0
     barred: list[range] = []
     erasures = Erasures(lambda: restart, barred.append)
-    erasures.add({"a"}, covered_by=1)
-    erasures.add({"b"}, covered_by=2)
+    erasures.add({"a": 1})
+    erasures.add({"b": 2})
     assert erasures.repeated() == {"a", "b"}
     restart = 1
     assert erasures.repeated() == {"b"}
     restart = 2
-    assert erasures.repeated() == frozenset()
     assert not erasures.any_repeated()
 
 
 def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> None:
     barred: list[range] = []
     erasures = Erasures(lambda: 1, barred.append)
-    erasures.add({"a"}, covered_by=2)
+    erasures.add({"a": 2})
     assert erasures.among([b'{"user":{"uid":"b"}}'], covered_by=4) == frozenset()
     assert barred == []
     assert erasures.among([b'{"user":{"uid":"a"}}'], covered_by=4) == {"a"}
@@ -85,3 +87,14 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
 )
 def test_whose_session_it_is_cannot_be_told(request_: bytes, erased: bool) -> None:
     assert is_erased(request_, {"a"}) is erased
+
+
+def test_a_batch_of_deletions_across_a_state_is_repeated_in_part() -> None:
+    """Behind that STATE, a restart repeats the second deletion only."""
+    batch = OpenBatch("gone", "user_deletions", Checkpoints().open())
+    for uid, number in (("a", 1), ("b", 1), ("b", 2), ("c", 2)):
+        batch.add(Mapped(body=f'{{"uid":"{uid}"}}'.encode(), key=uid))
+        batch.cover(number)
+    erasures = Erasures(lambda: 1, lambda _: None)
+    erasures.add(batch.close().deleted)
+    assert erasures.repeated() == {"b", "c"}

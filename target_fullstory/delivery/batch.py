@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from target_fullstory.delivery.merge import merge_updates
 from target_fullstory.delivery.requests_json import split_requests
@@ -39,6 +39,7 @@ class Batch:
         timed: Every event has a timestamp of its own.
         ticket: Its hold on the checkpoint.
         covered_by: The number of the first STATE behind its last record.
+        deleted: Of deletions, by user, the number of the first STATE behind the last one.
     """
 
     stream: str
@@ -50,6 +51,7 @@ class Batch:
     timed: bool
     ticket: Ticket
     covered_by: int = 0
+    deleted: dict[str, int] = field(default_factory=dict)
 
     def requests(self) -> list[bytes]:
         """The single requests."""
@@ -115,6 +117,8 @@ class OpenBatch:
         self.size = ENVELOPE_BYTES
         self.opened_at = time.monotonic()
         self.covered_by = 0
+        self._deleted: dict[str, int] = {}
+        self._latest: str | None = None
         self._items: list[bytes] = []
         # What a stream in series has in common is the stream: its batches wait for each other.
         self._keys: set[str] = {f"stream {stream}"} if kind in IN_SERIES else set()
@@ -137,6 +141,7 @@ class OpenBatch:
             before = len(self._keys)
             self._keys.add(mapped.key)
             self._repeats |= len(self._keys) == before
+        self._latest = mapped.key
         self._append(mapped.body, 1, timed=mapped.timed)
 
     def add_chunk(self, joined: bytes, rows: int, keys: list[str], *, timed: bool) -> None:
@@ -153,6 +158,12 @@ class OpenBatch:
             self._keys.update(keys)
             self._repeats |= len(self._keys) != before + len(keys)
         self._append(joined, rows, timed=timed)
+
+    def cover(self, number: int) -> None:
+        """Take note of the number of the first STATE behind what was just added."""
+        self.covered_by = number
+        if self.kind == "user_deletions" and self._latest is not None:
+            self._deleted[self._latest] = number
 
     def mark(self) -> None:
         """Take note of a STATE: a batch that is cut ends here."""
@@ -207,6 +218,7 @@ class OpenBatch:
             timed=timed,
             ticket=self.ticket,
             covered_by=self.covered_by,
+            deleted=self._deleted,
         )
 
     def _append(self, joined: bytes, rows: int, *, timed: bool) -> None:

@@ -9,7 +9,7 @@ Used by the reading thread alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -27,29 +27,27 @@ class Erasures:
         """
         self._restart = restart
         self._bar = bar
-        self._users: list[tuple[int, AbstractSet[str]]] = []
+        self._seen = 0
+        self._users: dict[str, int] = {}
 
-    def add(self, users: AbstractSet[str], covered_by: int) -> None:
+    def add(self, users: Mapping[str, int]) -> None:
         """Take note of deletions that are sent.
 
         Args:
-            users: Their users, by uid or id.
-            covered_by: The number of the first STATE behind all of them.
+            users: By uid or id, the number of the first STATE behind the user's last deletion.
         """
-        self._users.append((covered_by, users))
+        self._users |= users
 
     def any_repeated(self) -> bool:
         """Whether a restart would repeat deletions, were it now."""
-        if self._users:
-            restart = self._restart()
-            self._users = [(state, users) for state, users in self._users if state > restart]
-        return bool(self._users)
+        return bool(self.repeated())
 
-    def repeated(self) -> frozenset[str]:
+    def repeated(self) -> AbstractSet[str]:
         """The users whose deletion a restart would repeat, were it now."""
-        if not self.any_repeated():
-            return frozenset()
-        return frozenset().union(*(users for _, users in self._users))
+        if self._users and self._seen != (restart := self._restart()):
+            self._seen = restart
+            self._users = {user: state for user, state in self._users.items() if state > restart}
+        return self._users.keys()
 
     def among(self, requests: list[bytes], covered_by: int) -> frozenset[str]:
         """The users whose deletion a restart would repeat, where it takes away one of these events.
@@ -58,10 +56,10 @@ class Erasures:
             requests: Events that are about to be sent; nothing else is on its way that a STATE waits for.
             covered_by: The number of the first STATE behind all of them.
         """
-        users = self.repeated()
+        users = frozenset(self.repeated())
         if not any(is_erased(request, users) for request in requests):
             return frozenset()
-        self._bar(range(min(state for state, _ in self._users), covered_by))
+        self._bar(range(min(self._users.values()), covered_by))
         return users
 
 

@@ -87,7 +87,7 @@ class OpenBatches:
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
-        batch.covered_by = self._checkpoint.count() + 1
+        batch.cover(self._checkpoint.count() + 1)
         if batch.rows >= self._settings.batch_size_rows:
             self._flush_full(batch)
 

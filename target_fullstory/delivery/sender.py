@@ -109,7 +109,7 @@ class Sender:
             self._threads.submit(self._run, self._send_in_order, batch, hold)
             return
         if batch.kind == "user_deletions":
-            self._erasures.add(batch.keys, batch.covered_by)
+            self._erasures.add(batch.deleted)
         erased = self._erased(batch)
         if self._as_job(batch):
             hold = self._hold_job(batch, batch.rows)

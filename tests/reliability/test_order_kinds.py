@@ -294,11 +294,11 @@ def test_calls_do_not_keep_a_state_behind_deletions_from_being_written(
         outcome = run_target(
             [
                 *HEAD,
-                record("calls", number=1),
-                updated("u1", 1),
                 deleted("u1"),
-                state(at=1),
                 happened("u1", 1),
+                record("calls", number=1),
+                state(at=1),
+                happened("u1", 2),
             ],
             api_url=server.url,
             streams=STREAMS,
