@@ -30,6 +30,24 @@ def peek(line: bytes) -> Kinship | None:
         return None
 
 
+class _Record(msgspec.Struct):
+    type: str
+    stream: str
+    record: dict[str, Any]
+
+
+_record = msgspec.json.Decoder(_Record)
+
+
+def record_in(line: bytes, stream: str) -> dict[str, Any] | None:
+    """The record of a stream's RECORD message; None for any other, and where the line needs a closer look."""
+    try:
+        message = _record.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return message.record if message.type == "RECORD" and message.stream == stream else None
+
+
 def parse(line: bytes, number: int) -> dict[str, Any]:
     """Read one message.
 

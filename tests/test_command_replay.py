@@ -156,7 +156,8 @@ def test_a_deletion_goes_again(
         *(record("users", uid="u2", _sdc_deleted_at="2026-01-01T00:00:00Z"), state(a=1)),
     ]
     loaded = run_target(lines)
-    assert [(reject["stream"], reject["kind"]) for reject in loaded.rejects] == [
+    # Several threads send: either may be refused first.
+    assert sorted((reject["stream"], reject["kind"]) for reject in loaded.rejects) == [
         ("user_deletions", "user_deletions"),
         ("users", "user_deletions"),
     ]

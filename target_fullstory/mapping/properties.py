@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -12,7 +12,13 @@ from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.schemas import MAX_DEPTH
 from target_fullstory.mapping.sources import MISSING, Source
-from target_fullstory.mapping.values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
+from target_fullstory.mapping.values import (
+    INT64_MAX,
+    INT64_MIN,
+    LEFT_OUT,
+    MAX_VALUE_BYTES,
+    leaf_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -92,133 +98,28 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Properties(msgspec.Struct):
-    """A record's properties.
+    """A record's properties, as far as they have been read.
 
     Attributes:
+        dropped: Takes the names of those that are left out.
+        send_nulls: Whether a top-level null is sent.
         values: The request's `properties`.
         declared: The request's `schema.properties`: full name, with dots for what is nested, to
             type.
         leaves: How many properties there are, counting each value within objects.
     """
 
+    dropped: list[str]
+    send_nulls: bool
     values: dict[str, Any] = {}
     declared: dict[str, str] = {}
     leaves: int = 0
-
-
-class PropertyPlan(msgspec.Struct, frozen=True):
-    """How a stream's records give properties.
-
-    Attributes:
-        entries: The planned properties, in the order sent.
-        ways: The same, as they are read: `ways_of(entries)`.
-        names: The names they took.
-        skipped: Columns that are no properties, or planned ones; None where columns that the
-            SCHEMA does not tell are not sent.
-        send_nulls: Whether a top-level null is sent.
-    """
-
-    entries: tuple[Entry, ...]
-    ways: tuple[tuple[str | None, str | None, Entry], ...]
-    names: NameScope
-    skipped: frozenset[str] | None
-    send_nulls: bool
-
-    @property
-    def produces(self) -> bool:
-        """Whether any record could have properties."""
-        return bool(self.entries) or self.skipped is not None
-
-    def read(self, record: dict[str, Any], dropped: list[str]) -> Properties:
-        """The record's properties; the names of those left out are added to `dropped`.
-
-        Raises:
-            Rejection: A property's name, known only from the record, is over `MAX_NAME_LENGTH`.
-        """
-        writer = _Writer(dropped, send_nulls=self.send_nulls)
-        # Names of columns that only the record tells are taken record by record.
-        names = NameScope(self.names)
-        values = writer.values
-        for key, simple, entry in self.ways:
-            value: Any = entry.source.read(record) if key is None else record.get(key, MISSING)
-            kind = type(value)
-            # What most values are comes first, without a call.
-            if simple is not None and (
-                kind is bool
-                or (kind is str and len(value) <= MAX_VALUE_BYTES and value.isascii())
-                or (kind is float and isfinite(value))
-            ):
-                values[simple] = value
-                writer.leaves += 1
-                continue
-            if value is MISSING:
-                continue
-            if entry.node is not None:
-                if value is not None:
-                    writer.write(values, entry.node, value, 1)
-                elif self.send_nulls:
-                    writer.top(entry.node, None)
-            elif entry.spread is not None:
-                _spread(writer, entry.spread, value, names)
-        if self.skipped is not None and not record.keys() <= self.skipped:
-            for column, value in _unplanned(record, self.skipped):
-                if column.startswith("_sdc_"):
-                    continue
-                if column == "properties":
-                    _spread(writer, Scope({}, frozenset(), self.names), value, names)
-                else:
-                    name = names.take(column)
-                    writer.top(Node(name, name), value)
-        return Properties(writer.values, writer.declared, writer.leaves)
-
-
-def ways_of(entries: tuple[Entry, ...]) -> tuple[tuple[str | None, str | None, Entry], ...]:
-    """What is needed of each entry for most values.
-
-    Returns:
-        Its source as a key of the record (None where the source has to be asked), and the property's
-        name where a value that Fullstory takes is sent as it is, without a declaration.
-    """
-    return tuple(
-        (entry.key, entry.node.name if entry.node and not entry.node.declared else None, entry)
-        for entry in entries
-    )
-
-
-def _unplanned(holder: dict[str, Any], planned: Collection[str]) -> list[tuple[str, Any]]:
-    return [(str(key), value) for key, value in holder.items() if key not in planned]
-
-
-def _spread(writer: _Writer, scope: Scope, value: Any, names: NameScope) -> None:
-    """Writes the parts of an object as top-level properties; what is no object, under its name."""
-    if not isinstance(value, dict):
-        if value is not None:
-            name = names.take("properties")
-            writer.top(Node(name, name), value)
-        return
-    for column, node in scope.nodes.items():
-        if column in value:
-            writer.top(node, value[column])
-    for column, inner in scope.further(value):
-        name = names.take(column)
-        writer.top(Node(name, name), inner)
-
-
-class _Writer:
-    """Collects one record's properties."""
-
-    def __init__(self, dropped: list[str], *, send_nulls: bool) -> None:
-        self.values: dict[str, Any] = {}
-        self.declared: dict[str, str] = {}
-        self.leaves = 0
-        self._dropped = dropped
-        self._send_nulls = send_nulls
 
     def top(self, node: Node, value: Any) -> None:
         """Writes a top-level property, be it null."""
         if value is not None:
             self.write(self.values, node, value, 1)
-        elif self._send_nulls:
+        elif self.send_nulls:
             if len(node.path) > MAX_NAME_LENGTH:
                 raise _too_long(node.path)
             self.values[node.name] = None
@@ -233,13 +134,13 @@ class _Writer:
         if type(value) is not str or len(value) > MAX_VALUE_BYTES or not value.isascii():
             if isinstance(value, dict):
                 if depth >= MAX_DEPTH:
-                    self._dropped.append(path)
+                    self.dropped.append(path)
                 else:
                     target[node.name] = self._object(node, value, depth)
                 return
             value = leaf_of(value)
             if value is LEFT_OUT:
-                self._dropped.append(path)
+                self.dropped.append(path)
                 return
         self.leaves += 1
         if declared is not None:
@@ -263,6 +164,109 @@ class _Writer:
             if part is not None:
                 self.write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)
         return inner
+
+
+class PropertyPlan(msgspec.Struct, frozen=True):
+    """How a stream's records give properties.
+
+    Attributes:
+        entries: The planned properties, in the order sent.
+        ways: The same, as they are read: `ways_of(entries)`.
+        names: The names they took.
+        skipped: Columns that are no properties, or planned ones; None where columns that the
+            SCHEMA does not tell are not sent.
+        send_nulls: Whether a top-level null is sent.
+    """
+
+    entries: tuple[Entry, ...]
+    ways: tuple[Way, ...]
+    names: NameScope
+    skipped: frozenset[str] | None
+    send_nulls: bool
+
+    @property
+    def produces(self) -> bool:
+        """Whether any record could have properties."""
+        return bool(self.entries) or self.skipped is not None
+
+    def read(self, record: dict[str, Any], dropped: list[str]) -> Properties:
+        """The record's properties; the names of those left out are added to `dropped`.
+
+        Raises:
+            Rejection: A property's name, known only from the record, is over `MAX_NAME_LENGTH`.
+        """
+        made = Properties(dropped, self.send_nulls)
+        values = made.values
+        # Names of columns that only the record tells are taken record by record.
+        names: NameScope | None = None
+        for key, name, declared, entry in self.ways:
+            value: Any = entry.source.read(record) if key is None else record.get(key, MISSING)
+            kind = type(value)
+            # What most values are comes first, without a call.
+            if name is not None and (
+                (kind is str and len(value) <= MAX_VALUE_BYTES and value.isascii())
+                or kind is bool
+                or (kind is int and INT64_MIN <= value <= INT64_MAX)
+                or (kind is float and isfinite(value))
+            ):
+                made.leaves += 1
+                if declared is not None:
+                    value, fitted = fitting(declared, value)
+                    if fitted is not None:
+                        made.declared[name] = fitted
+                values[name] = value
+            elif value is MISSING:
+                continue
+            elif entry.node is not None:
+                made.top(entry.node, value)
+            elif entry.spread is not None:
+                names = names or NameScope(self.names)
+                _spread(made, entry.spread, value, names)
+        if self.skipped is not None and not record.keys() <= self.skipped:
+            names = names or NameScope(self.names)
+            for column, value in _unplanned(record, self.skipped):
+                if column.startswith("_sdc_"):
+                    continue
+                if column == "properties":
+                    _spread(made, Scope({}, frozenset(), self.names), value, names)
+                else:
+                    name = names.take(column)
+                    made.top(Node(name, name), value)
+        return made
+
+
+Way: TypeAlias = "tuple[str | None, str | None, str | None, Entry]"
+"""How an entry is read: its source as a key of the record (None where it has to be asked for its value),
+its property's name and the type to declare (both None for a column that is spread), and the entry."""
+
+
+def ways_of(entries: tuple[Entry, ...]) -> tuple[Way, ...]:
+    """What is needed of each entry for most values."""
+    return tuple(
+        (entry.key, entry.node.name, entry.node.declared, entry)
+        if entry.node
+        else (entry.key, None, None, entry)
+        for entry in entries
+    )
+
+
+def _unplanned(holder: dict[str, Any], planned: Collection[str]) -> list[tuple[str, Any]]:
+    return [(str(key), value) for key, value in holder.items() if key not in planned]
+
+
+def _spread(made: Properties, scope: Scope, value: Any, names: NameScope) -> None:
+    """Writes the parts of an object as top-level properties; what is no object, under its name."""
+    if not isinstance(value, dict):
+        if value is not None:
+            name = names.take("properties")
+            made.top(Node(name, name), value)
+        return
+    for column, node in scope.nodes.items():
+        if column in value:
+            made.top(node, value[column])
+    for column, inner in scope.further(value):
+        name = names.take(column)
+        made.top(Node(name, name), inner)
 
 
 def _too_long(path: str) -> Rejection:

@@ -9,7 +9,7 @@ import msgspec
 from target_fullstory.mapping.calls.call import encode_call
 from target_fullstory.mapping.calls.deletions import Deletions, is_deleted
 from target_fullstory.mapping.fields import Field, Group, Run, event_request, user_request
-from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, Properties, PropertyPlan
+from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, PropertyPlan
 from target_fullstory.mapping.result import Mapped, Rejected, Rejection
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
                 return Mapped(encode_call(call), call.key, kind="user_deletions")
             request = self._fields_of(record, dropped)
             properties = self.properties.read(record, dropped)
-            self._check_count(properties)
+            if properties.leaves > MAX_USER_PROPERTIES and self.kind == "users":
+                raise _too_many(properties.leaves)
         except Rejection as rejection:
             return Rejected(rejection.code, rejection.message)
         if self.properties.produces:
@@ -79,6 +80,17 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
             dropped=tuple(dict.fromkeys(dropped)) if dropped else (),
         )
 
+    def refusal(self, record: dict[str, Any]) -> Rejected | None:
+        """Why a record's own fields make no request; None where they do, whatever its properties are."""
+        try:
+            if self.deletions is not None and is_deleted(record):
+                self.deletions.make(record, [])
+            else:
+                self._fields_of(record, [])
+        except Rejection as rejection:
+            return Rejected(rejection.code, rejection.message)
+        return None
+
     def concealed(
         self, record: dict[str, Any], rejected: Rejected
     ) -> tuple[dict[str, Any], Rejected]:
@@ -90,13 +102,13 @@ class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):
             return user_request(self.runs, record, dropped)
         return event_request(self.runs, self.groups, record, dropped)
 
-    def _check_count(self, properties: Properties) -> None:
-        if self.kind == "users" and properties.leaves > MAX_USER_PROPERTIES:
-            message = (
-                f"the record has {properties.leaves} properties, those within objects counted; "
-                f"Fullstory takes {MAX_USER_PROPERTIES} on a user"
-            )
-            raise Rejection("too_many_properties", message)
+
+def _too_many(properties: int) -> Rejection:
+    message = (
+        f"the record has {properties} properties, those within objects counted; "
+        f"Fullstory takes {MAX_USER_PROPERTIES} on a user"
+    )
+    return Rejection("too_many_properties", message)
 
 
 def _key(request: dict[str, Any]) -> str:

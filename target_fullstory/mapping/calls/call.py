@@ -192,6 +192,11 @@ class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
         names = tuple(dict.fromkeys(dropped))
         return Mapped(body=encode_call(call), key=call.key, dropped=names)
 
+    def refusal(self, record: dict[str, Any]) -> Rejected | None:
+        """Why a record makes no call; None where it does."""
+        result = self.map_record(record)
+        return result if isinstance(result, Rejected) else None
+
     def concealed(
         self, record: dict[str, Any], rejected: Rejected
     ) -> tuple[dict[str, Any], Rejected]:
