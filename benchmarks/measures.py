@@ -27,14 +27,14 @@ class Sizes:
         many: Records of the long input.
         runs: Runs that count, for the comparisons with the plain SDK target.
         short_runs: The same for all comparisons that take but seconds.
-        long_runs: Runs over the long input.
+        long_runs: Runs over the long input, each a round in which shorter ones are run as long.
     """
 
     records: int = 300_000
     many: int = 3_000_000
     runs: int = 5
     short_runs: int = 9
-    long_runs: int = 3
+    long_runs: int = 5
 
 
 class Bench:
@@ -95,8 +95,9 @@ class Bench:
         )
         yield self._dirty()
         yield self._start()
+        cpu = self._cpu()
         yield self._memory()
-        yield self._cpu()
+        yield cpu
 
     # The measures
 
@@ -148,15 +149,12 @@ class Bench:
         )
 
     def _cpu(self) -> Row:
-        """CPU time per record; what starting takes is measured with ten records and taken off.
-
-        The sizes are measured in turns, so that a machine whose speed drifts does so for all of them.
-        """
+        """CPU time per record; what starting takes is measured with ten records and taken off."""
         sizes = self._sizes
         counts = (sizes.records // 3, sizes.records, sizes.many)
         rounds = [self._costs(counts) for _ in range(sizes.long_runs)]
         costs = [median(column) for column in zip(*rounds, strict=True)]
-        apart = median(max(costs) / min(costs) - 1 for costs in rounds)
+        apart = max(costs) / min(costs) - 1
         told = ", ".join(f"{cost * 1e6:.2f}" for cost in costs)
         return Row(
             "CPU time per record beyond the start's, "
@@ -168,17 +166,30 @@ class Bench:
         )
 
     def _costs(self, counts: tuple[int, ...]) -> list[float]:
-        """CPU seconds per record by the number of records; short runs, which vary more, several times."""
-        times = [max(1, min(self._sizes.short_runs, max(counts) // count)) for count in counts]
-        start = self._cpu_of(_FEW, self._sizes.short_runs)
-        return [
-            (self._cpu_of(count, runs) - start) / (count - _FEW)
-            for count, runs in zip(counts, times, strict=True)
-        ]
+        """CPU seconds per record by the number of records, over as many records of each size.
 
-    def _cpu_of(self, records: int, runs: int) -> float:
-        lines = self._input("users", records)
-        return median(self._run(self._fullstory, lines).usage.cpu for _ in range(runs))
+        Short runs come before the long one and behind it, in turns: a machine that is slower for a while is
+        so for all sizes. The mean is taken, as a long run has the mean of all the speeds that it has met.
+        """
+        *short, long = counts
+        spent = dict.fromkeys((_FEW, *counts), 0.0)
+        runs = dict.fromkeys((_FEW, *counts), 0)
+        turns = max(2, long // short[-1])
+        for turn in range(turns):
+            if turn == turns // 2:
+                self._spend(long, spent, runs)
+            self._spend(_FEW, spent, runs)
+            for count in short:
+                for _ in range(max(1, short[-1] // count)):
+                    self._spend(count, spent, runs)
+        start = spent[_FEW] / runs[_FEW]
+        return [(spent[count] / runs[count] - start) / (count - _FEW) for count in counts]
+
+    def _spend(self, records: int, spent: dict[int, float], runs: dict[int, int]) -> None:
+        result = self._run(self._fullstory, self._input("users", records))
+        self._keep("users", records, [result])
+        spent[records] += result.usage.cpu
+        runs[records] += 1
 
     # Runs
 

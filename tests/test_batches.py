@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.delivery.batch import OpenBatch, batch_body, content_key
+from target_fullstory.delivery.batch import OpenBatch
+from target_fullstory.delivery.body import BatchBody, content_key
 from target_fullstory.delivery.merge import merge_updates
 from target_fullstory.mapping import Mapped
 from target_fullstory.state import Checkpoints, Ticket
@@ -86,7 +87,9 @@ def test_runs_and_single_records_mix() -> None:
     batch.add(update("a", plan="pro"))
     closed = batch.close()
     assert (closed.rows, closed.records) == (2, 3)
-    assert json.loads(batch_body(closed.items))["requests"][0]["properties"] == {"plan": "pro"}
+    assert json.loads(b"".join(BatchBody(closed.items)))["requests"][0]["properties"] == {
+        "plan": "pro"
+    }
 
 
 def test_a_batch_of_events_is_cut_at_the_last_state() -> None:
@@ -112,5 +115,21 @@ def test_nothing_remains_where_a_state_ends_the_batch() -> None:
 
 
 def test_a_body_has_one_key_and_equal_events_of_a_batch_have_different_ones() -> None:
-    assert content_key(b"{}") == content_key(b"{}")
-    assert content_key(b"{}") != content_key(b"{}", 1)
+    assert content_key([b"{}"]) == content_key([b"{}"])
+    assert content_key([b"{}"]) != content_key([b"{}"], 1)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[], [1], [9_000_000], [1, 9_000_000, 1], [3_000_000] * 6, [100] * 90_000]
+)
+def test_a_body_is_sent_in_parts_of_some_size(sizes: list[int]) -> None:
+    items = [b'"' + b"x" * size + b'"' for size in sizes]
+    body = BatchBody(items)
+    parts = list(body)
+    assert b"".join(parts) == b'{"requests":[' + b",".join(items) + b"]}"
+    assert len(body) == sum(map(len, parts))
+    assert b"".join(body) == b"".join(parts), "an attempt that fails is followed by another"
+    assert all(len(part) >= 8 * 1024 * 1024 for part in parts[:-1])
+    assert len(parts) == 1 + len(body) // 9_000_000
+    assert body.requests() == items
+    assert content_key(body) == content_key([b"".join(parts)]), "however it is cut"

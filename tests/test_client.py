@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from target_fullstory.delivery.body import BatchBody
 from target_fullstory.delivery.client import Client
 from target_fullstory.delivery.throttle import retry_after
 from target_fullstory.errors import DeliveryError
@@ -72,6 +73,17 @@ def test_tries_again_with_the_same_idempotency_key(trouble: Reply) -> None:
         answer = client(server).call("POST", "/v2/users", b"{}", key="same")
         assert answer.data == {"id": "7"}
         assert [request.key for request in server.requests] == ["same", "same"]
+
+
+def test_a_batch_is_sent_in_parts_and_each_attempt_sends_them_all() -> None:
+    items = [b'{"uid":"%d","properties":{"text":"%b"}}' % (n, b"x" * 3_000_000) for n in range(6)]
+    with ScriptedServer(answers(Reply(fault="reset"), Reply(503), Reply())) as server:
+        assert client(server).call("POST", "/v2/users/batch", BatchBody(items), key="same").ok
+        assert len(server.requests) == 3
+        for request in server.requests:
+            assert request.body == b'{"requests":[' + b",".join(items) + b"]}"
+            assert request.headers["content-length"] == str(len(request.body))
+            assert "transfer-encoding" not in request.headers
 
 
 def test_a_request_that_hangs_is_tried_again() -> None:

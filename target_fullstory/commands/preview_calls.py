@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_fullstory.delivery.batch import ENVELOPE_BYTES
+from target_fullstory.delivery.body import ENVELOPE_BYTES
 from target_fullstory.delivery.calls import shared
 from target_fullstory.delivery.openbatches import CALLS_WORTH_A_STATE
 from target_fullstory.mapping import Call, alone, decode_call

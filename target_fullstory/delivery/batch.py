@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from target_fullstory.delivery.body import ENVELOPE_BYTES, BatchBody
 from target_fullstory.delivery.merge import merge_updates
 from target_fullstory.delivery.requests_json import split_requests
 from target_fullstory.mapping import Kind, Mapped
@@ -19,10 +19,6 @@ PEOPLE: frozenset[Kind] = frozenset({"users", "user_deletions"})
 
 IN_SERIES: frozenset[Kind] = frozenset({"webhook_endpoints", "request"})
 """The kinds of which a stream's calls go one after the other."""
-
-_HEAD, _TAIL = b'{"requests":[', b"]}"
-ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
-"""Bytes of a batch request beside its items."""
 
 
 @dataclass(eq=False)
@@ -57,46 +53,16 @@ class Batch:
         """The single requests."""
         return self.items if len(self.items) == self.rows else split_requests(self.items)
 
-    def take_body(self) -> bytes:
-        """The body of the batch's creation; the pieces are given up, so that it is in memory once."""
-        body = batch_body(self.items)
+    def take_body(self) -> BatchBody:
+        """The body of the batch's creation, which has the pieces from now on: they go with it."""
+        body = BatchBody(self.items)
         self.items = []
         return body
-
-
-def batch_body(requests: list[bytes]) -> bytes:
-    """The body of a batch creation, copied once: it may be large."""
-    first, *rest = requests
-    if not rest:
-        return _HEAD + first + _TAIL
-    return b",".join([_HEAD + first, *rest[:-1], rest[-1] + _TAIL])
-
-
-def requests_of(body: bytes) -> list[bytes]:
-    """The requests in the body of a batch creation."""
-    return split_requests([body[len(_HEAD) : -len(_TAIL)]])
 
 
 def new_key() -> str:
     """An idempotency key for this request alone."""
     return str(uuid.uuid4())
-
-
-def content_key(body: bytes, occurrence: int = 0, salt: str = "") -> str:
-    """An idempotency key derived from a body, the same whenever the same body is sent again.
-
-    Args:
-        body: The request body.
-        occurrence: How many equal bodies came before it in its batch: equal events of one batch are
-            different events, and each keeps its key when the batch is repeated.
-        salt: Sets the keys of a run apart from those of others: a replay is to have an answer of its own.
-    """
-    digest = hashlib.sha256(body)
-    if salt:
-        digest.update(f"@{salt}".encode())
-    if occurrence:
-        digest.update(f"#{occurrence}".encode())
-    return digest.hexdigest()
 
 
 class OpenBatch:

@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from target_fullstory.addresses import is_loopback
+from target_fullstory.delivery.body import BatchBody
 from target_fullstory.delivery.logs import keep_addresses_out, logger
 from target_fullstory.delivery.throttle import Throttle, retry_after
 from target_fullstory.errors import DeliveryError
@@ -169,7 +170,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | BatchBody | None = None,
         *,
         key: str | None = None,
         params: Mapping[str, str] | None = None,
@@ -289,7 +290,7 @@ class _Call:
 
     method: str
     path: str
-    body: bytes | None
+    body: bytes | BatchBody | None
     params: Mapping[str, str] | None
     name: str
     content: Content

@@ -22,11 +22,9 @@ from target_fullstory.delivery.batch import (
     IN_SERIES,
     PEOPLE,
     Batch,
-    batch_body,
-    content_key,
     new_key,
-    requests_of,
 )
+from target_fullstory.delivery.body import BatchBody, content_key
 from target_fullstory.delivery.calls import Calls
 from target_fullstory.delivery.client import Answer, Client
 from target_fullstory.delivery.erasures import Erasures, is_erased
@@ -190,7 +188,7 @@ class Sender:
             if part:
                 self._send_part(batch, part, whole, by_content=by_content)
 
-    def _try_job(self, batch: Batch, body: bytes, rows: int, *, by_content: bool) -> bool:
+    def _try_job(self, batch: Batch, body: BatchBody, rows: int, *, by_content: bool) -> bool:
         """Send requests as one job; returns whether they have to be sent in halves."""
         if len(body) > self._max_bytes and rows > 1:
             return True
@@ -208,14 +206,14 @@ class Sender:
         if answer.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST /v2/{batch.kind}/batch", answer)
         if rows == 1:
-            self._reject(batch, requests_of(body)[0], answer)
+            self._reject(batch, body.requests()[0], answer)
             return False
         if answer.status == 413:
             self._lower_limit(len(body))
         return True
 
-    def _send_halves(self, batch: Batch, body: bytes, whole: Hold, *, by_content: bool) -> None:
-        requests = requests_of(body)
+    def _send_halves(self, batch: Batch, body: BatchBody, whole: Hold, *, by_content: bool) -> None:
+        requests = body.requests()
         middle = len(requests) // 2
         for half in (requests[:middle], requests[middle:]):
             self._send_part(batch, half, whole, by_content=by_content)
@@ -223,7 +221,7 @@ class Sender:
     def _send_part(
         self, batch: Batch, requests: list[bytes], whole: Hold, *, by_content: bool
     ) -> None:
-        body = batch_body(requests)
+        body = BatchBody(requests)
         hold = self._hold_job(batch, len(requests), part_of=whole)
         try:
             refused = self._try_job(batch, body, len(requests), by_content=by_content)
@@ -334,7 +332,7 @@ def _keyed(batch: Batch, salt: str, erased: AbstractSet[str]) -> Iterator[tuple[
     for request in batch.requests():
         by_content = batch.kind == "events" and (batch.timed or has_timestamp(request))
         if by_content and not (erased and is_erased(request, erased)):
-            yield request, content_key(request, occurrences[request], salt)
+            yield request, content_key([request], occurrences[request], salt)
             occurrences[request] += 1
         else:
             yield request, new_key()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from target_fullstory.delivery.body import BatchBody
 from target_fullstory.delivery.client import Answer
 from target_fullstory.errors import DeliveryError
 
@@ -76,11 +77,13 @@ class FakeFullstory:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | BatchBody | None = None,
         *,
         key: str | None = None,
         **_: Any,
     ) -> Answer:
+        if isinstance(body, BatchBody):
+            body = b"".join(body)
         if path == "/me":
             return Answer(200, {"role": "ARCHITECT"})
         with self._lock:
