@@ -33,7 +33,7 @@ class Sizes:
     records: int = 300_000
     many: int = 3_000_000
     runs: int = 5
-    short_runs: int = 9
+    short_runs: int = 15
     long_runs: int = 5
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.exceptions import InvalidJSONSchema, InvalidRecord
+from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
@@ -255,16 +255,13 @@ class FullstorySink(Sink):
         return result
 
     def _violation(self, record: dict[str, Any]) -> Rejected | None:
-        if self._validator is None:
+        if not isinstance(self._validator, RecordValidator):
             return None
         if not record.keys() >= self._keys:
             name = next(name for name in self.key_properties if name not in record)
             return Rejected("schema_violation", f"the key property {name!r} is missing")
-        try:
-            self._validator.validate(record)
-        except InvalidRecord as error:
-            return Rejected("schema_violation", str(error))
-        return None
+        violation = self._validator.violation(record)
+        return None if violation is None else Rejected("schema_violation", violation)
 
     def get_validator(self) -> RecordValidator | None:
         """singer-sdk's place for another validator; None where records are not validated."""

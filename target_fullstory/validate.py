@@ -37,7 +37,7 @@ class RecordValidator(BaseJSONSchemaValidator):
             self._in_python  # noqa: B018 - raises where the SCHEMA is none
 
     def validate(self, record: dict[str, Any]) -> None:
-        """Check a record.
+        """Check a record, as singer-sdk does.
 
         Args:
             record: The record.
@@ -45,18 +45,31 @@ class RecordValidator(BaseJSONSchemaValidator):
         Raises:
             InvalidRecord: It violates the SCHEMA.
         """
+        violation = self.violation(record)
+        if violation is not None:
+            raise InvalidRecord(violation, record)
+
+    def violation(self, record: dict[str, Any]) -> str | None:
+        """How a record violates the SCHEMA, in a sentence; None where it does not."""
         if self._validator is None:
-            self._in_python.validate(record)
-            return
+            return self._violation_in_python(record)
         try:
             self._validator.validate(record)
         except jsonschema_rs.ValidationError as error:
             plain = isinstance(error.instance, str | bool | int)
             if not self._has_patterns and (plain or not _beyond_json(record)):
-                raise InvalidRecord(error.message, record) from None
-            self._in_python.validate(record)
+                return error.message
+            return self._violation_in_python(record)
         except (ValueError, TypeError, RecursionError):
+            return self._violation_in_python(record)
+        return None
+
+    def _violation_in_python(self, record: dict[str, Any]) -> str | None:
+        try:
             self._in_python.validate(record)
+        except InvalidRecord as error:
+            return error.error_message
+        return None
 
     @cached_property
     def _in_python(self) -> JSONSchemaValidator:
