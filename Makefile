@@ -27,7 +27,7 @@ help:
 	@echo 'make format  format the code'
 	@echo 'make soak    the long tests'
 	@echo 'make e2e     from a real PostgreSQL through Meltano into the sandbox, in five minutes or so'
-	@echo 'make bench   the measurements, in a quarter of an hour or so'
+	@echo 'make bench   the measurements, in twenty minutes or so'
 	@echo 'make clean   remove .venv, .meltano, output and caches'
 
 install: $(STAMP)
