@@ -168,6 +168,19 @@ def test_records_that_cannot_be_sent(
     assert rejected["record"] == columns | {"secret": "****"}
 
 
+def test_the_mapping_says_more_than_a_violation_of_the_schema(
+    sandbox: Sandbox, run_target: Callable[..., Outcome]
+) -> None:
+    lines = [
+        *(HOOKS, hook("update", id="e", disabled="maybe", secret=SECRET)),
+        *(hook("update", id="e", url=7, secret=SECRET), state(done=True)),
+    ]
+    outcome = run_target(lines, api_url=sandbox.url, streams=STREAMS)
+    codes = [one["code"] for one in outcome.rejects]
+    assert codes == ["invalid_disabled", "schema_violation"]
+    assert SECRET not in str(outcome.rejects)
+
+
 def test_an_unknown_endpoint_rejects_that_record_alone(
     sandbox: Sandbox, run_target: Callable[..., Outcome]
 ) -> None:
