@@ -34,6 +34,7 @@ from target_fullstory.mapping import (
     shown_spec,
     stored_call,
 )
+from tests.mapping.fast import map_line
 
 TEXT = {"type": ["null", "string"]}
 
@@ -290,11 +291,11 @@ def test_only_records_that_are_still_there_are_fast() -> None:
     def line(**record: Any) -> bytes:
         return json.dumps({"type": "RECORD", "stream": "s", "record": record}).encode()
 
-    assert len(fast.map_line(line(uid="a", n="x")).requests) == 1
-    assert len(fast.map_line(line(uid="a", _sdc_deleted_at=None)).requests) == 1
+    assert len(map_line(fast, line(uid="a", n="x")).requests) == 1
+    assert len(map_line(fast, line(uid="a", _sdc_deleted_at=None)).requests) == 1
     for value in ("2026-01-01", "", False):
         with pytest.raises(NOT_FAST):
-            fast.map_line(line(uid="a", _sdc_deleted_at=value))
+            map_line(fast, line(uid="a", _sdc_deleted_at=value))
     mapped = mapping.map_record({"uid": "a", "_sdc_deleted_at": "2026-01-01", "n": "x" * 9000})
     assert isinstance(mapped, Mapped)
     assert (mapped.kind, mapped.key) == ("user_deletions", "a")

@@ -21,6 +21,7 @@ from target_fullstory.mapping import (
 )
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import Outcome, SandboxApi, record, schema, state
+from tests.mapping.fast import map_line
 
 COLUMNS = {"uid": {"type": "string"}, "key": {"type": "string"}}
 SCHEMA = {"type": "object", "properties": COLUMNS}
@@ -38,7 +39,7 @@ def fast_body(mapping: StreamMapping, line: str) -> bytes | None:
     fast = compile_fast(mapping, validate=True)
     assert fast is not None
     try:
-        (request,) = fast.map_line(line.encode()).requests
+        (request,) = map_line(fast, line.encode()).requests
     except NOT_FAST:
         return None
     return msgspec.json.encode(request)

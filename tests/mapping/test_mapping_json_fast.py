@@ -31,6 +31,7 @@ from target_fullstory.mapping.fast.moments import (
     written_seconds_of_texts,
 )
 from target_fullstory.mapping.timestamps import timestamp_of, unix_seconds_of, written_seconds
+from tests.mapping.fast import map_lines
 from tests.mapping.test_mapping_fast import accepts, line_of, same, together
 
 PAGE = Path(__file__).parents[2] / "docs/json-form.md"
@@ -463,7 +464,7 @@ def test_dates_of_one_shape_are_not_taken_for_others() -> None:
     days = ["2024-01-02", "2024-01-020", "24-01-02"]
     lines = b"".join(line_of({"uid": "u", "day": day}) + b"\n" for day in days)
     with pytest.raises(NotFastError):
-        fast.map_lines(lines)
+        map_lines(fast, lines)
 
 
 # --- by property ---------------------------------------------------------------------------------
@@ -560,7 +561,7 @@ def compare(
         if is_fast:
             taken.append(record)
             assert not validate or Draft202012Validator(schema).is_valid(record)
-    chunk = fast.map_lines(b"".join(line_of(record) + b"\n" for record in taken))
+    chunk = map_lines(fast, b"".join(line_of(record) + b"\n" for record in taken))
     outcomes = [mapping.map_record(record) for record in taken]
     bodies = [outcome.body for outcome in outcomes if isinstance(outcome, Mapped)]
     assert msgspec.json.encode(chunk.requests)[1:-1] == b",".join(bodies)

@@ -81,10 +81,6 @@ class FastPath:
         """
         return list(map(_record, self._decoder.decode_lines(lines)))
 
-    def decode_line(self, line: bytes) -> Any:
-        """Decodes one line, as `decode_lines` does."""
-        return self._decoder.decode(line).record
-
     def decode_each(self, lines: Iterable[bytes]) -> Iterator[Any]:
         """Decodes lines one at a time; goes on behind one for which it has raised.
 
@@ -100,7 +96,7 @@ class FastPath:
         """Maps decoded records.
 
         Args:
-            records: Records of `decode_lines` or `decode_line`, in order.
+            records: Records of `decode_lines` or `decode_each`, in order.
 
         Raises:
             NotFastError: One of them needs care: map them one by one.
@@ -109,14 +105,6 @@ class FastPath:
             return self._make(records) if records else Chunk([], [], timed=False)
         except (AttributeError, RecursionError, Rejection) as error:
             raise NotFastError(str(error)) from error
-
-    def map_lines(self, lines: bytes) -> Chunk:
-        """Decodes and maps whole lines; raises what `decode_lines` and `requests` do."""
-        return self.requests(self.decode_lines(lines))
-
-    def map_line(self, line: bytes) -> Chunk:
-        """Decodes and maps one line; raises what `decode_line` and `requests` do."""
-        return self.requests([self.decode_line(line)])
 
 
 NOT_FAST = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
