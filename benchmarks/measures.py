@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from benchmarks import contestants
 from benchmarks.compare import Pairs, alternate, median_of
@@ -149,11 +149,19 @@ class Bench:
         )
 
     def _cpu(self) -> Row:
-        """CPU time per record; what starting takes is measured with ten records and taken off."""
+        """CPU time per record; what starting takes is measured with ten records and taken off.
+
+        The sizes are held against each other round by round, as speeds are pair by pair: what slows the
+        machine down for a round slows down all of them.
+        """
         sizes = self._sizes
         counts = (sizes.records // 3, sizes.records, sizes.many)
         rounds = [self._costs(counts) for _ in range(sizes.long_runs)]
-        costs = [median(column) for column in zip(*rounds, strict=True)]
+        levels = [mean(costs) for costs in rounds]
+        shares = [
+            [cost / level for cost in costs] for costs, level in zip(rounds, levels, strict=True)
+        ]
+        costs = [median(column) * median(levels) for column in zip(*shares, strict=True)]
         apart = max(costs) / min(costs) - 1
         told = ", ".join(f"{cost * 1e6:.2f}" for cost in costs)
         return Row(
