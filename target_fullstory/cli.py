@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 # What is imported lives as long as the process: looking for garbage among it is lost time.
 gc.disable()
 
-from target_fullstory.deferred import deferred_imports  # noqa: E402
+from target_fullstory.lazy_imports import deferred_imports  # noqa: E402
 
 with deferred_imports():
     import singer_sdk  # noqa: F401

@@ -6,6 +6,9 @@ prints it as its one line before exit code 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TargetFullstoryError(Exception):
     """Anything that ends a run with one clear line and exit code 1."""
@@ -29,3 +32,19 @@ class OutputError(TargetFullstoryError):
 
 class TooManyRejectsError(TargetFullstoryError):
     """More records were rejected than `max_rejected_records` allows; the rest was delivered."""
+
+
+def config_error(stream: str, key: str, problem: str) -> ConfigurationError:
+    """An error that names the mapping's key, such as `streams.customers.fields.email`."""
+    return ConfigurationError(f"streams.{stream}.{key}: {problem}")
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Asks for the valid name nearest to a mistaken one; tells all of them where none is near."""
+    names = list(valid)
+    by_folded = {candidate.casefold(): candidate for candidate in reversed(names)}
+    close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {by_folded[close[0]]!r}?"
+    shown = ", ".join(repr(candidate) for candidate in names[:20])
+    return f"; there is {shown}{', …' if len(names) > 20 else ''}" if shown else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from target_fullstory.mapping import Chunk, Kind, Mapped, Rejected
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import Chunk, Mapped, Rejected
 
 
 class Outlet(Protocol):

@@ -11,6 +11,8 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
+from target_fullstory.input.messages import member, parse, record_in
+from target_fullstory.input.stretch import Stretch, in_order
 from target_fullstory.mapping import (
     NOT_FAST,
     CallMapping,
@@ -23,9 +25,7 @@ from target_fullstory.mapping import (
     compile_mapping,
     spec_for,
 )
-from target_fullstory.messages import member, parse, record_in
-from target_fullstory.stretch import Stretch, in_order
-from target_fullstory.validate import RecordValidator
+from target_fullstory.validation import RecordValidator
 
 if TYPE_CHECKING:
     from target_fullstory.target import TargetFullstory

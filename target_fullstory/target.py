@@ -19,12 +19,17 @@ from singer_sdk.helpers.capabilities import (
 )
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_fullstory.delivery.inflight import StopWaiting
-from target_fullstory.delivery.run import Run
 from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError
+from target_fullstory.input.reader import LineReader
 from target_fullstory.mapping import Rejected
-from target_fullstory.reader import LineReader
-from target_fullstory.settings import JSON_SCHEMA, check_secrets, from_environment, load_settings
+from target_fullstory.run import Run
+from target_fullstory.sending.in_flight import StopWaiting
+from target_fullstory.settings.model import (
+    JSON_SCHEMA,
+    check_secrets,
+    from_environment,
+    load_settings,
+)
 from target_fullstory.sink import FullstorySink
 
 if TYPE_CHECKING:

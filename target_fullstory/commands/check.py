@@ -12,10 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from target_fullstory.commands.api import api_client
-from target_fullstory.commands.config import config_option, read_settings
-from target_fullstory.commands.sample import send_samples
-from target_fullstory.delivery.access import (
+from target_fullstory.api.roles import (
     JOB_READERS,
     ROLES,
     Account,
@@ -24,8 +21,11 @@ from target_fullstory.delivery.access import (
     roles_named,
     who_am_i,
 )
-from target_fullstory.delivery.logs import logger
-from target_fullstory.settings import Settings
+from target_fullstory.commands.command_client import api_client
+from target_fullstory.commands.config_option import config_option, read_settings
+from target_fullstory.commands.sample_requests import send_samples
+from target_fullstory.logs import logger
+from target_fullstory.settings.model import Settings
 
 Verdict = Literal["ok", "failed", "unknown", "skipped"]
 _STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow"}

@@ -10,14 +10,14 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from target_fullstory.commands.api import api_client
-from target_fullstory.commands.config import config_option, read_settings
+from target_fullstory.api.client import Answer, Client
+from target_fullstory.commands.command_client import api_client
+from target_fullstory.commands.config_option import config_option, read_settings
 from target_fullstory.commands.jobs_shown import print_json, print_table, waiting
 from target_fullstory.commands.run_block import read_block
-from target_fullstory.delivery.client import Answer, Client
-from target_fullstory.delivery.logs import logger
 from target_fullstory.errors import DeliveryError, InputError
-from target_fullstory.settings import Settings
+from target_fullstory.logs import logger
+from target_fullstory.settings.model import Settings
 
 COMPLETED, FAILED, IN_PROGRESS = 0, 1, 3
 """The exit codes."""

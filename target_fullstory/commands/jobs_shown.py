@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from target_fullstory.delivery.logs import logger
+from target_fullstory.logs import logger
 
 _NUMBERS = {"records", "imports", "errors"}
 _COLUMNS = (

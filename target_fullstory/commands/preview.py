@@ -9,11 +9,12 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from target_fullstory.commands.config import config_option, read_config
+from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.preview_outlet import PreviewOutlet, StreamPreview
-from target_fullstory.mapping import Kind, decode_call, shown_call
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import decode_call, shown_call
 from target_fullstory.outlet import Outlet
-from target_fullstory.settings import SANDBOX, Settings
+from target_fullstory.settings.model import SANDBOX, Settings
 from target_fullstory.target import TargetFullstory
 
 _LONGEST_RECORD = 500

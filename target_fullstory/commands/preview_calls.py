@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from target_fullstory.delivery.body import ENVELOPE_BYTES
-from target_fullstory.delivery.calls import shared
-from target_fullstory.delivery.openbatches import CALLS_WORTH_A_STATE
+from target_fullstory.batching.batch_body import ENVELOPE_BYTES
+from target_fullstory.batching.batcher import CALLS_WORTH_A_STATE
 from target_fullstory.mapping import Call, alone, decode_call
+from target_fullstory.sending.call_dispatcher import shared
 
 
 class GatheredCalls:

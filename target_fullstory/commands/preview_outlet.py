@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from target_fullstory.commands.preview_calls import GatheredCalls
-from target_fullstory.mapping import Call, Chunk, Kind, Mapped, Rejected, encode_call
-from target_fullstory.settings import Settings
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import Call, Chunk, Mapped, Rejected, encode_call
+from target_fullstory.settings.model import Settings
 
 _SHOWN_REJECTS = 10
 _OVER_QUOTA = Rejected("event_quota", "the run would have sent max_events events")

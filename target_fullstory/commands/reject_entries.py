@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from target_fullstory.errors import InputError
-from target_fullstory.mapping import Kind, Mapped, Rejected, stored_call
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import Mapped, Rejected, stored_call
 
 
 class Entry(msgspec.Struct, kw_only=True):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from target_fullstory.commands.config import config_option, read_config
+from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.reject_entries import digest_of, read_entries
 from target_fullstory.commands.replay_streams import ReplayStreams, send
-from target_fullstory.delivery.logs import logger
 from target_fullstory.errors import DeliveryError
-from target_fullstory.progress import bytes_bar
+from target_fullstory.input.progress import bytes_bar
+from target_fullstory.logs import logger
 from target_fullstory.target import TargetFullstory
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from target_fullstory.commands.reject_entries import Entry
-from target_fullstory.delivery.logs import logger
 from target_fullstory.errors import InputError
-from target_fullstory.mapping import Kind, Rejected, spec_for
-from target_fullstory.messages import member, parse, peek
-from target_fullstory.settings import Settings
+from target_fullstory.input.messages import member, parse, peek
+from target_fullstory.kinds import Kind
+from target_fullstory.logs import logger
+from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.settings.model import Settings
 from target_fullstory.target import TargetFullstory
 
 _TELLS_NOTHING: dict[str, Any] = {"type": "object", "properties": {}}

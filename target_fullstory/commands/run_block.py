@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from target_fullstory.errors import InputError
-from target_fullstory.settings import Settings
+from target_fullstory.settings.model import Settings
 
 
 def read_block(path: str | None, settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from target_fullstory.mapping.compile import compile_mapping
 from target_fullstory.mapping.fast.columns import NotFastError
 from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, compile_fast
 from target_fullstory.mapping.result import Mapped, Rejected
-from target_fullstory.mapping.spec import BatchSpec, Kind, MappingOptions, MappingSpec, spec_for
+from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
 from target_fullstory.mapping.stream import StreamMapping
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "CallMapping",
     "Chunk",
     "FastPath",
-    "Kind",
     "Mapped",
     "MappingOptions",
     "MappingSpec",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from target_fullstory.errors import config_error, did_you_mean
+from target_fullstory.kinds import Kind
 from target_fullstory.mapping.calls.checks import check_keys
 from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, check_constant
 from target_fullstory.mapping.json_form import read_json_form
 from target_fullstory.mapping.json_properties import plan_json
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.schemas import Shape
 from target_fullstory.mapping.sources import Const, TemplateText, parse_template
-from target_fullstory.mapping.spec import Kind, MappingOptions, MappingSpec
+from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,7 @@ def check_spec(stream: str, spec: MappingSpec) -> None:
     """
     if spec.kind not in get_args(Kind):
         problem = f"unknown kind {spec.kind!r}{did_you_mean(spec.kind, get_args(Kind))}"
-        raise mistake(stream, "kind", problem)
+        raise config_error(stream, "kind", problem)
     check_keys(stream, spec)
     if spec.json is not None and spec.kind in ("users", "events"):
         _check_json(stream, spec)
@@ -52,20 +53,20 @@ def written_source(stream: str, key: str, source: Any) -> WrittenSource:
     """
     if isinstance(source, str):
         if not source:
-            raise mistake(stream, key, "the column's name is empty")
+            raise config_error(stream, key, "the column's name is empty")
         return source
     if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= _FORMS:
         problem = "a source is a column's name, {const: …} or {template: …}, one of them"
-        raise mistake(stream, key, problem)
+        raise config_error(stream, key, problem)
     if "const" in source:
         return Const(source["const"])
     template = source["template"]
     if not isinstance(template, str):
-        raise mistake(stream, f"{key}.template", "a template is text such as 'user_{id}'")
+        raise config_error(stream, f"{key}.template", "a template is text such as 'user_{id}'")
     try:
         return parse_template(template)
     except ValueError as error:
-        raise mistake(stream, f"{key}.template", f"malformed template: {error}") from None
+        raise config_error(stream, f"{key}.template", f"malformed template: {error}") from None
 
 
 _FORMS = {"const", "template"}
@@ -77,7 +78,7 @@ def _check_json(stream: str, spec: MappingSpec) -> None:
         form = read_json_form(stream, spec, nothing_told)
         plan_json(stream, spec, form, nothing_told, MappingOptions())
     except RecursionError:
-        raise mistake(stream, "json", "the template is nested too deeply") from None
+        raise config_error(stream, "json", "the template is nested too deeply") from None
 
 
 def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None:
@@ -88,16 +89,18 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
     if name in groups:
         if not isinstance(written, str):
             problem = f"takes an object column; set {name}.… one by one for constants and templates"
-            raise mistake(stream, key, problem)
+            raise config_error(stream, key, problem)
         inner = [other for other in spec.fields if other.startswith(f"{name}.")]
         if inner:
-            raise mistake(stream, key, f"contradicts fields.{inner[0]}: map the whole or its parts")
+            raise config_error(
+                stream, key, f"contradicts fields.{inner[0]}: map the whole or its parts"
+            )
         return
     if name not in known:
         problem = f"Fullstory's {spec.kind} have no field {name!r}"
         if spec.kind == "request":
             problem = f"{name!r} is neither method nor path; members of the body are properties"
-        raise mistake(stream, key, problem + did_you_mean(name, [*known, *groups]))
+        raise config_error(stream, key, problem + did_you_mean(name, [*known, *groups]))
     if isinstance(written, Const):
         check_constant(stream, f"{key}.const", known[name], written.value)
 
@@ -112,9 +115,9 @@ def _check_properties(stream: str, spec: MappingSpec) -> None:
         keyed = [(str(index), column) for index, column in enumerate(spec.properties)]
         for index, column in keyed:
             if spec.properties.index(column) != int(index):
-                raise mistake(stream, f"properties.{index}", f"{column!r} is given twice")
+                raise config_error(stream, f"properties.{index}", f"{column!r} is given twice")
     for name, column in keyed:
         if not column or not name:
-            raise mistake(stream, f"properties.{name}", "the name is empty")
+            raise config_error(stream, f"properties.{name}", "the name is empty")
         if column in excluded:
-            raise mistake(stream, f"properties.{name}", f"{column!r} is also under exclude")
+            raise config_error(stream, f"properties.{name}", f"{column!r} is also under exclude")

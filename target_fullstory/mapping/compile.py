@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_fullstory.errors import config_error
 from target_fullstory.mapping.binding import bind, columns_of
 from target_fullstory.mapping.calls.compile import COMPILERS
 from target_fullstory.mapping.calls.deletions import DELETED_AT, Deletions
@@ -14,7 +15,6 @@ from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS
 from target_fullstory.mapping.fields import Field, Group, group_of, runs_of
 from target_fullstory.mapping.json_form import read_json_form
 from target_fullstory.mapping.json_properties import plan_json
-from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.planning import (
     Planner,
     find_column,
@@ -171,7 +171,7 @@ class _Sources:
             f"no source for {' or '.join(required)}, which Fullstory requires, and the SCHEMA of "
             f"stream {self._stream!r} has no column {required[0]!r}{hint}"
         )
-        raise mistake(self._stream, f"fields.{required[0]}", problem)
+        raise config_error(self._stream, f"fields.{required[0]}", problem)
 
     def _default_user(self, key_properties: Sequence[str]) -> None:
         key = key_properties[0] if len(key_properties) == 1 else None

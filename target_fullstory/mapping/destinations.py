@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from target_fullstory.errors import config_error
 from target_fullstory.mapping.calls.endpoint_fields import (
     action_of,
     disabled_of,
@@ -14,7 +15,6 @@ from target_fullstory.mapping.calls.endpoint_fields import (
     secret_of,
 )
 from target_fullstory.mapping.calls.paths import check_id, method_of
-from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.result import Rejection
 from target_fullstory.mapping.timestamps import timestamp_of
 from target_fullstory.mapping.values import LEFT_OUT, number_of, text_of
@@ -22,7 +22,7 @@ from target_fullstory.mapping.values import LEFT_OUT, number_of, text_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.mapping.spec import Kind
+    from target_fullstory.kinds import Kind
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -226,10 +226,10 @@ def check_constant(stream: str, key: str, destination: Destination, value: Any) 
     """
     structured = isinstance(value, dict | list) and not destination.structured
     if value is None or structured or value == "":
-        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+        raise config_error(stream, key, f"{destination.name} cannot be {value!r}")
     try:
         converted = destination.convert(value)
     except Rejection as rejection:
-        raise mistake(stream, key, rejection.message) from None
+        raise config_error(stream, key, rejection.message) from None
     if converted is None:
-        raise mistake(stream, key, f"{destination.name} cannot be {value!r}")
+        raise config_error(stream, key, f"{destination.name} cannot be {value!r}")

@@ -15,7 +15,7 @@ from target_fullstory.mapping.sources import MISSING, Column, Source, key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_fullstory.mapping.spec import Kind
+    from target_fullstory.kinds import Kind
 
 
 class Field(msgspec.Struct, frozen=True):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.declarations import TYPES
 from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, check_constant
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.names import MAX_NAME_LENGTH, property_name
 from target_fullstory.mapping.properties import MAX_USER_PROPERTIES
 from target_fullstory.mapping.schemas import Shape, schema_at, shape_of
@@ -18,7 +18,8 @@ from target_fullstory.mapping.timestamps import written_seconds
 from target_fullstory.mapping.values import LEFT_OUT, leaf_of
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.spec import Kind, MappingSpec
+    from target_fullstory.kinds import Kind
+    from target_fullstory.mapping.spec import MappingSpec
 
 
 class JsonForm(msgspec.Struct, frozen=True):
@@ -53,9 +54,9 @@ def read_json_form(stream: str, spec: MappingSpec, shape: Shape) -> JsonForm:
     """
     for key in ("fields", "properties", "exclude"):
         if getattr(spec, key):
-            raise mistake(stream, key, "json is the whole request: leave out one of the two")
+            raise config_error(stream, key, "json is the whole request: leave out one of the two")
     if not isinstance(spec.json, dict):
-        raise mistake(stream, "json", "takes an object, the whole request")
+        raise config_error(stream, "json", "takes an object, the whole request")
     return _Reader(stream, spec.kind, shape).read(spec.json)
 
 
@@ -219,7 +220,7 @@ class _Reader:
             declared[path[1:]] = declared_type
 
     def _fail(self, key: str, problem: str) -> NoReturn:
-        raise mistake(self._stream, key, problem)
+        raise config_error(self._stream, key, problem)
 
 
 def _written(seconds: Source) -> Source:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.declarations import schema_of
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.names import property_name
 from target_fullstory.mapping.planning import Planner
 from target_fullstory.mapping.schemas import schema_at, shape_of
@@ -56,7 +56,7 @@ def plan_json(
     for path in form.declared:
         if _sent(path) not in known:
             problem = f"there is no property {path!r}{did_you_mean(path, known)}"
-            raise mistake(stream, f"json.schema.properties.{path}", problem)
+            raise config_error(stream, f"json.schema.properties.{path}", problem)
     return plan, planner.notices
 
 

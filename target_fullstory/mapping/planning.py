@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.declarations import declared_type, may_fit
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope, property_name
 from target_fullstory.mapping.properties import Entry, Node, PropertyPlan, Scope, ways_of
 from target_fullstory.mapping.schemas import (
@@ -35,7 +35,7 @@ def find_column(stream: str, key: str, shape: Shape, name: str) -> Column:
         steps = (name,)
     if steps is None:
         problem = f"the SCHEMA of stream {stream!r} has no column {name!r}"
-        raise mistake(stream, key, problem + did_you_mean(name, known_paths(shape)))
+        raise config_error(stream, key, problem + did_you_mean(name, known_paths(shape)))
     return Column(steps)
 
 
@@ -203,7 +203,7 @@ class Planner:
                 f"the property name made of column {column[:60]!r}… has {len(path)} characters, "
                 f"Fullstory takes {MAX_NAME_LENGTH}; exclude it or give it a name under properties"
             )
-            raise mistake(self._stream, "properties", problem)
+            raise config_error(self._stream, "properties", problem)
         if name != column:
             self._note(f"{level.parent}{column}", path, collided=name != property_name(column))
         scope = None
@@ -219,7 +219,7 @@ class Planner:
             return declared_type(shape, self._options)
         if not may_fit(declared, shape):
             problem = f"the property is never of type {declared!r}, but of {sorted(shape.types)}"
-            raise mistake(self._stream, f"json.schema.properties.{path}", problem)
+            raise config_error(self._stream, f"json.schema.properties.{path}", problem)
         return declared
 
     def _note(self, column: str, path: str, *, collided: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.spec import Kind
+    from target_fullstory.kinds import Kind
 
 
 class Mapped(msgspec.Struct, frozen=True, gc=False):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from target_fullstory.kinds import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Kind: TypeAlias = Literal["users", "events", "user_deletions", "webhook_endpoints", "request"]
-"""What the records of a stream become."""
 
 
 class BatchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, PropertyPla
 from target_fullstory.mapping.result import Mapped, Rejected, Rejection
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.spec import Kind
+    from target_fullstory.kinds import Kind
 
 
 class StreamMapping(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.planning import find_column
 from target_fullstory.mapping.schemas import Shape
 from target_fullstory.mapping.sources import (
@@ -51,7 +51,7 @@ def compile_template(stream: str, key: str, template: Any, shape: Shape = _ANYTH
     try:
         return _Compiler(stream, shape).any(key, template)
     except RecursionError:
-        raise mistake(stream, key, "the template is nested too deeply") from None
+        raise config_error(stream, key, "the template is nested too deeply") from None
 
 
 def compile_value(stream: str, key: str, template: Any, shape: Shape = _ANYTHING) -> Source:
@@ -217,7 +217,7 @@ class _Compiler:
         return source
 
     def _fail(self, key: str, problem: str) -> NoReturn:
-        raise mistake(self._stream, key, problem)
+        raise config_error(self._stream, key, problem)
 
 
 def is_call(template: Any, *functions: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.webhook_settings import SECRETS
+from target_fullstory.settings.webhook_settings import SECRETS
 from tests.ecosystem.project import ROOT, about, loader
 
 KINDS = {

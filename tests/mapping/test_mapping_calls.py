@@ -13,7 +13,6 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_fullstory.delivery.calls import shared
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import (
     NOT_FAST,
@@ -34,6 +33,7 @@ from target_fullstory.mapping import (
     shown_spec,
     stored_call,
 )
+from target_fullstory.sending.call_dispatcher import shared
 from tests.mapping.fast import map_line
 
 TEXT = {"type": ["null", "string"]}

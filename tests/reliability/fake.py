@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from target_fullstory.delivery.body import BatchBody
-from target_fullstory.delivery.client import Answer
+from target_fullstory.api.client import Answer
+from target_fullstory.batching.batch_body import BatchBody
 from target_fullstory.errors import DeliveryError
 
 

@@ -149,7 +149,7 @@ class Live:
 
 
 _WITH_GRACE = """
-import target_fullstory.delivery.pipeline as pipeline
+import target_fullstory.pipeline as pipeline
 assert pipeline._GRACE_SECONDS
 pipeline._GRACE_SECONDS = {seconds}
 from target_fullstory.cli import main

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.delivery import access
-from target_fullstory.delivery import pipeline as pipeline_module
-from target_fullstory.delivery.inflight import StopWaiting
-from target_fullstory.delivery.pipeline import Pipeline
+from target_fullstory import pipeline as pipeline_module
+from target_fullstory.api import roles
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import Mapped, MappingOptions, MappingSpec, compile_mapping
-from target_fullstory.settings import Settings
+from target_fullstory.pipeline import Pipeline
+from target_fullstory.sending.in_flight import StopWaiting
+from target_fullstory.settings.model import Settings
 from tests.reliability.crash_input import SCHEMAS, STREAMS, Input, make_input
 from tests.reliability.fake import FakeFullstory
 
@@ -85,7 +85,7 @@ class Story:
         """Stands in for stdout."""
 
     def _run(self, number: int) -> None:
-        for module in (access, pipeline_module):
+        for module in (roles, pipeline_module):
             self._monkeypatch.setattr(module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         pipeline = Pipeline(self._settings, "http://127.0.0.1:1", f"run-{number}")

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.delivery.checkpoint import CheckpointWriter
-from target_fullstory.delivery.rejects import Rejects
+from target_fullstory.accounting.checkpoint_writer import CheckpointWriter
+from target_fullstory.accounting.ledger import Ledger
+from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.sandbox import Sandbox
-from target_fullstory.state import Ledger, StateBlock
 from tests.conftest import USERS, Outcome, SandboxApi, record, state, user
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer

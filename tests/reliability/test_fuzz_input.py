@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
-from target_fullstory.delivery import pipeline as pipeline_module
+from target_fullstory import pipeline as pipeline_module
 from target_fullstory.errors import TargetFullstoryError
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.target import TargetFullstory

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.delivery import pipeline as pipeline_module
-from target_fullstory.delivery.pipeline import Pipeline
+from target_fullstory import pipeline as pipeline_module
 from target_fullstory.mapping import Mapped
-from target_fullstory.settings import Settings
+from target_fullstory.pipeline import Pipeline
+from target_fullstory.settings.model import Settings
 from tests.reliability.fake import FakeFullstory
 
 Message = tuple[str, Any]

@@ -14,8 +14,9 @@ from target_fullstory.mapping.sources import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_fullstory.kinds import Kind
     from target_fullstory.mapping.sources import Source
-    from target_fullstory.mapping.spec import Kind, MappingSpec
+    from target_fullstory.mapping.spec import MappingSpec
 
 MASK: Final = "****"
 """Stands where a secret was, in all that is shown or written to a file."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.calls.json_form import check_json
 from target_fullstory.mapping.calls.paths import METHODS, parts_of
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.sources import Const
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def check_keys(stream: str, spec: MappingSpec) -> None:
         return
     for key in _OF_REQUESTS:
         if getattr(spec, key) is not None:
-            raise mistake(stream, key, f"only kind 'request' has this key, not {spec.kind!r}")
+            raise config_error(stream, key, f"only kind 'request' has this key, not {spec.kind!r}")
     if spec.kind in _WITHOUT_COLUMNS:
         for key in ("properties", "exclude"):
             if getattr(spec, key):
                 problem = f"kind {spec.kind!r} sends no columns but those under fields"
-                raise mistake(stream, key, problem)
+                raise config_error(stream, key, problem)
 
 
 def check_path(stream: str, key: str, path: str) -> tuple[tuple[str, str | None], ...]:
@@ -47,7 +47,7 @@ def check_path(stream: str, key: str, path: str) -> tuple[tuple[str, str | None]
     try:
         return parts_of(path)
     except ValueError as error:
-        raise mistake(stream, key, f"{path!r} cannot be sent: {error}") from None
+        raise config_error(stream, key, f"{path!r} cannot be sent: {error}") from None
 
 
 def check_body_path(stream: str, names: list[tuple[str, ...]]) -> None:
@@ -60,16 +60,16 @@ def check_body_path(stream: str, names: list[tuple[str, ...]]) -> None:
         for end in range(1, len(name)):
             if name[:end] in names:
                 problem = f"contradicts properties.{'.'.join(name[:end])}: the whole or its parts"
-                raise mistake(stream, f"properties.{'.'.join(name)}", problem)
+                raise config_error(stream, f"properties.{'.'.join(name)}", problem)
 
 
 def _check_request(stream: str, spec: MappingSpec) -> None:
     for key in ("method", "path"):
         if getattr(spec, key) is not None and key in spec.fields:
-            raise mistake(stream, key, f"contradicts fields.{key}: give one of them")
+            raise config_error(stream, key, f"contradicts fields.{key}: give one of them")
     if spec.method is not None and spec.method.strip().upper() not in METHODS:
         problem = f"unknown method {spec.method!r}{did_you_mean(spec.method, METHODS)}"
-        raise mistake(stream, "method", problem)
+        raise config_error(stream, "method", problem)
     if spec.path is not None:
         check_path(stream, "path", spec.path)
 
@@ -84,4 +84,4 @@ def check_no_get(stream: str, spec: MappingSpec, method: WrittenSource) -> None:
         return
     for key in ("batch", "properties", "json"):
         if getattr(spec, key) is not None:
-            raise mistake(stream, key, "a GET has no body")
+            raise config_error(stream, key, "a GET has no body")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from target_fullstory.errors import config_error
 from target_fullstory.mapping.binding import bind, columns_of
 from target_fullstory.mapping.calls.bodies import ColumnBody, SafeBody
 from target_fullstory.mapping.calls.call import CallMapping
@@ -16,7 +17,6 @@ from target_fullstory.mapping.calls.webhook_endpoints import Endpoints
 from target_fullstory.mapping.checks import written_source
 from target_fullstory.mapping.destinations import DESTINATIONS
 from target_fullstory.mapping.fields import Field, runs_of
-from target_fullstory.mapping.mistakes import mistake
 from target_fullstory.mapping.planning import find_column, has, whole_column
 from target_fullstory.mapping.sources import Column, Const, Source
 from target_fullstory.mapping.templates import compile_body
@@ -24,10 +24,11 @@ from target_fullstory.mapping.templates import compile_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from target_fullstory.kinds import Kind
     from target_fullstory.mapping.calls.other_calls import BodySource
     from target_fullstory.mapping.checks import WrittenSource
     from target_fullstory.mapping.schemas import Shape
-    from target_fullstory.mapping.spec import Kind, MappingOptions, MappingSpec
+    from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
     _Compiler: TypeAlias = Callable[
         [str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping
@@ -56,7 +57,7 @@ def _deletions(
                 f"no source for uid or id, and the SCHEMA of stream {stream!r} has neither a column "
                 "'uid' nor a single key property"
             )
-            raise mistake(stream, "fields.uid", problem)
+            raise config_error(stream, "fields.uid", problem)
     maker = Deletions(runs_of(_in_order(spec.kind, sources)))
     return CallMapping(stream=stream, kind=spec.kind, maker=maker)
 
@@ -78,7 +79,7 @@ def _endpoints(
             f"no source for action, and the SCHEMA of stream {stream!r} has no column 'action'; give "
             "a column, or {const: create}, {const: update} or {const: delete}"
         )
-        raise mistake(stream, "fields.action", problem)
+        raise config_error(stream, "fields.action", problem)
     secret = sources.get("secret")
     return CallMapping(
         stream=stream,
@@ -154,7 +155,7 @@ def _written(stream: str, spec: MappingSpec, shape: Shape, name: str) -> Written
             f"kind 'request' needs a {name}, and the SCHEMA of stream {stream!r} has no column "
             f"{name!r}"
         )
-        raise mistake(stream, name, problem)
+        raise config_error(stream, name, problem)
     return name
 
 

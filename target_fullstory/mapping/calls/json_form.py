@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.destinations import DESTINATIONS, check_constant
-from target_fullstory.mapping.mistakes import did_you_mean, mistake
 from target_fullstory.mapping.schemas import Shape
 from target_fullstory.mapping.sources import Const
 from target_fullstory.mapping.templates import compile_body, compile_template, compile_value
@@ -24,7 +24,7 @@ def check_json(stream: str, spec: MappingSpec) -> None:
     replaced = ("properties", "exclude") if spec.kind == "request" else ("fields",)
     for key in replaced:
         if getattr(spec, key):
-            raise mistake(stream, key, "contradicts json: leave out one of the two")
+            raise config_error(stream, key, "contradicts json: leave out one of the two")
     if spec.kind == "request":
         compile_body(stream, "json", spec.json, Shape())
     else:
@@ -43,14 +43,14 @@ def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Sourc
         ConfigurationError: The template is mistaken, or lacks what every record needs.
     """
     if not isinstance(spec.json, dict):
-        raise mistake(stream, "json", "takes an object, the fields")
+        raise config_error(stream, "json", "takes an object, the fields")
     known = DESTINATIONS[spec.kind]
     sources: dict[str, Source] = {}
     for name, template in spec.json.items():
         key = f"json.{name}"
         if name not in known:
             problem = f"Fullstory's {spec.kind} have no field {name!r}"
-            raise mistake(stream, key, problem + did_you_mean(name, known))
+            raise config_error(stream, key, problem + did_you_mean(name, known))
         if template is None:
             continue
         structured = known[name].structured and name != "secret"
@@ -61,5 +61,7 @@ def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Sourc
         sources[name] = source
     required = ("uid", "id") if spec.kind == "user_deletions" else ("action",)
     if not any(name in sources for name in required):
-        raise mistake(stream, "json", f"has no {' or '.join(required)}, which each record needs")
+        raise config_error(
+            stream, "json", f"has no {' or '.join(required)}, which each record needs"
+        )
     return sources

@@ -1,0 +1,1 @@
+"""Where each record ended, and which STATE may be written."""

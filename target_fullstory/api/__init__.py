@@ -1,0 +1,1 @@
+"""The Server API: one call with its retries, and what its responses mean."""

@@ -1,0 +1,68 @@
+"""The option `--config` of the commands, read the way the load itself reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from singer_sdk.plugin_base import _ConfigInput
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.settings.model import Settings, from_environment, load_settings
+from target_fullstory.target import TargetFullstory
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def config_option(command: _Command) -> _Command:
+    """Give a command the option `--config`, a list of paths."""
+    return click.option(
+        "--config",
+        "config_paths",
+        multiple=True,
+        metavar="FILE",
+        help="Configuration file, or 'ENV' for the environment. Several are merged, the later wins.",
+    )(command)
+
+
+def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
+    """The configuration that a load with the same `--config` options would have.
+
+    Args:
+        paths: Files, or `ENV` for the environment, which wins over every file.
+
+    Returns:
+        Setting name to value, singer-sdk's own settings included.
+
+    Raises:
+        ConfigurationError: A file is not a JSON object, or a variable has a value that is none of its
+            setting.
+        OSError: A file cannot be read.
+    """
+    try:
+        given = _ConfigInput.from_cli_args(*paths)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{' '.join(str(error).split())} Check --config.") from None
+    except (TypeError, ValueError) as error:
+        where = f"see its line {line}" if (line := getattr(error, "lineno", None)) else "{…}"
+        raise ConfigurationError(f"A configuration file is not a JSON object, {where}.") from None
+    config = dict(given.config)
+    if given.parse_env:
+        known: dict[str, Any] = {"properties": {}}
+        TargetFullstory.append_builtin_config(known)
+        config |= from_environment(known)
+    return config
+
+
+def read_settings(paths: tuple[str, ...]) -> Settings:
+    """The settings alone, for a command that loads nothing.
+
+    Args:
+        paths: As for `read_config`.
+
+    Raises:
+        ConfigurationError: As for `read_config`; or a setting is mistaken.
+        OSError: A file cannot be read.
+    """
+    return load_settings(read_config(paths))

@@ -1,1 +1,0 @@
-"""Request to Fullstory: batches, the HTTP client, order, jobs and rejects."""

@@ -1,0 +1,74 @@
+"""BATCH messages: the files of a manifest, read as the RECORD lines they stand for, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import msgspec
+from singer_sdk.helpers._batch import BatchConfig, StorageTarget
+
+from target_fullstory.errors import InputError
+from target_fullstory.input.chunks import parts_of, whole_lines
+
+_PARQUET_ROWS = 1000
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def record_lines(message: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[bytes]:
+    """The RECORD lines that a BATCH message stands for.
+
+    Args:
+        message: The message: `stream`, `encoding` and `manifest`.
+        config: The configuration; `batch_config.storage` says where files are kept that need more than
+            their address.
+
+    Yields:
+        One or more whole lines.
+
+    Raises:
+        InputError: A file cannot be read, or its encoding is unknown.
+    """
+    head = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(message["stream"])
+    encoding = message["encoding"]
+    batch_config = config.get("batch_config")
+    storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
+    for url in message["manifest"]:
+        try:
+            directory, name = StorageTarget.split_url(url)
+            with (storage or StorageTarget.from_url(directory)).open(name, mode="rb") as file:
+                for chunk in _records(file, encoding):
+                    lines = [line for line in chunk.split(b"\n") if line and not line.isspace()]
+                    yield b"".join(head + line.rstrip() + b"}\n" for line in lines)
+        except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+            raise InputError(
+                f"A file of a BATCH message of stream {message['stream']!r} cannot be read: {url} "
+                f"({type(error).__name__}). Check the tap's batch_config and this target's."
+            ) from None
+
+
+def _records(file: IO[bytes], encoding: Mapping[str, Any]) -> Iterator[bytes]:
+    form, compression = encoding.get("format"), encoding.get("compression") or "none"
+    if form == "jsonl" and compression in {"none", "gzip"}:
+        source: Any = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
+        for chunk in whole_lines(parts_of(source)):
+            if chunk is not None:
+                yield chunk
+    elif form == "parquet" and importlib.util.find_spec("pyarrow"):
+        yield from _parquet(file)
+    else:
+        hint = " Install singer-sdk[parquet]." if form == "parquet" else ""
+        raise InputError(
+            f"BATCH encoding {form!r} with compression {compression!r} is unknown.{hint}"
+        )
+
+
+def _parquet(file: IO[bytes]) -> Iterator[bytes]:
+    # singer-sdk's extra `parquet`.
+    from pyarrow import parquet  # noqa: PLC0415
+
+    for rows in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
+        yield b"\n".join(_encode(record) for record in rows.to_pylist())

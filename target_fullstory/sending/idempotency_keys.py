@@ -1,0 +1,31 @@
+"""Idempotency keys: made of a body, or for one request alone."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+
+
+def new_key() -> str:
+    """An idempotency key for this request alone."""
+    return str(uuid.uuid4())
+
+
+def content_key(body: Iterable[bytes], occurrence: int = 0, salt: str = "") -> str:
+    """An idempotency key derived from a body, the same whenever the same body is sent again.
+
+    Args:
+        body: The request body in parts, cut anywhere.
+        occurrence: How many equal bodies came before it in its batch: equal events of one batch are
+            different events, and each keeps its key when the batch is repeated.
+        salt: Sets the keys of a run apart from those of others: a replay is to have an answer of its own.
+    """
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    if salt:
+        digest.update(f"@{salt}".encode())
+    if occurrence:
+        digest.update(f"#{occurrence}".encode())
+    return digest.hexdigest()

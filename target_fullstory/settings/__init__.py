@@ -1,0 +1,1 @@
+"""Settings: the configuration, read and checked in one place."""

@@ -1,0 +1,356 @@
+"""The settings: declared once, typed, with their defaults, documentation and limits.
+
+`JSON_SCHEMA` is derived from the same declaration: it is what `--about` prints and what singer-sdk
+validates a configuration against. No other module reads the configuration.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from singer_sdk.configuration._dict_config import parse_environment_config
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.mapping import MappingOptions, MappingSpec, shown_spec
+from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.flat_keys import nested
+from target_fullstory.settings.stream_mappings import read_mappings
+from target_fullstory.settings.webhook_settings import WebhookSettings, masked, read_webhook
+
+SANDBOX = "sandbox"
+"""The value of `api_url` that starts the embedded sandbox."""
+
+_API_BATCH_LIMIT = 50_000
+
+
+def _doc(text: str, *, secret: bool = False, **limits: Any) -> Meta:
+    extra = {"secret": True} if secret else None
+    return Meta(description=text, extra_json_schema=extra, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of a run; every attribute is a setting of the same name."""
+
+    api_key: Annotated[
+        str | None,
+        _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True),
+    ] = None
+    api_key_encoding: Annotated[
+        Literal["none", "base64"],
+        _doc("How the key is sent: `none` as issued, `base64` as base64 of `key:`."),
+    ] = "none"
+    api_url: Annotated[
+        str,
+        _doc("The Server API's address, or `sandbox` for an embedded local Fullstory Server API."),
+    ] = "https://api.fullstory.com"
+    streams: Annotated[
+        dict[str, MappingSpec],
+        _doc("Stream name or glob to mapping; an exact name wins, then the first glob that fits."),
+    ] = {}
+    unmapped_streams: Annotated[
+        Literal["error", "ignore"],
+        _doc("What to do with a stream that has no mapping: `error` at its SCHEMA, or `ignore`."),
+    ] = "error"
+    delivery: Annotated[
+        Literal["auto", "single", "batch"],
+        _doc(
+            "`auto`: at each flush single requests up to batch_threshold records, a batch job "
+            "above; `single`: always single requests; `batch`: always batch jobs."
+        ),
+    ] = "auto"
+    batch_threshold: Annotated[int, _doc("See delivery.", ge=0)] = 25
+    batch_size_rows: Annotated[
+        int, _doc("Records per batch job, at most 50000 (the API's limit).", ge=1)
+    ] = _API_BATCH_LIMIT
+    max_batch_bytes: Annotated[
+        int,
+        _doc(
+            "Request body limit in bytes; when Fullstory answers 413 it is halved for the run "
+            "and the batch is sent in halves.",
+            ge=1024,
+        ),
+    ] = 16 * 1024 * 1024
+    batch_wait_limit_seconds: Annotated[
+        float,
+        _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0),
+    ] = 300.0
+    concurrency: Annotated[int, _doc("Requests in flight.", ge=1, le=64)] = 4
+    max_jobs_in_progress: Annotated[
+        int, _doc("Submitting pauses while this many batch jobs are in progress.", ge=1)
+    ] = 90
+    max_operations_in_progress: Annotated[
+        int, _doc("Submitting pauses above this many records in unfinished batch jobs.", ge=1)
+    ] = 450_000
+    events_wait_for_users: Annotated[
+        bool,
+        _doc("Events wait until the users received before them are in; `false` is faster."),
+    ] = True
+    wait_for_jobs: Annotated[bool, _doc("Poll the batch jobs to their end before exiting.")] = True
+    job_poll_interval_seconds: Annotated[
+        float, _doc("First pause between two looks at a job; grows to 30 s.", gt=0)
+    ] = 2.0
+    job_timeout_seconds: Annotated[
+        float, _doc("Past this a job is left PROCESSING in the state, with a warning.", gt=0)
+    ] = 3600.0
+    request_timeout_seconds: Annotated[float, _doc("Time limit of one attempt.", gt=0)] = 60.0
+    retry_max_seconds: Annotated[float, _doc("Total time spent retrying one request.", ge=0)] = (
+        600.0
+    )
+    max_rejected_records: Annotated[
+        int | None,
+        _doc(
+            "Above it the exit code is 1 at the end, all the rest delivered; null or a negative "
+            "number: never."
+        ),
+    ] = 0
+    max_events: Annotated[
+        int | None,
+        _doc(
+            "Events this run may send, a guard for the plan's monthly quota; the rest is rejected "
+            "with code `event_quota`. Null or a negative number: no limit."
+        ),
+    ] = None
+    null_values: Annotated[
+        Literal["omit", "send"], _doc("Whether null property values are left out or sent.")
+    ] = "omit"
+    declare_types: Annotated[
+        Literal["auto", "all", "none"],
+        _doc(
+            "Which properties are declared with their type: `auto` those that Fullstory's "
+            "inference gets wrong (int, date and their lists), `all` or `none`."
+        ),
+    ] = "auto"
+    hard_delete: Annotated[
+        bool,
+        _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user."),
+    ] = False
+    output_dir: Annotated[
+        str, _doc("Directory of the rejects files and run reports, created when first needed.")
+    ] = "output/target-fullstory"
+    state_key: Annotated[
+        str | None,
+        _doc(
+            "Key of this target's block in the state; null or empty: state passes through untouched."
+        ),
+    ] = "target_fullstory"
+    state_responses: Annotated[
+        int, _doc("API responses kept in the state block (the latest).", ge=0)
+    ] = 100
+    integration_source: Annotated[str, _doc("Value of the `Integration-Source` header.")] = (
+        "target-fullstory"
+    )
+    response_webhook: Annotated[
+        WebhookSettings | None,
+        _doc(
+            "Where each of the API's responses is delivered: an object with url, method, auth, headers "
+            "and include; see docs/response-webhook.md."
+        ),
+    ] = None
+    validate_records: Annotated[
+        bool, _doc("Check every record against its stream's SCHEMA; invalid ones are rejected.")
+    ] = True
+
+    @property
+    def mapping_options(self) -> MappingOptions:
+        """The settings that mapping depends on."""
+        return MappingOptions(
+            null_values=self.null_values,
+            declare_types=self.declare_types,
+            hard_delete=self.hard_delete,
+        )
+
+    @property
+    def bare_key(self) -> str:
+        """The API key alone, without the scheme that it may have been pasted with."""
+        key = (self.api_key or "").strip()
+        return key[6:].strip() if key[:6].lower() == "basic " else key
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that may appear in no log, state, file, error or URL."""
+        key = self.bare_key
+        return (key, base64.b64encode(f"{key}:".encode()).decode()) if key else ()
+
+
+def _json_schema() -> dict[str, Any]:
+    schema = msgspec.json.schema_components([Settings])[1]["Settings"]
+    del schema["title"], schema["description"]
+    # Mappings are read by our own code, whose errors name stream, key and the nearest valid name.
+    del schema["properties"]["streams"]["additionalProperties"]
+    for setting in schema["properties"].values():
+        # `--about` and the environment's parser read `type` alone.
+        if "anyOf" in setting:
+            # Without a type: an object that our own code reads, as it does the mappings.
+            setting["type"] = [option.get("type", "object") for option in setting.pop("anyOf")]
+        elif "enum" in setting:
+            setting["type"] = "string"
+    return dict(schema)
+
+
+JSON_SCHEMA: dict[str, Any] = _json_schema()
+"""JSON Schema of the settings, in the form singer-sdk expects."""
+
+
+def load_settings(config: Mapping[str, Any]) -> Settings:
+    """Turn a plugin configuration into settings.
+
+    Args:
+        config: Setting name to value, as a config file or the environment gives them; singer-sdk's own
+            settings may stand beside ours.
+
+    Returns:
+        The settings, defaults filled in.
+
+    Raises:
+        ConfigurationError: A value is out of range or of the wrong type, a mapping is mistaken, or the
+            key is missing.
+    """
+    known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
+    streams = known.pop("streams", None) or {}
+    response_webhook = known.pop("response_webhook", None)
+    try:
+        settings = msgspec.convert(known, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_explain(str(error))) from None
+    settings = msgspec.structs.replace(
+        settings,
+        streams=read_mappings(streams),
+        response_webhook=read_webhook(response_webhook),
+        # Orchestrators cannot all say null; these forms say the same.
+        state_key=settings.state_key or None,
+        max_rejected_records=_or_none(settings.max_rejected_records),
+        max_events=_or_none(settings.max_events),
+    )
+    _check(settings)
+    return settings
+
+
+def _or_none(limit: int | None) -> int | None:
+    return None if limit is not None and limit < 0 else limit
+
+
+def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings in the environment and in a file `.env`.
+
+    Args:
+        singer_sdk_settings: JSON Schema of singer-sdk's own settings.
+
+    Returns:
+        Setting name to value.
+
+    Raises:
+        ConfigurationError: A variable's value is none of its setting.
+    """
+    prefix = "TARGET_FULLSTORY_"
+    ours = JSON_SCHEMA["properties"]
+    theirs = {k: v for k, v in singer_sdk_settings["properties"].items() if k not in ours}
+    try:
+        # Reads `.env` as well.
+        config = parse_environment_config({"properties": theirs}, prefix)
+    except ValueError:
+        raise ConfigurationError(
+            f"A variable of singer-sdk's settings, {prefix}…, has a value that is not valid."
+        ) from None
+    for name, schema in ours.items():
+        text = os.environ.get(prefix + name.upper())
+        if not text:
+            continue
+        if text == "null" and "null" in schema["type"]:
+            config[name] = None
+            continue
+        try:
+            if "object" in schema["type"]:
+                # Meltano writes null for what nobody has set.
+                told = {k: v for k, v in _decode_object(text).items() if v is not None}
+                config |= {name: told} if told else {}
+            else:
+                value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text
+                converted = msgspec.convert({name: value}, Settings, strict=False)
+                config[name] = getattr(converted, name)
+        except msgspec.DecodeError as error:
+            reason = "not JSON" if "object" in schema["type"] else str(error).split(" - at ")[0]
+            shown = "" if schema.get("secret") else f": {reason}"
+            raise ConfigurationError(
+                f"Variable {prefix}{name.upper()} has a value that is not valid{shown}."
+            ) from None
+    return {k: nested(v) if isinstance(v, dict) else v for k, v in config.items()}
+
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_SWITCH = {"yes": True, "on": True, "no": False, "off": False}
+
+
+def check_secrets(config: Mapping[str, Any]) -> None:
+    """Check what holds secrets first: singer-sdk's error for a value of the wrong type would show it.
+
+    Args:
+        config: Setting name to value.
+
+    Raises:
+        ConfigurationError: One is of the wrong type.
+    """
+    for name, schema in JSON_SCHEMA["properties"].items():
+        if schema.get("secret") and not isinstance(config.get(name), str | None):
+            raise ConfigurationError(f"Setting {name} is to be a string.")
+    read_webhook(config.get("response_webhook"))
+
+
+def _explain(message: str) -> str:
+    reason, _, path = message.partition(" - at `$.")
+    name = path.rstrip("`") or "configuration"
+    return f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
+
+
+def _check(settings: Settings) -> None:
+    for name in ("api_key", "integration_source"):
+        value = (getattr(settings, name) or "").strip()
+        if not (value.isascii() and (value.isprintable() or not value)):
+            raise ConfigurationError(
+                f"Setting {name} has a character that no HTTP header can carry. Copy it again."
+            )
+    if settings.batch_size_rows > _API_BATCH_LIMIT:
+        raise ConfigurationError(
+            f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
+            f"{_API_BATCH_LIMIT} records in a batch job. Lower it."
+        )
+    if settings.api_url == SANDBOX:
+        return
+    check_address(
+        "api_url",
+        settings.api_url,
+        wanted="an https address such as https://api.fullstory.com, or `sandbox`",
+        exposed="the key",
+    )
+    if not settings.api_key or not settings.api_key.strip():
+        raise ConfigurationError(
+            "Setting api_key is missing. Set it in the configuration or in "
+            "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
+        )
+
+
+def shown(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as it may be written to a file.
+
+    Args:
+        settings: The settings.
+        config: What was configured; what is not ours is shown where it cannot hide a secret, such as a key
+            under a mistyped name.
+    """
+    ours = msgspec.to_builtins(settings)
+    for name, schema in JSON_SCHEMA["properties"].items():
+        if schema.get("secret") and ours[name]:
+            ours[name] = "****"
+    ours["streams"] = {name: shown_spec(spec) for name, spec in settings.streams.items()}
+    if settings.response_webhook is not None:
+        ours["response_webhook"] = masked(settings.response_webhook)
+    others = {
+        name: value if isinstance(value, bool | int | float) else "****"
+        for name, value in config.items()
+        if name not in ours
+    }
+    return {**ours, **others}

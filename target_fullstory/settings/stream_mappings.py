@@ -1,0 +1,95 @@
+"""The setting `streams`: stream name or glob to mapping, as configuration files write it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import msgspec
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import BatchSpec, MappingSpec, check_spec
+
+_KINDS: tuple[str, ...] = get_args(Kind)
+_KEYS = MappingSpec.__struct_fields__
+_BATCH_KEYS = BatchSpec.__struct_fields__
+
+
+def read_mappings(streams: Any) -> dict[str, MappingSpec]:
+    """Read the setting `streams`.
+
+    Meltano splits keys at their dots on the way to the target: `user.uid: x` arrives as
+    `user: {uid: x}`, and a stream `public.orders` as `public: {orders: …}`. Both forms mean the same here.
+
+    Args:
+        streams: The setting's value.
+
+    Returns:
+        Stream name or glob to mapping, in the order written.
+
+    Raises:
+        ConfigurationError: A mapping is mistaken; the message names stream, key and the nearest valid name.
+    """
+    if not isinstance(streams, Mapping):
+        raise ConfigurationError("Setting streams is to be an object: stream name to mapping.")
+    return {name: _read(name, value) for name, value in _named("", streams)}
+
+
+def _named(prefix: str, streams: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, value in streams.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and all(map(_is_split, value.items())):
+            yield from _named(f"{name}.", value)
+        else:
+            yield name, value
+
+
+def _is_split(item: tuple[str, Any]) -> bool:
+    """Whether a member of a mapping is a part of a stream's name, with what belongs to it."""
+    key, value = item
+    return isinstance(value, Mapping) and (key not in _KEYS or "kind" in value)
+
+
+def _read(stream: str, value: Any) -> MappingSpec:
+    where = f"Stream {stream!r}: streams.{stream}"
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{where} is to be an object with a `kind`.")
+    for key in value:
+        if key not in _KEYS:
+            raise ConfigurationError(f"{where}.{key} is no mapping key.{_nearest(key, _KEYS)}")
+    for key in value["batch"] if isinstance(value.get("batch"), Mapping) else ():
+        if key not in _BATCH_KEYS:
+            raise ConfigurationError(
+                f"{where}.batch.{key} is no key of batch.{_nearest(key, _BATCH_KEYS)}"
+            )
+    if value.get("kind") not in _KINDS:
+        hint = _nearest(str(value.get("kind", "")), _KINDS)
+        raise ConfigurationError(f"{where}.kind is missing or unknown.{hint}")
+    joined = dict(value)
+    if isinstance(value.get("fields"), Mapping):
+        joined["fields"] = dict(_joined("", value["fields"]))
+    if isinstance(value.get("properties"), Mapping):
+        joined["properties"] = dict(_joined("", value["properties"]))
+    try:
+        spec = msgspec.convert(joined, MappingSpec)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        raise ConfigurationError(f"{where}{path.rstrip('`')} is not valid: {reason}.") from None
+    check_spec(stream, spec)
+    return spec
+
+
+def _joined(prefix: str, members: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, value in members.items():
+        nested = isinstance(value, Mapping) and value and not {"const", "template"} & set(value)
+        if nested:
+            yield from _joined(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Use one of: {', '.join(names)}."

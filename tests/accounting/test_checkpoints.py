@@ -1,0 +1,176 @@
+"""Which STATE may be written, for any interleaving of records, STATEs and completions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from target_fullstory.accounting.checkpoints import Checkpoints, Ticket
+
+
+@dataclass
+class Batch:
+    """A batch in the model: the places of its records in the input."""
+
+    ticket: Ticket
+    records: list[int] = field(default_factory=list)
+
+
+class Model:
+    """Streams with open batches on one side, what is safe on the other."""
+
+    def __init__(self) -> None:
+        self.checkpoints = Checkpoints()
+        self.open: dict[str, Batch] = {}
+        self.sent: list[tuple[str, Batch]] = []
+        self.records = 0
+        self.safe: set[int] = set()
+        self.states: list[int] = [0]  # records before the n-th STATE
+        self.event_spans: list[tuple[int, int]] = []
+        self.written: list[int] = []
+
+    def record(self, stream: str) -> None:
+        batch = self.open.get(stream)
+        if batch is None:
+            batch = self.open[stream] = Batch(self.checkpoints.open())
+        batch.records.append(self.records)
+        self.records += 1
+
+    def state(self) -> None:
+        self.states.append(self.records)
+        self.checkpoints.received(str(len(self.states) - 1).encode())
+        self.write()
+
+    def flush_users(self, stream: str) -> None:
+        if stream in self.open:
+            self.sent.append((stream, self.open.pop(stream)))
+
+    def flush_events(self) -> None:
+        """Cut every batch of events at the last STATE, as the pipeline does."""
+        boundary = self.states[-1]
+        parts = []
+        for stream in [name for name in self.open if name.startswith("events")]:
+            batch = self.open[stream]
+            head = [at for at in batch.records if at < boundary]
+            tail = [at for at in batch.records if at >= boundary]
+            if not head:
+                continue
+            del self.open[stream]
+            if tail:
+                self.open[stream] = Batch(self.checkpoints.open(), tail)
+            parts.append((stream, Batch(batch.ticket, head)))
+        if parts:
+            first = min((part.ticket for _, part in parts), key=lambda t: t.position.epoch)
+            self.checkpoints.close_over(first)
+            self.event_spans.extend((part.records[0], part.records[-1]) for _, part in parts)
+            self.sent.extend(parts)
+
+    def complete(self, index: int) -> None:
+        if self.sent:
+            _, batch = self.sent.pop(index % len(self.sent))
+            self.safe.update(batch.records)
+            self.checkpoints.settle(batch.ticket)
+            self.write()
+
+    def write(self) -> None:
+        due = self.checkpoints.due()
+        if due is not None:
+            assert due.value == str(due.epoch).encode()
+            self.checkpoints.written(due)
+            self.check(due.epoch)
+            self.written.append(due.epoch)
+
+    def check(self, epoch: int) -> None:
+        before = self.states[epoch]
+        assert set(range(before)) <= self.safe, "a STATE covers a record that is not safe"
+        assert not self.written or epoch > self.written[-1], "STATEs go backwards"
+        for first, last in self.event_spans:
+            assert not first < before <= last, "a STATE lies inside a batch of events that was sent"
+
+
+steps = st.lists(
+    st.one_of(
+        st.sampled_from(["users-a", "users-b", "events-a", "events-b"]).map(
+            lambda s: ("record", s)
+        ),
+        st.just(("state", "")),
+        st.sampled_from(["users-a", "users-b"]).map(lambda s: ("flush", s)),
+        st.just(("flush_events", "")),
+        st.integers(0, 7).map(lambda n: ("complete", n)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(steps)
+def test_no_interleaving_breaks_the_rule(moves: list[tuple[str, str | int]]) -> None:
+    model = Model()
+    for what, argument in moves:
+        if what == "record":
+            model.record(str(argument))
+        elif what == "state":
+            model.state()
+        elif what == "flush":
+            model.flush_users(str(argument))
+        elif what == "flush_events":
+            model.flush_events()
+        else:
+            model.complete(int(argument))
+    # The end of the input: everything is flushed and completes, and the last STATE is written.
+    model.flush_events()
+    for stream in list(model.open):
+        model.sent.append((stream, model.open.pop(stream)))
+    while model.sent:
+        model.complete(0)
+    if len(model.states) > 1:
+        assert model.written
+        assert model.written[-1] == len(model.states) - 1
+
+
+def test_a_state_waits_for_the_record_before_it() -> None:
+    model = Model()
+    model.record("users-a")
+    model.state()
+    assert model.written == []
+    model.flush_users("users-a")
+    model.complete(0)
+    assert model.written == [1]
+
+
+def test_nothing_is_written_before_the_tap_sends_a_state() -> None:
+    model = Model()
+    model.record("users-a")
+    model.flush_users("users-a")
+    model.complete(0)
+    assert model.written == []
+
+
+def test_a_user_batch_begun_inside_a_batch_of_events_does_not_allow_a_state_there() -> None:
+    model = Model()
+    model.record("events-a")
+    model.state()
+    model.record("users-a")
+    model.record("events-a")
+    model.state()
+    model.flush_events()
+    model.complete(0)  # the events are in, the user is not
+    assert model.written == []
+    model.flush_users("users-a")
+    model.complete(0)
+    assert model.written == [2]
+
+
+def test_a_barred_state_is_not_written_but_the_next_one_is() -> None:
+    checkpoints = Checkpoints()
+    written = []
+    checkpoints.bar(range(2, 4))
+    for number in range(1, 6):
+        checkpoints.received(str(number).encode())
+        due = checkpoints.due()
+        if due is not None:
+            written.append(due.epoch)
+            checkpoints.written(due)
+    assert written == [1, 4, 5]

@@ -1,0 +1,139 @@
+"""Settings: defaults, limits, and the words of their errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.settings.model import JSON_SCHEMA, Settings, load_settings, shown
+
+
+def load(**config: Any) -> Settings:
+    return load_settings({"api_key": "secret-key"} | config)
+
+
+def test_defaults_are_those_of_the_schema() -> None:
+    settings = load()
+    for name, schema in JSON_SCHEMA["properties"].items():
+        if name not in {"api_key", "streams"}:
+            assert getattr(settings, name) == schema["default"], name
+
+
+def test_every_setting_is_documented_and_has_a_type() -> None:
+    for name, schema in JSON_SCHEMA["properties"].items():
+        assert schema["description"], name
+        assert schema["type"], name
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"batch_size_rows": 50_001}, "batch_size_rows is 50001"),
+        ({"batch_size_rows": 0}, "batch_size_rows"),
+        ({"concurrency": "many"}, "concurrency"),
+        ({"delivery": "both"}, "delivery"),
+        ({"api_key": None}, "api_key is missing"),
+        ({"api_key": "  "}, "api_key is missing"),
+        ({"api_url": "http://example.com"}, "plain http"),
+        ({"api_url": "ftp://example.com"}, "api_url"),
+        ({"api_url": "https://user:word@example.com"}, "api_url"),
+        ({"api_url": "api.example.com"}, "api_url"),
+        ({"streams": []}, None),
+        ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* Did you mean 'users'"),
+        ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "Did you mean 'fields'"),
+        ({"streams": {"a": {"fields": {"uid": "id"}}}}, "streams.a.kind is missing"),
+        ({"streams": {"a": "users"}}, "streams.a is to be an object"),
+        ({"streams": "users"}, "streams is to be an object"),
+        ({"streams": {"a": {"kind": "users", "exclude": "ssn"}}}, "streams.a.exclude"),
+        (
+            {"streams": {"a": {"kind": "users", "fields": {"emial": "e"}}}},
+            "emial.*id you mean 'email'",
+        ),
+    ],
+)
+def test_a_mistake_is_named(config: dict[str, Any], says: str | None) -> None:
+    if says is None:
+        load(**config)
+        return
+    with pytest.raises(ConfigurationError, match=says) as error:
+        load(**config)
+    assert "secret-key" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost", "http://[::1]:8765"])
+def test_plain_http_is_for_loopback(url: str) -> None:
+    assert load(api_url=url).api_url == url
+
+
+def test_the_sandbox_needs_no_key() -> None:
+    assert load_settings({"api_url": "sandbox"}).api_key is None
+
+
+def test_strings_from_the_environment_become_numbers() -> None:
+    settings = load(concurrency="8", job_poll_interval_seconds="0.5", wait_for_jobs="false")
+    assert (settings.concurrency, settings.job_poll_interval_seconds) == (8, 0.5)
+    assert settings.wait_for_jobs is False
+
+
+@pytest.mark.parametrize(("value", "means"), [(None, None), (-1, None), (0, 0), (5, 5)])
+def test_forms_of_no_limit_to_rejects(value: int | None, means: int | None) -> None:
+    assert load(max_rejected_records=value).max_rejected_records == means
+
+
+@pytest.mark.parametrize(("value", "means"), [(None, None), ("", None), ("block", "block")])
+def test_forms_of_no_state_block(value: str | None, means: str | None) -> None:
+    assert load(state_key=value).state_key == means
+
+
+def test_keys_split_at_their_dots_mean_the_same() -> None:
+    whole = load(
+        streams={
+            "public.orders": {
+                "kind": "events",
+                "fields": {
+                    "name": {"const": "Order"},
+                    "user.uid": {"template": "u{id}"},
+                    "context.browser.url": "url",
+                },
+            }
+        }
+    )
+    split = load(
+        streams={
+            "public": {
+                "orders": {
+                    "kind": "events",
+                    "fields": {
+                        "name": {"const": "Order"},
+                        "user": {"uid": {"template": "u{id}"}},
+                        "context": {"browser": {"url": "url"}},
+                    },
+                }
+            }
+        }
+    )
+    assert split.streams == whole.streams
+
+
+def test_what_a_file_may_show_of_the_configuration() -> None:
+    config = {
+        "api_key": "secret-key",
+        "apikey": "secret-key",
+        "batch_config": {"storage": {"root": "s3://user:secret-key@bucket"}},
+        "flattening_enabled": True,
+        "job_poll_interval_seconds": "0.5",
+    }
+    seen = shown(load_settings(config), config)
+    assert "secret-key" not in str(seen)
+    assert seen["api_key"] == "****"
+    assert (seen["flattening_enabled"], seen["job_poll_interval_seconds"]) == (True, 0.5)
+
+
+@pytest.mark.parametrize("name", ["api_key", "integration_source"])
+@pytest.mark.parametrize("value", ["schl\u00fcssel", "a\nb", "\u20ac"])
+def test_what_no_header_can_carry_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} has a character") as error:
+        load(**{name: value})
+    assert value not in str(error.value)
