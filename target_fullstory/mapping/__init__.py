@@ -1,6 +1,6 @@
 """Record to request: pure functions, compiled once per SCHEMA."""
 
-from target_fullstory.mapping.calls.call import (
+from target_fullstory.mapping.calls.server_call import (
     Call,
     CallMapping,
     alone,
@@ -10,13 +10,13 @@ from target_fullstory.mapping.calls.call import (
     shown_spec,
     stored_call,
 )
-from target_fullstory.mapping.checks import check_spec
-from target_fullstory.mapping.compile import compile_mapping
+from target_fullstory.mapping.compile_mapping import compile_mapping
 from target_fullstory.mapping.fast.columns import NotFastError
 from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, compile_fast
-from target_fullstory.mapping.result import Mapped, Rejected
+from target_fullstory.mapping.rules.rejection import Mapped, Rejected
 from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
-from target_fullstory.mapping.stream import StreamMapping
+from target_fullstory.mapping.spec_checks import check_spec
+from target_fullstory.mapping.stream_mapping import StreamMapping
 
 __all__ = [
     "NOT_FAST",

@@ -21,8 +21,8 @@ from target_fullstory.mapping import (
     compile_fast,
     compile_mapping,
 )
-from target_fullstory.mapping.sources import MISSING
-from target_fullstory.mapping.templates import compile_body
+from target_fullstory.mapping.plan.json_functions import compile_body
+from target_fullstory.mapping.plan.sources import MISSING
 from tests.mapping.test_mapping_fast import same
 
 SCHEMA = {

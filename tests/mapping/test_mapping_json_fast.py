@@ -30,7 +30,7 @@ from target_fullstory.mapping.fast.moments import (
     seconds_of_texts,
     written_seconds_of_texts,
 )
-from target_fullstory.mapping.timestamps import timestamp_of, unix_seconds_of, written_seconds
+from target_fullstory.mapping.rules.timestamps import timestamp_of, unix_seconds_of, written_seconds
 from tests.mapping.fast import map_lines
 from tests.mapping.test_mapping_fast import accepts, line_of, same, together
 

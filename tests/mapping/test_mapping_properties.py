@@ -18,7 +18,7 @@ from target_fullstory.mapping import (
     StreamMapping,
     compile_mapping,
 )
-from target_fullstory.mapping.names import property_name
+from target_fullstory.mapping.rules.property_names import property_name
 
 
 def mapping_of(

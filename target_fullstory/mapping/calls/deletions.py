@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import Call
-from target_fullstory.mapping.calls.paths import id_step
-from target_fullstory.mapping.fields import user_request
+from target_fullstory.mapping.calls.call_paths import id_step
+from target_fullstory.mapping.calls.server_call import Call
+from target_fullstory.mapping.plan.field_plan import user_request
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.fields import Run
+    from target_fullstory.mapping.plan.field_plan import Run
 
 DELETED_AT: Final = "_sdc_deleted_at"
 """The column in which a tap tells that a record is gone from its source."""

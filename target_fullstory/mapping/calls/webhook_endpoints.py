@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import MASK, MASKED, Call
-from target_fullstory.mapping.calls.paths import id_step
-from target_fullstory.mapping.result import Rejection
+from target_fullstory.mapping.calls.call_paths import id_step
+from target_fullstory.mapping.calls.server_call import MASK, MASKED, Call
+from target_fullstory.mapping.rules.rejection import Rejection
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.fields import Run
+    from target_fullstory.mapping.plan.field_plan import Run
 
 ENDPOINTS: Final = "/webhooks/v1/endpoints"
 """The path of the calls."""

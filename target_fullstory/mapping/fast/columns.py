@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.values import is_iso_8601
+from target_fullstory.mapping.rules.property_values import is_iso_8601
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

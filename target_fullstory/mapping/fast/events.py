@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.destinations import DESTINATIONS, INT32_MAX, INT32_MIN
 from target_fullstory.mapping.fast.columns import NotFastError, pull
 from target_fullstory.mapping.fast.types import Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import Want
-from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.schemas import Shape, is_index, shape_of
+from target_fullstory.mapping.plan.property_planner import shape_at
+from target_fullstory.mapping.plan.schema_shapes import Shape, is_index, shape_of
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, INT32_MAX, INT32_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from target_fullstory.mapping.fast.properties import FastProperties
     from target_fullstory.mapping.fast.sources import Reader
     from target_fullstory.mapping.fast.templates import TemplateProperties
-    from target_fullstory.mapping.fields import Group
+    from target_fullstory.mapping.plan.field_plan import Group
 
 _NONE = Want(types=frozenset())
 _LONG = 2**31 - 1

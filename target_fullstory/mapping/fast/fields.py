@@ -24,14 +24,14 @@ from target_fullstory.mapping.fast.sources import (
 )
 from target_fullstory.mapping.fast.types import Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import Want
-from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.sources import Column, Const, Template, UnixSeconds
+from target_fullstory.mapping.plan.property_planner import shape_at
+from target_fullstory.mapping.plan.sources import Column, Const, Template, UnixSeconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.mapping.fields import Field
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.plan.field_plan import Field
+    from target_fullstory.mapping.plan.schema_shapes import Shape
 
 _LONG = 2**31 - 1
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.declarations import fitting
 from target_fullstory.mapping.fast.columns import NotFastError, pull
 from target_fullstory.mapping.fast.properties import FITTING, object_of
 from target_fullstory.mapping.fast.sources import (
@@ -19,7 +18,8 @@ from target_fullstory.mapping.fast.sources import (
 )
 from target_fullstory.mapping.fast.types import Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import SAFE_CHARACTERS, Want
-from target_fullstory.mapping.sources import (
+from target_fullstory.mapping.plan.column_types import fitting
+from target_fullstory.mapping.plan.sources import (
     Column,
     Const,
     ListOf,
@@ -28,10 +28,10 @@ from target_fullstory.mapping.sources import (
     Template,
     UnixSeconds,
 )
-from target_fullstory.mapping.values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.plan.schema_shapes import Shape
 
 _ESCAPED = 6
 """The most bytes of a character in JSON."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from target_fullstory.mapping.fast.columns import NotFastError, written_alike
-from target_fullstory.mapping.timestamps import (
+from target_fullstory.mapping.rules.timestamps import (
     MILLISECONDS_FROM,
     timestamp_of,
     unix_seconds_of,

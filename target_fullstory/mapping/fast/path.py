@@ -27,15 +27,15 @@ from target_fullstory.mapping.fast.sources import nothing
 from target_fullstory.mapping.fast.templates import TemplateProperties, use_templates
 from target_fullstory.mapping.fast.types import Record, Uncovered, Use, record_of
 from target_fullstory.mapping.fast.values import Want
-from target_fullstory.mapping.properties import MAX_USER_PROPERTIES
-from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.schemas import shape_of
+from target_fullstory.mapping.plan.property_plan import MAX_USER_PROPERTIES
+from target_fullstory.mapping.plan.schema_shapes import shape_of
+from target_fullstory.mapping.rules.rejection import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from target_fullstory.mapping.fast.sources import Reader
-    from target_fullstory.mapping.stream import StreamMapping
+    from target_fullstory.mapping.stream_mapping import StreamMapping
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):

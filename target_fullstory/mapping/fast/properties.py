@@ -11,15 +11,15 @@ import msgspec
 from target_fullstory.mapping.fast.columns import Declared, getter, pull
 from target_fullstory.mapping.fast.types import Path, Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import Want
-from target_fullstory.mapping.names import MAX_NAME_LENGTH
-from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.schemas import Shape, is_index, shape_of
-from target_fullstory.mapping.sources import Column
+from target_fullstory.mapping.plan.property_planner import shape_at
+from target_fullstory.mapping.plan.schema_shapes import Shape, is_index, shape_of
+from target_fullstory.mapping.plan.sources import Column
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from target_fullstory.mapping.properties import Node, PropertyPlan
+    from target_fullstory.mapping.plan.property_plan import Node, PropertyPlan
 
 Made: TypeAlias = "tuple[Iterable[Any], Iterable[msgspec.Raw | None]]"
 """One `properties` and one `schema` per record, null for a schema that declares nothing."""

@@ -16,14 +16,14 @@ from target_fullstory.mapping.fast.moments import (
 )
 from target_fullstory.mapping.fast.types import Path, Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import SAFE_CHARACTERS, Want
-from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.sources import Column, Template, UnixSeconds
-from target_fullstory.mapping.values import text_of
+from target_fullstory.mapping.plan.property_planner import shape_at
+from target_fullstory.mapping.plan.sources import Column, Template, UnixSeconds
+from target_fullstory.mapping.rules.property_values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.plan.schema_shapes import Shape
 
 Reader: TypeAlias = "Callable[[list[Any]], list[Any]]"
 """Reads the values of one destination from many records, null where one has none."""

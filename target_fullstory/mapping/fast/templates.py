@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.declarations import fitting
 from target_fullstory.mapping.fast.columns import Declared, pull
 from target_fullstory.mapping.fast.lists import list_reader, use_list
 from target_fullstory.mapping.fast.properties import (
@@ -27,10 +26,10 @@ from target_fullstory.mapping.fast.sources import (
 )
 from target_fullstory.mapping.fast.types import Record, Uncovered, Use
 from target_fullstory.mapping.fast.values import SAFE_CHARACTERS, Want
-from target_fullstory.mapping.json_form import members_of
-from target_fullstory.mapping.names import MAX_NAME_LENGTH
-from target_fullstory.mapping.planning import shape_at
-from target_fullstory.mapping.sources import (
+from target_fullstory.mapping.plan.column_types import fitting
+from target_fullstory.mapping.plan.json_form import members_of
+from target_fullstory.mapping.plan.property_planner import shape_at
+from target_fullstory.mapping.plan.sources import (
     Column,
     Const,
     ListOf,
@@ -39,13 +38,14 @@ from target_fullstory.mapping.sources import (
     Template,
     UnixSeconds,
 )
-from target_fullstory.mapping.values import LEFT_OUT, leaf_of
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from target_fullstory.mapping.properties import Node, PropertyPlan
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.plan.property_plan import Node, PropertyPlan
+    from target_fullstory.mapping.plan.schema_shapes import Shape
 
 
 def use_templates(plan: PropertyPlan, root: Use, shape: Shape) -> None:

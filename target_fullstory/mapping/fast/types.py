@@ -23,7 +23,7 @@ from target_fullstory.mapping.fast.values import (
     union_of,
     valid,
 )
-from target_fullstory.mapping.schemas import MAX_DEPTH, Shape, is_index, shape_of
+from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH, Shape, is_index, shape_of
 
 
 class Use(msgspec.Struct):

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal, Union
 
 import msgspec
 
-from target_fullstory.mapping.schemas import Shape, shape_of
-from target_fullstory.mapping.values import INT64_MAX, INT64_MIN
+from target_fullstory.mapping.plan.schema_shapes import Shape, shape_of
+from target_fullstory.mapping.rules.property_values import INT64_MAX, INT64_MIN
 
 SAFE_CHARACTERS: Final = 2048
 """Characters in a text that surely has no more than 8192 bytes as UTF-8."""

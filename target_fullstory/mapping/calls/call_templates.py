@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.destinations import DESTINATIONS, check_constant
-from target_fullstory.mapping.schemas import Shape
-from target_fullstory.mapping.sources import Const
-from target_fullstory.mapping.templates import compile_body, compile_template, compile_value
+from target_fullstory.mapping.plan.json_functions import (
+    compile_body,
+    compile_template,
+    compile_value,
+)
+from target_fullstory.mapping.plan.schema_shapes import Shape
+from target_fullstory.mapping.plan.sources import Const
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, check_constant
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.sources import Source
+    from target_fullstory.mapping.plan.sources import Source
     from target_fullstory.mapping.spec import MappingSpec
 
 

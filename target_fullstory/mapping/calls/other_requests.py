@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import Call, Sharing
-from target_fullstory.mapping.calls.paths import method_of
-from target_fullstory.mapping.sources import MISSING
+from target_fullstory.mapping.calls.call_paths import method_of
+from target_fullstory.mapping.calls.server_call import Call, Sharing
+from target_fullstory.mapping.plan.sources import MISSING
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.calls.paths import PathTemplate, PathValue
-    from target_fullstory.mapping.sources import Column, Source
+    from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
+    from target_fullstory.mapping.plan.sources import Column, Source
     from target_fullstory.mapping.spec import BatchSpec
 
 

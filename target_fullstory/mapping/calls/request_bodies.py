@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.schemas import MAX_DEPTH
-from target_fullstory.mapping.sources import MISSING
-from target_fullstory.mapping.values import LEFT_OUT, encodable, scalar_of
+from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
+from target_fullstory.mapping.plan.sources import MISSING
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, encodable, scalar_of
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.calls.other_calls import BodySource
-    from target_fullstory.mapping.sources import Column
+    from target_fullstory.mapping.calls.other_requests import BodySource
+    from target_fullstory.mapping.plan.sources import Column
 
 
 class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):

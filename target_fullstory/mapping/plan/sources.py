@@ -7,9 +7,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.schemas import is_index
-from target_fullstory.mapping.timestamps import unix_seconds_of, written_seconds
-from target_fullstory.mapping.values import LEFT_OUT, text_of
+from target_fullstory.mapping.plan.schema_shapes import is_index
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, text_of
+from target_fullstory.mapping.rules.timestamps import unix_seconds_of, written_seconds
 
 
 class Missing:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.mapping.values import isoformat, number_of
+from target_fullstory.mapping.rules.property_values import isoformat, number_of
 
 MILLISECONDS_FROM = 10**11
 """Numbers from here on are Unix milliseconds (March 1973), smaller ones seconds (to year 5138)."""

@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_fullstory.errors import config_error
-from target_fullstory.mapping.binding import bind, columns_of
-from target_fullstory.mapping.calls.compile import COMPILERS
+from target_fullstory.mapping.calls.call_plan import COMPILERS
 from target_fullstory.mapping.calls.deletions import DELETED_AT, Deletions
-from target_fullstory.mapping.checks import WrittenSource, check_spec, written_source
-from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS
-from target_fullstory.mapping.fields import Field, Group, group_of, runs_of
-from target_fullstory.mapping.json_form import read_json_form
-from target_fullstory.mapping.json_properties import plan_json
-from target_fullstory.mapping.planning import (
+from target_fullstory.mapping.plan.field_plan import Field, Group, group_of, runs_of
+from target_fullstory.mapping.plan.json_form import read_json_form
+from target_fullstory.mapping.plan.json_properties import plan_json
+from target_fullstory.mapping.plan.property_planner import (
     Planner,
     find_column,
     has,
     is_object,
     whole_column,
 )
-from target_fullstory.mapping.schemas import Shape, shape_of
-from target_fullstory.mapping.sources import Column, Source
-from target_fullstory.mapping.stream import StreamMapping
+from target_fullstory.mapping.plan.schema_shapes import Shape, shape_of
+from target_fullstory.mapping.plan.source_columns import bind, columns_of
+from target_fullstory.mapping.plan.sources import Column, Source
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS
+from target_fullstory.mapping.spec_checks import WrittenSource, check_spec, written_source
+from target_fullstory.mapping.stream_mapping import StreamMapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_fullstory.mapping.calls.call import CallMapping
-    from target_fullstory.mapping.properties import PropertyPlan
+    from target_fullstory.mapping.calls.server_call import CallMapping
+    from target_fullstory.mapping.plan.property_plan import PropertyPlan
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 

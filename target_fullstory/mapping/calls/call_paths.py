@@ -8,12 +8,12 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.sources import MISSING, parse_template
-from target_fullstory.mapping.values import text_of
+from target_fullstory.mapping.plan.sources import MISSING, parse_template
+from target_fullstory.mapping.rules.property_values import text_of
+from target_fullstory.mapping.rules.rejection import Rejection
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.sources import Column
+    from target_fullstory.mapping.plan.sources import Column
 
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET")
 """The methods of calls."""

@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from target_fullstory.errors import config_error
-from target_fullstory.mapping.binding import bind, columns_of
-from target_fullstory.mapping.calls.bodies import ColumnBody, SafeBody
-from target_fullstory.mapping.calls.call import CallMapping
-from target_fullstory.mapping.calls.checks import check_body_path, check_no_get, check_path
+from target_fullstory.mapping.calls.call_checks import check_body_path, check_no_get, check_path
+from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
+from target_fullstory.mapping.calls.call_templates import json_fields
 from target_fullstory.mapping.calls.deletions import Deletions
-from target_fullstory.mapping.calls.json_form import json_fields
-from target_fullstory.mapping.calls.other_calls import OtherCalls
-from target_fullstory.mapping.calls.paths import PathTemplate, PathValue
+from target_fullstory.mapping.calls.other_requests import OtherCalls
+from target_fullstory.mapping.calls.request_bodies import ColumnBody, SafeBody
+from target_fullstory.mapping.calls.server_call import CallMapping
 from target_fullstory.mapping.calls.webhook_endpoints import Endpoints
-from target_fullstory.mapping.checks import written_source
-from target_fullstory.mapping.destinations import DESTINATIONS
-from target_fullstory.mapping.fields import Field, runs_of
-from target_fullstory.mapping.planning import find_column, has, whole_column
-from target_fullstory.mapping.sources import Column, Const, Source
-from target_fullstory.mapping.templates import compile_body
+from target_fullstory.mapping.plan.field_plan import Field, runs_of
+from target_fullstory.mapping.plan.json_functions import compile_body
+from target_fullstory.mapping.plan.property_planner import find_column, has, whole_column
+from target_fullstory.mapping.plan.source_columns import bind, columns_of
+from target_fullstory.mapping.plan.sources import Column, Const, Source
+from target_fullstory.mapping.rules.destinations import DESTINATIONS
+from target_fullstory.mapping.spec_checks import written_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_fullstory.kinds import Kind
-    from target_fullstory.mapping.calls.other_calls import BodySource
-    from target_fullstory.mapping.checks import WrittenSource
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.calls.other_requests import BodySource
+    from target_fullstory.mapping.plan.schema_shapes import Shape
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec
+    from target_fullstory.mapping.spec_checks import WrittenSource
 
     _Compiler: TypeAlias = Callable[
         [str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.declarations import declared_type, may_fit
-from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope, property_name
-from target_fullstory.mapping.properties import Entry, Node, PropertyPlan, Scope, ways_of
-from target_fullstory.mapping.schemas import (
+from target_fullstory.mapping.plan.column_types import declared_type, may_fit
+from target_fullstory.mapping.plan.property_plan import Entry, Node, PropertyPlan, Scope, ways_of
+from target_fullstory.mapping.plan.schema_shapes import (
     MAX_DEPTH,
     Shape,
     known_paths,
@@ -18,7 +17,8 @@ from target_fullstory.mapping.schemas import (
     shape_of,
     steps_to,
 )
-from target_fullstory.mapping.sources import Column, Source, key_of
+from target_fullstory.mapping.plan.sources import Column, Source, key_of
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope, property_name
 
 if TYPE_CHECKING:
     from target_fullstory.mapping.spec import MappingOptions, MappingSpec

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_fullstory.mapping.planning import find_column
-from target_fullstory.mapping.sources import Column, Const, Source, Template
+from target_fullstory.mapping.plan.property_planner import find_column
+from target_fullstory.mapping.plan.sources import Column, Const, Source, Template
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.checks import WrittenSource
-    from target_fullstory.mapping.schemas import Shape
+    from target_fullstory.mapping.plan.schema_shapes import Shape
+    from target_fullstory.mapping.spec_checks import WrittenSource
 
 
 def bind(stream: str, key: str, shape: Shape, written: WrittenSource) -> Source:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping.calls.checks import check_keys
-from target_fullstory.mapping.destinations import DESTINATIONS, GROUPS, check_constant
-from target_fullstory.mapping.json_form import read_json_form
-from target_fullstory.mapping.json_properties import plan_json
-from target_fullstory.mapping.schemas import Shape
-from target_fullstory.mapping.sources import Const, TemplateText, parse_template
+from target_fullstory.mapping.calls.call_checks import check_keys
+from target_fullstory.mapping.plan.json_form import read_json_form
+from target_fullstory.mapping.plan.json_properties import plan_json
+from target_fullstory.mapping.plan.schema_shapes import Shape
+from target_fullstory.mapping.plan.sources import Const, TemplateText, parse_template
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import encode_call
 from target_fullstory.mapping.calls.deletions import Deletions, is_deleted
-from target_fullstory.mapping.fields import Field, Group, Run, event_request, user_request
-from target_fullstory.mapping.properties import MAX_USER_PROPERTIES, PropertyPlan
-from target_fullstory.mapping.result import Mapped, Rejected, Rejection
+from target_fullstory.mapping.calls.server_call import encode_call
+from target_fullstory.mapping.plan.field_plan import Field, Group, Run, event_request, user_request
+from target_fullstory.mapping.plan.property_plan import MAX_USER_PROPERTIES, PropertyPlan
+from target_fullstory.mapping.rules.rejection import Mapped, Rejected, Rejection
 
 if TYPE_CHECKING:
     from target_fullstory.kinds import Kind

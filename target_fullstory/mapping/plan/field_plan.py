@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.mapping.destinations import DESTINATIONS, Destination
-from target_fullstory.mapping.names import property_name
-from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.sources import MISSING, Column, Source, key_of
+from target_fullstory.mapping.plan.sources import MISSING, Column, Source, key_of
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, Destination
+from target_fullstory.mapping.rules.property_names import property_name
+from target_fullstory.mapping.rules.rejection import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

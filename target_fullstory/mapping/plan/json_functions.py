@@ -11,9 +11,9 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.planning import find_column
-from target_fullstory.mapping.schemas import Shape
-from target_fullstory.mapping.sources import (
+from target_fullstory.mapping.plan.property_planner import find_column
+from target_fullstory.mapping.plan.schema_shapes import Shape
+from target_fullstory.mapping.plan.sources import (
     MISSING,
     Column,
     Const,
@@ -23,8 +23,8 @@ from target_fullstory.mapping.sources import (
     Template,
     UnixSeconds,
 )
-from target_fullstory.mapping.timestamps import unix_seconds_of
-from target_fullstory.mapping.values import LEFT_OUT, text_of
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, text_of
+from target_fullstory.mapping.rules.timestamps import unix_seconds_of
 
 FUNCTIONS: Final = ("var", "concat", "list", "toUnixTimestamp")
 """The language's functions."""

@@ -8,16 +8,16 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from target_fullstory.errors import config_error
-from target_fullstory.mapping.calls.endpoint_fields import (
+from target_fullstory.mapping.calls.call_paths import check_id, method_of
+from target_fullstory.mapping.rules.endpoint_values import (
     action_of,
     disabled_of,
     event_types_of,
     secret_of,
 )
-from target_fullstory.mapping.calls.paths import check_id, method_of
-from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.timestamps import timestamp_of
-from target_fullstory.mapping.values import LEFT_OUT, number_of, text_of
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, number_of, text_of
+from target_fullstory.mapping.rules.rejection import Rejection
+from target_fullstory.mapping.rules.timestamps import timestamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

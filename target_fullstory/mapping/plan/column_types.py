@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from target_fullstory.mapping.schemas import Shape, schema_at, shape_of
-from target_fullstory.mapping.sources import Column, Const, ListOf, ObjectOf, Template
-from target_fullstory.mapping.values import INT64_MAX, INT64_MIN, is_iso_8601
+from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
+from target_fullstory.mapping.plan.sources import Column, Const, ListOf, ObjectOf, Template
+from target_fullstory.mapping.rules.property_values import INT64_MAX, INT64_MIN, is_iso_8601
 
 if TYPE_CHECKING:
-    from target_fullstory.mapping.sources import Source
+    from target_fullstory.mapping.plan.sources import Source
     from target_fullstory.mapping.spec import MappingOptions
 
 TYPES: Final = ("str", "int", "real", "bool", "date", "strs", "ints", "reals", "bools", "dates")

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from target_fullstory.mapping.declarations import fitting
-from target_fullstory.mapping.names import MAX_NAME_LENGTH, NameScope
-from target_fullstory.mapping.result import Rejection
-from target_fullstory.mapping.schemas import MAX_DEPTH
-from target_fullstory.mapping.sources import MISSING, Source
-from target_fullstory.mapping.values import (
+from target_fullstory.mapping.plan.column_types import fitting
+from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
+from target_fullstory.mapping.plan.sources import MISSING, Source
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope
+from target_fullstory.mapping.rules.property_values import (
     INT64_MAX,
     INT64_MIN,
     LEFT_OUT,
     MAX_VALUE_BYTES,
     leaf_of,
 )
+from target_fullstory.mapping.rules.rejection import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

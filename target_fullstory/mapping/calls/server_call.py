@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from target_fullstory.mapping.calls.paths import METHODS, check_id, trouble_with
-from target_fullstory.mapping.result import Mapped, Rejected, Rejection
-from target_fullstory.mapping.sources import MISSING
+from target_fullstory.mapping.calls.call_paths import METHODS, check_id, trouble_with
+from target_fullstory.mapping.plan.sources import MISSING
+from target_fullstory.mapping.rules.rejection import Mapped, Rejected, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_fullstory.kinds import Kind
-    from target_fullstory.mapping.sources import Source
+    from target_fullstory.mapping.plan.sources import Source
     from target_fullstory.mapping.spec import MappingSpec
 
 MASK: Final = "****"
