@@ -6,8 +6,8 @@ It needs the extra `sandbox`; importing this module does not, using it without r
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.errors import SandboxNotInstalledError
 from target_fullstory.sandbox.options import Role, SandboxOptions
+from target_fullstory.sandbox.rules.refusals import SandboxNotInstalledError
 from target_fullstory.sandbox.server import Sandbox, create_app, serve
 
 __all__ = [

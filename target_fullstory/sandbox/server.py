@@ -11,8 +11,8 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from target_fullstory.sandbox.errors import SandboxNotInstalledError
 from target_fullstory.sandbox.options import SandboxOptions
+from target_fullstory.sandbox.rules.refusals import SandboxNotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def create_app(options: SandboxOptions | None = None) -> Starlette:
     Raises:
         SandboxNotInstalledError: The extra `sandbox` is not installed.
     """
-    app: Starlette = _load("app").build_app(options or SandboxOptions())
+    app: Starlette = _load("http.asgi_app").build_app(options or SandboxOptions())
     return app
 
 
@@ -85,7 +85,7 @@ def serve(
     app = create_app(options)
     listener, url = _listen(host, port)
     with listener:
-        _load("uvicorn_server").make_server(app, lambda: ready and ready(url)).run([listener])
+        _load("http.uvicorn_server").make_server(app, lambda: ready and ready(url)).run([listener])
 
 
 class Sandbox:
@@ -137,7 +137,7 @@ class Sandbox:
         self._app = create_app(self._options)
         self._final = None
         started = threading.Event()
-        self._server = _load("uvicorn_server").make_server(self._app, started.set)
+        self._server = _load("http.uvicorn_server").make_server(self._app, started.set)
         listener, self._url = _listen("127.0.0.1", 0)
 
         def run() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from target_fullstory.sandbox import model
-from target_fullstory.sandbox.event_rules import MAX_UID_LENGTH
-from target_fullstory.sandbox.properties import MAX_USER_PROPERTIES
-from target_fullstory.sandbox.user_rules import MAX_LENGTHS
+from target_fullstory.sandbox.rules import sandbox_request_shapes as model
+from target_fullstory.sandbox.rules.sandbox_event_rules import MAX_UID_LENGTH
+from target_fullstory.sandbox.rules.sandbox_property_rules import MAX_USER_PROPERTIES
+from target_fullstory.sandbox.rules.sandbox_user_rules import MAX_LENGTHS
 
 SPEC = Path(__file__).parents[2] / ".." / "shared" / "spec"
 # Fields that are documented, but newer than the documents.

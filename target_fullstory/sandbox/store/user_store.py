@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.sandbox.errors import invalid, user_not_found
-from target_fullstory.sandbox.properties import MAX_USER_PROPERTIES, merge
+from target_fullstory.sandbox.rules.refusals import invalid, user_not_found
+from target_fullstory.sandbox.rules.sandbox_property_rules import MAX_USER_PROPERTIES, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_fullstory.sandbox.database import Database, Row
-    from target_fullstory.sandbox.model import UserRequest
+    from target_fullstory.sandbox.rules.sandbox_request_shapes import UserRequest
+    from target_fullstory.sandbox.store.database import Database, Row
 
 _FIRST_ID = 1_000_000_001
 _COLUMNS = "id, uid, display_name, email, properties, declared"

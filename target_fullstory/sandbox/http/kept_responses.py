@@ -8,13 +8,19 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from target_fullstory.sandbox.call import Answer, Call, Handler, Planner, refusal
-from target_fullstory.sandbox.errors import ApiError, invalid
+from target_fullstory.sandbox.operations.handler_types import (
+    Answer,
+    Call,
+    Handler,
+    Planner,
+    refusal,
+)
+from target_fullstory.sandbox.rules.refusals import ApiError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_fullstory.sandbox.database import Database
+    from target_fullstory.sandbox.store.database import Database
 
 KEPT_SECONDS = 24 * 3600
 

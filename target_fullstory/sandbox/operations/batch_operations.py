@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.sandbox.call import Answer, Call, ok, still_processing
-from target_fullstory.sandbox.errors import invalid, required
-from target_fullstory.sandbox.event_rules import check_context
-from target_fullstory.sandbox.limits import check_batches
-from target_fullstory.sandbox.model import EventBatch, UserBatch, decode
-from target_fullstory.sandbox.pages import page, position_of, token_for
-from target_fullstory.sandbox.properties import schema_of
+from target_fullstory.sandbox.http.sandbox_rate_limit import check_batches
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, ok, still_processing
+from target_fullstory.sandbox.operations.listing_pages import page, position_of, token_for
+from target_fullstory.sandbox.rules.refusals import invalid, required
+from target_fullstory.sandbox.rules.sandbox_event_rules import check_context
+from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
+from target_fullstory.sandbox.rules.sandbox_request_shapes import EventBatch, UserBatch, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.sandbox.jobs import Job, JobItem, JobStore, Kind
-    from target_fullstory.sandbox.worker import Worker
+    from target_fullstory.sandbox.operations.job_worker import Worker
+    from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 
 MAX_BATCH_REQUESTS = 50_000
 

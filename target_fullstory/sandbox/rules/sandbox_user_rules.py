@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.errors import invalid
-from target_fullstory.sandbox.model import UserRequest
-from target_fullstory.sandbox.properties import check_properties
+from target_fullstory.sandbox.rules.refusals import invalid
+from target_fullstory.sandbox.rules.sandbox_property_rules import check_properties
+from target_fullstory.sandbox.rules.sandbox_request_shapes import UserRequest
 
 MAX_LENGTHS = {"uid": 256, "display_name": 256, "email": 128}
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_fullstory.sandbox.access import Permission
-from target_fullstory.sandbox.call import Answer, Call, Handler, ok
-from target_fullstory.sandbox.database import Database
-from target_fullstory.sandbox.event_calls import EventCalls
-from target_fullstory.sandbox.events import EventStore
-from target_fullstory.sandbox.idempotency import IdempotencyKeys
-from target_fullstory.sandbox.imports import EventImporter, UserImporter
-from target_fullstory.sandbox.inspection import Inspection
-from target_fullstory.sandbox.job_calls import JobCalls
-from target_fullstory.sandbox.jobs import JobStore
-from target_fullstory.sandbox.request_log import RequestLog
-from target_fullstory.sandbox.tally import Tally
-from target_fullstory.sandbox.user_calls import UserCalls
-from target_fullstory.sandbox.users import UserStore
-from target_fullstory.sandbox.webhook_calls import WebhookCalls
-from target_fullstory.sandbox.worker import Worker
+from target_fullstory.sandbox.http.api_key_access import Permission
+from target_fullstory.sandbox.http.kept_responses import IdempotencyKeys
+from target_fullstory.sandbox.operations.batch_imports import EventImporter, UserImporter
+from target_fullstory.sandbox.operations.batch_operations import JobCalls
+from target_fullstory.sandbox.operations.event_operations import EventCalls
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, Handler, ok
+from target_fullstory.sandbox.operations.job_worker import Worker
+from target_fullstory.sandbox.operations.sandbox_inspection import Inspection
+from target_fullstory.sandbox.operations.user_operations import UserCalls
+from target_fullstory.sandbox.operations.webhook_operations import WebhookCalls
+from target_fullstory.sandbox.store.database import Database
+from target_fullstory.sandbox.store.event_store import EventStore
+from target_fullstory.sandbox.store.job_store import JobStore
+from target_fullstory.sandbox.store.received_requests import RequestLog
+from target_fullstory.sandbox.store.tally import Tally
+from target_fullstory.sandbox.store.user_store import UserStore
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox.jobs import Kind
     from target_fullstory.sandbox.options import Role, SandboxOptions
+    from target_fullstory.sandbox.store.job_store import Kind
 
 
 @dataclass(frozen=True)

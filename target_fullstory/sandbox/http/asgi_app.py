@@ -13,12 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from target_fullstory.sandbox.access import Access
-from target_fullstory.sandbox.api import Api, Operation
-from target_fullstory.sandbox.call import Answer, Call, Handler, refusal
-from target_fullstory.sandbox.database import utc_now
-from target_fullstory.sandbox.errors import ApiError, not_found
-from target_fullstory.sandbox.faults import (
+from target_fullstory.sandbox.http.api_key_access import Access
+from target_fullstory.sandbox.http.api_routes import Api, Operation
+from target_fullstory.sandbox.http.fault_injection import (
     ConnectionReset,
     Fault,
     FaultPlan,
@@ -27,8 +24,11 @@ from target_fullstory.sandbox.faults import (
     server_error,
     slowly,
 )
-from target_fullstory.sandbox.limits import RateLimit
-from target_fullstory.sandbox.request_log import Entry
+from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, Handler, refusal
+from target_fullstory.sandbox.rules.refusals import ApiError, not_found
+from target_fullstory.sandbox.store.database import utc_now
+from target_fullstory.sandbox.store.received_requests import Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from target_fullstory.sandbox.jobs import JobItem
+from target_fullstory.sandbox.store.job_store import JobItem
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox.database import Database
-    from target_fullstory.sandbox.jobs import Job, JobStore, Kind
+    from target_fullstory.sandbox.store.database import Database
+    from target_fullstory.sandbox.store.job_store import Job, JobStore, Kind
 
 MAX_JOBS_WORKED_ON = 100
 """Jobs in progress at the same time; those accepted beyond wait for their turn."""

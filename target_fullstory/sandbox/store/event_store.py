@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_fullstory.sandbox.database import utc_now
-from target_fullstory.sandbox.errors import user_not_found
-from target_fullstory.sandbox.users import number_of
+from target_fullstory.sandbox.rules.refusals import user_not_found
+from target_fullstory.sandbox.store.database import utc_now
+from target_fullstory.sandbox.store.user_store import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_fullstory.sandbox.database import Database
-    from target_fullstory.sandbox.model import EventRequest
-    from target_fullstory.sandbox.users import UserStore
+    from target_fullstory.sandbox.rules.sandbox_request_shapes import EventRequest
+    from target_fullstory.sandbox.store.database import Database
+    from target_fullstory.sandbox.store.user_store import UserStore
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_fullstory.sandbox.call import Answer, Call, ok
-from target_fullstory.sandbox.errors import invalid
-from target_fullstory.sandbox.pages import position_of, token_for
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, ok
+from target_fullstory.sandbox.operations.listing_pages import position_of, token_for
+from target_fullstory.sandbox.rules.refusals import invalid
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox.database import Database
-    from target_fullstory.sandbox.events import EventStore
-    from target_fullstory.sandbox.jobs import JobStore
-    from target_fullstory.sandbox.request_log import RequestLog
-    from target_fullstory.sandbox.tally import Tally
-    from target_fullstory.sandbox.users import UserStore
+    from target_fullstory.sandbox.store.database import Database
+    from target_fullstory.sandbox.store.event_store import EventStore
+    from target_fullstory.sandbox.store.job_store import JobStore
+    from target_fullstory.sandbox.store.received_requests import RequestLog
+    from target_fullstory.sandbox.store.tally import Tally
+    from target_fullstory.sandbox.store.user_store import UserStore
 
 MAX_LIMIT = 10_000
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.sandbox.errors import invalid
+from target_fullstory.sandbox.rules.refusals import invalid
 
 MAX_NAME_LENGTH = 512
 MAX_VALUE_BYTES = 8192

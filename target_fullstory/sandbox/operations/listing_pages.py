@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.sandbox.errors import invalid
+from target_fullstory.sandbox.rules.refusals import invalid
 
 
 def token_for(listing: str, after: int) -> str:

@@ -7,8 +7,8 @@ from typing import get_args
 
 import click
 
-from target_fullstory.sandbox.errors import SandboxNotInstalledError
 from target_fullstory.sandbox.options import Role, SandboxOptions
+from target_fullstory.sandbox.rules.refusals import SandboxNotInstalledError
 from target_fullstory.sandbox.server import serve
 
 _DEFAULTS = SandboxOptions()

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_fullstory.sandbox.errors import ApiError
-from target_fullstory.sandbox.event_rules import check_event
-from target_fullstory.sandbox.events import EventRow, EventStore, Owners
-from target_fullstory.sandbox.jobs import JobItem
-from target_fullstory.sandbox.model import BatchUserRequest, EventRequest, SharedData
-from target_fullstory.sandbox.user_rules import check_user
-from target_fullstory.sandbox.users import UserChanges, UserStore, number_of
+from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.rules.sandbox_event_rules import check_event
+from target_fullstory.sandbox.rules.sandbox_request_shapes import (
+    BatchUserRequest,
+    EventRequest,
+    SharedData,
+)
+from target_fullstory.sandbox.rules.sandbox_user_rules import check_user
+from target_fullstory.sandbox.store.event_store import EventRow, EventStore, Owners
+from target_fullstory.sandbox.store.job_store import JobItem
+from target_fullstory.sandbox.store.user_store import UserChanges, UserStore, number_of
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox.jobs import Job
-    from target_fullstory.sandbox.tally import Tally
+    from target_fullstory.sandbox.store.job_store import Job
+    from target_fullstory.sandbox.store.tally import Tally
 
 
 class UserImporter:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_fullstory.sandbox.call import Answer, Call, ok
-from target_fullstory.sandbox.event_rules import check_event
-from target_fullstory.sandbox.events import EventRow, EventStore, Owners
-from target_fullstory.sandbox.model import EventRequest, decode
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, ok
+from target_fullstory.sandbox.rules.sandbox_event_rules import check_event
+from target_fullstory.sandbox.rules.sandbox_request_shapes import EventRequest, decode
+from target_fullstory.sandbox.store.event_store import EventRow, EventStore, Owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.sandbox.tally import Tally
-    from target_fullstory.sandbox.users import UserStore
+    from target_fullstory.sandbox.store.tally import Tally
+    from target_fullstory.sandbox.store.user_store import UserStore
 
 
 class EventCalls:

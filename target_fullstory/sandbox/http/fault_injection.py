@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from target_fullstory.sandbox.call import Answer, refusal
-from target_fullstory.sandbox.errors import ApiError
-from target_fullstory.sandbox.limits import too_many_requests
+from target_fullstory.sandbox.http.sandbox_rate_limit import too_many_requests
+from target_fullstory.sandbox.operations.handler_types import Answer, refusal
+from target_fullstory.sandbox.rules.refusals import ApiError
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_fullstory.sandbox.call import Answer, Call, ok
-from target_fullstory.sandbox.database import utc_now
-from target_fullstory.sandbox.errors import invalid, not_found, required
-from target_fullstory.sandbox.model import WebhookEventType, WebhookRequest, decode
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, ok
+from target_fullstory.sandbox.rules.refusals import invalid, not_found, required
+from target_fullstory.sandbox.rules.sandbox_request_shapes import (
+    WebhookEventType,
+    WebhookRequest,
+    decode,
+)
+from target_fullstory.sandbox.store.database import utc_now
 
 if TYPE_CHECKING:
-    from target_fullstory.sandbox.database import Database
+    from target_fullstory.sandbox.store.database import Database
 
 # Name of an event type: its display name, and whether it needs a subcategory.
 EVENT_TYPES = {

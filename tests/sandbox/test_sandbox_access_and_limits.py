@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from target_fullstory.sandbox.errors import ApiError
-from target_fullstory.sandbox.limits import RateLimit
+from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
+from target_fullstory.sandbox.rules.refusals import ApiError
 
 
 @pytest.mark.parametrize(

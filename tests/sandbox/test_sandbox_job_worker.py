@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from target_fullstory.sandbox.database import Database
-from target_fullstory.sandbox.jobs import JobItem, JobStore
-from target_fullstory.sandbox.worker import Worker
+from target_fullstory.sandbox.operations.job_worker import Worker
+from target_fullstory.sandbox.store.database import Database
+from target_fullstory.sandbox.store.job_store import JobItem, JobStore
 
 
 def import_all(job, shared, first, requests):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from target_fullstory.sandbox.errors import invalid
+from target_fullstory.sandbox.rules.refusals import invalid
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-from target_fullstory.sandbox import faults
-from target_fullstory.sandbox.faults import Fault
+from target_fullstory.sandbox.http import fault_injection as faults
+from target_fullstory.sandbox.http.fault_injection import Fault
 
 NOT_CARRIED_OUT = {
     "reset_before", "error_429", "error_500", "error_500_kept",

@@ -11,16 +11,16 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from target_fullstory.sandbox.countries import COUNTRIES
-from target_fullstory.sandbox.errors import invalid, required
-from target_fullstory.sandbox.model import (
+from target_fullstory.sandbox.rules.refusals import invalid, required
+from target_fullstory.sandbox.rules.sandbox_country_codes import COUNTRIES
+from target_fullstory.sandbox.rules.sandbox_property_rules import check_properties, is_date
+from target_fullstory.sandbox.rules.sandbox_request_shapes import (
     Context,
     DeviceContext,
     EventRequest,
     LocationContext,
     SharedData,
 )
-from target_fullstory.sandbox.properties import check_properties, is_date
 
 MAX_NAME_LENGTH = 250
 MAX_UID_LENGTH = 256

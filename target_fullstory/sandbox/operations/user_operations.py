@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from target_fullstory.sandbox.call import Answer, Call, ok
-from target_fullstory.sandbox.errors import required
-from target_fullstory.sandbox.model import UserRequest, decode
-from target_fullstory.sandbox.pages import page, position_of, token_for
-from target_fullstory.sandbox.properties import schema_of
-from target_fullstory.sandbox.user_rules import check_user
-from target_fullstory.sandbox.users import User, UserChanges, UserStore, number_of
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, ok
+from target_fullstory.sandbox.operations.listing_pages import page, position_of, token_for
+from target_fullstory.sandbox.rules.refusals import required
+from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
+from target_fullstory.sandbox.rules.sandbox_request_shapes import UserRequest, decode
+from target_fullstory.sandbox.rules.sandbox_user_rules import check_user
+from target_fullstory.sandbox.store.user_store import User, UserChanges, UserStore, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_fullstory.sandbox.database import Database
-    from target_fullstory.sandbox.tally import Tally
+    from target_fullstory.sandbox.store.database import Database
+    from target_fullstory.sandbox.store.tally import Tally
 
 _FILTERS = ("uid", "email", "display_name")
 

@@ -7,7 +7,7 @@ import hmac
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from target_fullstory.sandbox.errors import ApiError
+from target_fullstory.sandbox.rules.refusals import ApiError
 
 if TYPE_CHECKING:
     from target_fullstory.sandbox.options import Role

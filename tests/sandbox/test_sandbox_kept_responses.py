@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from target_fullstory.sandbox.call import Answer, Call, refusal
-from target_fullstory.sandbox.database import Database
-from target_fullstory.sandbox.errors import ApiError
-from target_fullstory.sandbox.idempotency import IdempotencyKeys
+from target_fullstory.sandbox.http.kept_responses import IdempotencyKeys
+from target_fullstory.sandbox.operations.handler_types import Answer, Call, refusal
+from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.store.database import Database
 
 EVENT = {"name": "Seen", "user": {"uid": "u1"}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.sandbox.errors import ApiError, invalid
+from target_fullstory.sandbox.rules.refusals import ApiError, invalid
 
 _encode = msgspec.json.Encoder().encode
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from target_fullstory.sandbox.database import utc_now
-from target_fullstory.sandbox.errors import not_found
+from target_fullstory.sandbox.rules.refusals import not_found
+from target_fullstory.sandbox.store.database import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_fullstory.sandbox.database import Database, Row
+    from target_fullstory.sandbox.store.database import Database, Row
 
 Kind = Literal["users", "events"]
 
