@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from target_fullstory.sandbox.http.kept_responses import IdempotencyKeys
-from target_fullstory.sandbox.operations.handler_types import Answer, Call, refusal
+from target_fullstory.sandbox.http.kept_responses import KeptResponses
+from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError
 from target_fullstory.sandbox.store.database import Database
 
@@ -104,9 +104,9 @@ def test_while_the_first_request_still_runs_the_second_is_a_conflict_and_nothing
     def plan(_):
         running.set()
         assert go_on.wait(10)
-        return lambda: Answer(200, b"{}")
+        return lambda: ApiResponse(200, b"{}")
 
-    handler = IdempotencyKeys(Database(None)).guard(plan)
+    handler = KeptResponses(Database(None)).guard(plan)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(handler, call())
         assert running.wait(10)
@@ -123,7 +123,7 @@ def test_while_the_first_request_still_runs_the_second_is_a_conflict_and_nothing
     [(200, True), (400, True), (404, True), (500, True), (429, False), (502, False), (503, False)],
 )
 def test_what_is_kept_depends_on_the_status(status, kept):
-    handler = IdempotencyKeys(Database(None)).guard(
+    handler = KeptResponses(Database(None)).guard(
         lambda _: lambda: refusal(ApiError(status, "some_code", "Some message"))
     )
     assert [handler(call()).replayed for _ in range(2)] == [False, kept]
@@ -131,8 +131,8 @@ def test_what_is_kept_depends_on_the_status(status, kept):
 
 def test_an_answer_is_kept_for_24_hours():
     now = [0.0]
-    handler = IdempotencyKeys(Database(None), clock=lambda: now[0]).guard(
-        lambda _: lambda: Answer(200, b"{}")
+    handler = KeptResponses(Database(None), clock=lambda: now[0]).guard(
+        lambda _: lambda: ApiResponse(200, b"{}")
     )
     replayed = []
     for hours in (0, 23.9, 24.1, 30):
@@ -143,7 +143,7 @@ def test_an_answer_is_kept_for_24_hours():
 
 def test_an_effect_and_its_kept_answer_are_stored_together():
     database = Database(None)
-    keys = IdempotencyKeys(database)
+    keys = KeptResponses(database)
 
     def broken(_):
         def perform():

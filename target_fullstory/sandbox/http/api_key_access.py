@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import hmac
 from enum import Enum
-from typing import TYPE_CHECKING
 
+from target_fullstory.sandbox.options import Role
 from target_fullstory.sandbox.rules.refusals import ApiError
-
-if TYPE_CHECKING:
-    from target_fullstory.sandbox.options import Role
 
 
 class Permission(Enum):
@@ -32,7 +29,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 
 class Access:
-    """The one key there is, or any, and its role."""
+    """The key that is accepted, or any, and its role."""
 
     def __init__(self, api_key: str | None, role: Role) -> None:
         self._role = role
@@ -43,28 +40,20 @@ class Access:
             self._accepted = (raw, base64.b64encode(raw + b":"))
 
     def check(self, authorization: str | None, permission: Permission) -> None:
-        """Lets a request pass, or not.
-
-        Args:
-            authorization: Its `Authorization` header.
-            permission: What its operation needs.
+        """Check a request's `Authorization` header against what its operation needs.
 
         Raises:
-            ApiError: It may not.
+            ApiError: The header has no valid key, or the key's role does not allow the operation.
         """
         scheme, _, key = (authorization or "").partition(" ")
-        given = key.strip().encode()
-        if scheme.lower() != "basic" or not given:
-            raise _unauthorized()
-        if self._accepted is not None and not any(
-            hmac.compare_digest(given, accepted) for accepted in self._accepted
-        ):
-            raise _unauthorized()
+        if scheme.lower() != "basic" or not self._accepts(key.strip().encode()):
+            raise ApiError(401, "unauthorized", "Access is unauthorized: no valid API key")
         if permission not in PERMISSIONS[self._role]:
             raise ApiError(
                 403, "forbidden", f"A key of role {self._role} has insufficient permissions"
             )
 
-
-def _unauthorized() -> ApiError:
-    return ApiError(401, "unauthorized", "Access is unauthorized: no valid API key")
+    def _accepts(self, key: bytes) -> bool:
+        if not key or self._accepted is None:
+            return bool(key)
+        return any(hmac.compare_digest(key, accepted) for accepted in self._accepted)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,41 +14,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from target_fullstory.sandbox.http.api_key_access import Access
-from target_fullstory.sandbox.http.api_routes import Api, Operation
+from target_fullstory.sandbox.http.api_routes import Operation, SandboxApi
 from target_fullstory.sandbox.http.fault_injection import (
     ConnectionReset,
     Fault,
     FaultPlan,
     TruncatedResponse,
-    answer_instead,
+    delay,
+    response_instead,
     server_error,
-    slowly,
 )
 from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
-from target_fullstory.sandbox.operations.handler_types import Answer, Call, Handler, refusal
+from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
+from target_fullstory.sandbox.options import SandboxOptions
 from target_fullstory.sandbox.rules.refusals import ApiError, not_found
 from target_fullstory.sandbox.store.database import utc_now
 from target_fullstory.sandbox.store.received_requests import Entry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from target_fullstory.sandbox.options import SandboxOptions
 
 _PREFIX = "/v2/"
 _OLDER_PREFIX = "/v2beta/"
 
 
 def build_app(options: SandboxOptions) -> Starlette:
-    """Makes the application.
-
-    Args:
-        options: The sandbox's settings.
-
-    Returns:
-        The application; its `state.inspection` counts what is stored.
-    """
-    api = Api(options)
+    """Build the application; its `state.inspection` counts what is stored."""
+    api = SandboxApi(options)
     gateway = _Gateway(api, options)
 
     @asynccontextmanager
@@ -61,7 +50,7 @@ def build_app(options: SandboxOptions) -> Starlette:
     app = Starlette(
         routes=[route for operation in api.operations() for route in gateway.routes(operation)],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _refuse_route, Exception: _crash},
+        exception_handlers={HTTPException: _refuse_route, Exception: _refuse_defect},
     )
     app.state.inspection = api.inspection
     return app
@@ -74,38 +63,31 @@ async def _refuse_route(_: Request, error: Exception) -> Response:
     return _response(refusal(not_found()))
 
 
-async def _crash(_: Request, error: Exception) -> Response:
+async def _refuse_defect(_: Request, error: Exception) -> Response:
     return _response(refusal(ApiError(500, "server_error", f"A defect of the sandbox: {error!r}")))
 
 
-def _response(answer: Answer, headers: dict[str, str] | None = None) -> Response:
+def _response(response: ApiResponse, headers: dict[str, str] | None = None) -> Response:
     return Response(
-        answer.body,
-        answer.status,
-        {"Content-Type": "application/json", **dict(answer.headers), **(headers or {})},
+        response.body,
+        response.status,
+        {"Content-Type": "application/json", **dict(response.headers), **(headers or {})},
     )
 
 
 class _Gateway:
     """Everything that happens to a request around its operation."""
 
-    def __init__(self, api: Api, options: SandboxOptions) -> None:
-        self._api = api
+    def __init__(self, api: SandboxApi, options: SandboxOptions) -> None:
+        self._log = api.log
         self._access = Access(options.api_key, options.role)
         self._rate = RateLimit(options.rate_limit)
-        self._plan = FaultPlan(options.fail_rate, options.seed)
+        self._faults = FaultPlan(options.fail_rate, options.seed)
         self._max_body_bytes = options.max_body_bytes
-        self._failing = api.keys.guard(_failing_plan)
+        self._keep_500 = api.kept_responses.guard(lambda _: server_error)
 
     def routes(self, operation: Operation) -> list[Route]:
-        """Makes the routes of an operation, one per version of the API that has it.
-
-        Args:
-            operation: The operation.
-
-        Returns:
-            Its routes.
-        """
+        """Make the routes of an operation, one per version of the API that has it."""
         endpoint = partial(self._serve, operation)
         paths = [operation.path]
         if operation.path.startswith(_PREFIX):
@@ -116,7 +98,7 @@ class _Gateway:
         fault: Fault | None = None
         size = 0
         try:
-            # Read first: a client that is still sending would not see an early answer.
+            # Read first: a client that is still sending would not see an early response.
             body, size = await self._read(request)
             call = _call(request, body)
             if operation.permission is not None:
@@ -124,15 +106,16 @@ class _Gateway:
                 self._rate.take()
             self._check_size(size)
             if operation.path.startswith(_PREFIX):
-                fault = self._plan.draw(keyed=operation.keyed and bool(call.idempotency_key))
-            answer = await self._answer(operation, call, fault)
+                fault = self._faults.draw(keyed=operation.keyed and bool(call.idempotency_key))
+            answered = await self._carry_out(operation, call, fault)
         except ApiError as error:
-            answer = refusal(error)
+            answered = refusal(error)
         except ClientDisconnect:
             return Response()
-        response = _shaped(answer, fault)
+        response = _faulty(answered, fault)
         if operation.permission is not None:
-            self._note(request, size, answer, response, fault)
+            status = None if isinstance(response, ConnectionReset) else answered.status
+            self._log.add(_entry(request, size, status, answered.replayed, fault))
         return response
 
     async def _read(self, request: Request) -> tuple[bytes, int]:
@@ -146,45 +129,42 @@ class _Gateway:
 
     def _check_size(self, size: int) -> None:
         if size > self._max_body_bytes:
-            raise ApiError(
-                413, "request_too_large", f"The body exceeds {self._max_body_bytes} bytes"
-            )
+            message = f"The body exceeds {self._max_body_bytes} bytes"
+            raise ApiError(413, "request_too_large", message)
 
-    async def _answer(self, operation: Operation, call: Call, fault: Fault | None) -> Answer:
-        handler: Handler = operation.handler
+    async def _carry_out(
+        self, operation: Operation, call: Call, fault: Fault | None
+    ) -> ApiResponse:
+        handler = operation.handler
         if fault is not None:
-            self._api.faults.add(fault.value)
-            instead = answer_instead(fault)
+            instead = response_instead(fault)
             if instead is not None:
                 return instead
-            if fault is Fault.RESET_BEFORE:
-                return Answer(0, b"")
             if fault is Fault.SLOW:
-                await slowly()
+                await delay()
             if fault is Fault.ERROR_500_KEPT:
-                handler = self._failing
+                handler = self._keep_500
         return await run_in_threadpool(handler, call)
 
-    def _note(
-        self, request: Request, size: int, answer: Answer, response: Response, fault: Fault | None
-    ) -> None:
-        headers = request.headers
-        self._api.log.add(
-            Entry(
-                at=utc_now(),
-                method=request.method,
-                path=request.url.path,
-                query=request.url.query,
-                status=None if isinstance(response, ConnectionReset) else answer.status,
-                bytes=size,
-                idempotency_key=headers.get("idempotency-key"),
-                replayed=answer.replayed,
-                integration_source=headers.get("integration-source"),
-                user_agent=headers.get("user-agent"),
-                content_type=headers.get("content-type"),
-                fault=None if fault is None else fault.value,
-            )
-        )
+
+def _entry(
+    request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None
+) -> Entry:
+    headers = request.headers
+    return Entry(
+        at=utc_now(),
+        method=request.method,
+        path=request.url.path,
+        query=request.url.query,
+        status=status,
+        bytes=size,
+        idempotency_key=headers.get("idempotency-key"),
+        replayed=replayed,
+        integration_source=headers.get("integration-source"),
+        user_agent=headers.get("user-agent"),
+        content_type=headers.get("content-type"),
+        fault=None if fault is None else fault.value,
+    )
 
 
 def _call(request: Request, body: bytes) -> Call:
@@ -201,13 +181,10 @@ def _call(request: Request, body: bytes) -> Call:
     )
 
 
-def _failing_plan(_: Call) -> Callable[[], Answer]:
-    return lambda: refusal(server_error())
-
-
-def _shaped(answer: Answer, fault: Fault | None) -> Response:
+def _faulty(response: ApiResponse, fault: Fault | None) -> Response:
     if fault in {Fault.RESET_BEFORE, Fault.RESET_AFTER}:
         return ConnectionReset()
     if fault is Fault.TRUNCATED:
-        return TruncatedResponse(answer.body, answer.status, {"Content-Type": "application/json"})
-    return _response(answer)
+        json = {"Content-Type": "application/json"}
+        return TruncatedResponse(response.body, response.status, json)
+    return _response(response)

@@ -8,18 +8,15 @@ import random
 import socket
 import struct
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from target_fullstory.sandbox.http.sandbox_rate_limit import too_many_requests
-from target_fullstory.sandbox.operations.handler_types import Answer, refusal
-from target_fullstory.sandbox.rules.refusals import ApiError
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+from target_fullstory.sandbox.operations.handler_types import ApiResponse, refusal
+from target_fullstory.sandbox.rules.refusals import ApiError, too_many_requests
 
 SLOW_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 1
@@ -28,8 +25,8 @@ RETRY_AFTER_SECONDS = 1
 class Fault(str, Enum):
     """A kind of fault.
 
-    With the first six the request is not carried out; with `SLOW`, `RESET_AFTER` and `TRUNCATED` it is.
-    `ERROR_500_KEPT` is kept under the request's idempotency key and given again for it.
+    Only with `SLOW`, `RESET_AFTER` and `TRUNCATED` is the request carried out. `ERROR_500_KEPT` is kept under
+    the request's idempotency key and given again for it.
     """
 
     RESET_BEFORE = "reset_before"
@@ -45,20 +42,17 @@ class Fault(str, Enum):
 
 
 class FaultPlan:
-    """Which call meets which fault."""
+    """Decides which call meets which fault."""
 
     def __init__(self, rate: float, seed: int) -> None:
         self._rate = rate
         self._random = random.Random(seed)  # noqa: S311 (repeatable, not secret)
 
     def draw(self, *, keyed: bool) -> Fault | None:
-        """Decides about the next call.
+        """Draw the fault that the next call meets, if any.
 
         Args:
-            keyed: Whether the call has an idempotency key that an answer can be kept under.
-
-        Returns:
-            The fault it meets, if any.
+            keyed: Whether the call has an idempotency key that a response can be kept under.
         """
         if self._rate <= 0 or self._random.random() >= self._rate:
             return None
@@ -66,44 +60,30 @@ class FaultPlan:
         return Fault.ERROR_500 if fault is Fault.ERROR_500_KEPT and not keyed else fault
 
 
-def server_error() -> ApiError:
-    """A plain 500.
-
-    Returns:
-        The error to raise.
-    """
-    return ApiError(500, "server_error", "An injected fault: the request was not carried out")
+def server_error() -> ApiResponse:
+    """A plain 500."""
+    message = "An injected fault: the request was not carried out"
+    return refusal(ApiError(500, "server_error", message))
 
 
-def answer_instead(fault: Fault) -> Answer | None:
-    """Makes the answer of a fault that stops a request before it is carried out.
-
-    Args:
-        fault: The fault.
-
-    Returns:
-        The answer; None for the faults that are no answer.
-    """
-    if fault is Fault.ERROR_429:
-        return refusal(too_many_requests("An injected fault: too many requests", 1))
-    if fault is Fault.ERROR_500:
-        return refusal(server_error())
-    if fault is Fault.ERROR_502_HTML:
-        html = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
-        return Answer(502, html, (("Content-Type", "text/html"),))
-    if fault is Fault.ERROR_503_SECONDS:
-        return refusal(
-            ApiError(503, "unavailable", "An injected fault", retry_after=RETRY_AFTER_SECONDS)
-        )
-    if fault is Fault.ERROR_503_DATE:
-        at = formatdate(math.ceil(time.time()) + RETRY_AFTER_SECONDS, usegmt=True)
-        unavailable = refusal(ApiError(503, "unavailable", "An injected fault"))
-        return Answer(503, unavailable.body, (("Retry-After", at),))
-    return None
+def response_instead(fault: Fault) -> ApiResponse | None:
+    """The response of a fault that keeps a request from being carried out; None for the other faults."""
+    html = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+    unavailable = refusal(ApiError(503, "unavailable", "An injected fault"))
+    seconds = str(RETRY_AFTER_SECONDS)
+    date = formatdate(math.ceil(time.time()) + RETRY_AFTER_SECONDS, usegmt=True)
+    return {
+        Fault.RESET_BEFORE: ApiResponse(0, b""),  # Never sent.
+        Fault.ERROR_429: refusal(too_many_requests("An injected fault: too many requests", 1)),
+        Fault.ERROR_500: server_error(),
+        Fault.ERROR_502_HTML: ApiResponse(502, html, (("Content-Type", "text/html"),)),
+        Fault.ERROR_503_SECONDS: replace(unavailable, headers=(("Retry-After", seconds),)),
+        Fault.ERROR_503_DATE: replace(unavailable, headers=(("Retry-After", date),)),
+    }.get(fault)
 
 
-async def slowly() -> None:
-    """Lets a slow answer wait."""
+async def delay() -> None:
+    """Wait as long as a slow response does."""
     await asyncio.sleep(SLOW_SECONDS)
 
 
@@ -113,7 +93,7 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 
 async def _until_disconnected(receive: Receive) -> None:
-    # An ASGI application that returns without an answer while connected makes the server answer 500.
+    # A server answers 500 for an ASGI application that returns without a response while connected.
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -122,12 +102,12 @@ class ConnectionReset(Response):
     """No response: the connection is reset."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Resets the connection."""
+        """Reset the connection."""
         transport = _transport(scope)
         connection: socket.socket | None = transport.get_extra_info("socket")
         if connection is not None:
-            linger_for_nothing = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_nothing)
+            no_linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         transport.abort()
         await _until_disconnected(receive)
 
@@ -136,14 +116,9 @@ class TruncatedResponse(Response):
     """Half of the body that was announced, then the connection ends."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends half and closes."""
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        """Send half of the body and close the connection."""
+        status, headers = self.status_code, self.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
         _transport(scope).close()

@@ -1,32 +1,28 @@
-"""Idempotency keys: the first final answer to a key is kept for a day and given again."""
+"""Idempotency keys: the first final response to a key is kept for a day and given again."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from target_fullstory.sandbox.operations.handler_types import (
-    Answer,
+    ApiResponse,
     Call,
     Handler,
     Planner,
     refusal,
 )
 from target_fullstory.sandbox.rules.refusals import ApiError, invalid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from target_fullstory.sandbox.store.database import Database
+from target_fullstory.sandbox.store.database import Database
 
 KEPT_SECONDS = 24 * 3600
 
 
-class IdempotencyKeys:
-    """The keys seen, and those whose first request still runs."""
+class KeptResponses:
+    """The responses kept by idempotency key, and the keys whose first request still runs."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -35,18 +31,12 @@ class IdempotencyKeys:
         self._running: set[str] = set()
 
     def guard(self, plan: Planner) -> Handler:
-        """Makes an operation idempotent.
+        """Make an operation heed the `Idempotency-Key` of a call that has one.
 
-        Its effects and the kept answer are stored in one transaction: neither exists without the other.
-
-        Args:
-            plan: The operation.
-
-        Returns:
-            The operation, heeding the `Idempotency-Key` of a call that has one.
+        Its effects and the kept response are stored in one transaction: neither exists without the other.
         """
 
-        def handle(call: Call) -> Answer:
+        def handle(call: Call) -> ApiResponse:
             key = call.idempotency_key
             if not key:
                 perform = plan(call)
@@ -54,23 +44,20 @@ class IdempotencyKeys:
                     return perform()
             with self._run(key):
                 fingerprint = _fingerprint(call)
-                kept = self._kept(key, fingerprint)
-                if kept is not None:
-                    return kept
-                return self._carry_out(plan, call, key, fingerprint)
+                return self._kept(key, fingerprint) or self._carry_out(plan, call, key, fingerprint)
 
         return handle
 
-    def _carry_out(self, plan: Planner, call: Call, key: str, fingerprint: bytes) -> Answer:
+    def _carry_out(self, plan: Planner, call: Call, key: str, fingerprint: bytes) -> ApiResponse:
         try:
             perform = plan(call)
             with self._database.transaction():
-                answer = perform()
-                self._keep(key, fingerprint, answer)
+                response = perform()
+                self._keep(key, fingerprint, response)
         except ApiError as error:
-            answer = refusal(error)
-            self._keep(key, fingerprint, answer)
-        return answer
+            response = refusal(error)
+            self._keep(key, fingerprint, response)
+        return response
 
     @contextmanager
     def _run(self, key: str) -> Iterator[None]:
@@ -86,7 +73,7 @@ class IdempotencyKeys:
             with self._lock:
                 self._running.discard(key)
 
-    def _kept(self, key: str, fingerprint: bytes) -> Answer | None:
+    def _kept(self, key: str, fingerprint: bytes) -> ApiResponse | None:
         row = self._database.one(
             "SELECT fingerprint, status, body FROM idempotency WHERE key = ? AND kept > ?",
             (key, self._clock() - KEPT_SECONDS),
@@ -97,14 +84,14 @@ class IdempotencyKeys:
             raise invalid(
                 "idempotency_key_reused", "The Idempotency-Key was used for a different request"
             )
-        return Answer(row[1], row[2], replayed=True)
+        return ApiResponse(row[1], row[2], replayed=True)
 
-    def _keep(self, key: str, fingerprint: bytes, answer: Answer) -> None:
-        if answer.status == 429 or answer.status > 500:
+    def _keep(self, key: str, fingerprint: bytes, response: ApiResponse) -> None:
+        if response.status == 429 or response.status > 500:
             return
         self._database.write(
             "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
-            (key, fingerprint, self._clock(), answer.status, answer.body),
+            (key, fingerprint, self._clock(), response.status, response.body),
         )
 
 

@@ -1,36 +1,16 @@
-"""Limits that answer with 429: requests per second, and batches in progress."""
+"""The limit on requests per second."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from target_fullstory.sandbox.rules.refusals import ApiError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-MAX_JOBS_IN_PROGRESS = 200
-MAX_OPERATIONS_IN_PROGRESS = 500_000
-
-
-def too_many_requests(message: str, retry_after: float) -> ApiError:
-    """A 429.
-
-    Args:
-        message: Which limit it is.
-        retry_after: Seconds to wait.
-
-    Returns:
-        The error to raise.
-    """
-    return ApiError(429, "too_many_requests", message, retry_after=max(1, math.ceil(retry_after)))
+from target_fullstory.sandbox.rules.refusals import too_many_requests
 
 
 class RateLimit:
-    """Requests per second, with a burst of one second's worth."""
+    """Requests per second, with a burst of one second's worth; None for no limit."""
 
     def __init__(
         self, per_second: float | None, clock: Callable[[], float] = time.monotonic
@@ -43,7 +23,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Counts a request.
+        """Count a request.
 
         Raises:
             ApiError: It is one too many.
@@ -58,26 +38,3 @@ class RateLimit:
                 wait = (1 - self._left) / self._per_second
                 raise too_many_requests("Too many requests per second", wait)
             self._left -= 1
-
-
-def check_batches(jobs: int, operations: int, new: int, job_seconds: float) -> None:
-    """Counts a new batch against what the organisation has in progress.
-
-    Args:
-        jobs: Unfinished jobs.
-        operations: Operations in them.
-        new: Operations in the new batch.
-        job_seconds: How long a job takes.
-
-    Raises:
-        ApiError: It would be too much.
-    """
-    if jobs >= MAX_JOBS_IN_PROGRESS:
-        raise too_many_requests(
-            f"{MAX_JOBS_IN_PROGRESS} batches are in progress: wait for some to finish", job_seconds
-        )
-    if operations + new > MAX_OPERATIONS_IN_PROGRESS:
-        raise too_many_requests(
-            f"{MAX_OPERATIONS_IN_PROGRESS} operations are in progress: wait for some to finish",
-            job_seconds,
-        )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import socket
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-if TYPE_CHECKING:
-    import asyncio
-    import socket
-    from collections.abc import Callable
-    from types import FrameType
-
-    from starlette.applications import Starlette
 
 
 class _Protocol(H11Protocol):
@@ -25,32 +21,24 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens, and takes a signal for an orderly end instead of raising it again."""
+    """Tells when it listens, and ends in order on a signal instead of raising it again."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
         super().__init__(config)
-        self._tell_started = started
+        self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._tell_started()
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
-def make_server(app: Starlette, started: Callable[[], object]) -> uvicorn.Server:
-    """Makes the server.
-
-    Args:
-        app: The application.
-        started: Called once it listens.
-
-    Returns:
-        The server, to be run with a bound socket.
-    """
+def make_server(app: Starlette, on_started: Callable[[], object]) -> uvicorn.Server:
+    """Make a server, to be run with a bound socket; `on_started` is called once it listens."""
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -61,4 +49,4 @@ def make_server(app: Starlette, started: Callable[[], object]) -> uvicorn.Server
         timeout_graceful_shutdown=2,
         timeout_keep_alive=60,
     )
-    return _Server(config, started)
+    return _Server(config, on_started)

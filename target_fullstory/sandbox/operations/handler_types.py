@@ -1,4 +1,4 @@
-"""One request as the API's operations see it, and their answer: nothing of HTTP servers in here."""
+"""What the sandbox's handlers take and return: a call and its response, without HTTP around them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,9 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Call:
-    """A request.
+    """A request; `params` are the values of the placeholders in the path.
 
-    Attributes:
-        method: HTTP method.
-        path: The path, with the current version even where an older one was asked for.
-        params: Values of the placeholders in the path.
-        query: The query's parameters.
-        body: The body's bytes.
-        idempotency_key: The header of that name, where there is one.
+    `path` names the current version of the API even where an older one was asked for.
     """
 
     method: str
@@ -34,17 +28,7 @@ class Call:
     idempotency_key: str | None
 
     def flag(self, name: str) -> bool | None:
-        """Reads a boolean parameter of the query.
-
-        Args:
-            name: The parameter.
-
-        Returns:
-            Its value, None where it is absent.
-
-        Raises:
-            ApiError: It is neither `true` nor `false`.
-        """
+        """Read a boolean parameter of the query; None where it is absent."""
         value = self.query.get(name)
         if value is None:
             return None
@@ -52,16 +36,16 @@ class Call:
             raise invalid("invalid_parameter", f"{name} must be true or false")
         return value == "true"
 
+    def filters(self, *names: str) -> dict[str, str]:
+        """Read the parameters of the query with these names, leaving out absent and empty ones."""
+        return {name: self.query[name] for name in names if self.query.get(name)}
+
 
 @dataclass(frozen=True)
-class Answer:
-    """A response.
+class ApiResponse:
+    """A response; `headers` are those beside the content's type and length.
 
-    Attributes:
-        status: HTTP status.
-        body: JSON, encoded.
-        headers: Headers beside the content type and length.
-        replayed: Whether this is a kept answer, given again for its idempotency key.
+    It is `replayed` if it was kept and is given again for its idempotency key.
     """
 
     status: int
@@ -70,45 +54,21 @@ class Answer:
     replayed: bool = False
 
 
-Handler = Callable[[Call], Answer]
+Handler = Callable[[Call], ApiResponse]
 """Carries out a call."""
 
-Planner = Callable[[Call], Callable[[], Answer]]
-"""Reads and checks a call; what it returns carries it out, within a database transaction."""
+Planner = Callable[[Call], Callable[[], ApiResponse]]
+"""Reads and checks a call; what it returns carries the call out, within a database transaction."""
 
 
-def ok(value: Any) -> Answer:
-    """A 200.
-
-    Args:
-        value: What to answer, as JSON.
-
-    Returns:
-        The answer.
-    """
-    return Answer(200, _encode(value))
+def ok(value: Any) -> ApiResponse:
+    """A 200 with this JSON."""
+    return ApiResponse(200, _encode(value))
 
 
-def still_processing() -> Answer:
-    """A 202, for the results of a job that has none yet.
-
-    Returns:
-        The answer.
-    """
-    return Answer(202, b"{}")
-
-
-def refusal(error: ApiError) -> Answer:
-    """Puts an error in the API's shape.
-
-    Args:
-        error: What is wrong.
-
-    Returns:
-        The answer.
-    """
-    headers: tuple[tuple[str, str], ...] = ()
-    if error.retry_after is not None:
-        headers = (("Retry-After", str(error.retry_after)),)
-    body = _encode({"message": error.message, "code": error.code})
-    return Answer(error.status, body, headers)
+def refusal(error: ApiError) -> ApiResponse:
+    """The response for an error."""
+    headers = () if error.retry_after is None else (("Retry-After", str(error.retry_after)),)
+    return ApiResponse(
+        error.status, _encode({"message": error.message, "code": error.code}), headers
+    )

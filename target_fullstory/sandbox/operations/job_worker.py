@@ -6,15 +6,13 @@ import logging
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
 
 import msgspec
 
-from target_fullstory.sandbox.store.job_store import JobItem
-
-if TYPE_CHECKING:
-    from target_fullstory.sandbox.store.database import Database
-    from target_fullstory.sandbox.store.job_store import Job, JobStore, Kind
+from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.store.database import Database
+from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 
 MAX_JOBS_WORKED_ON = 100
 """Jobs in progress at the same time; those accepted beyond wait for their turn."""
@@ -24,24 +22,12 @@ _IDLE_SECONDS = 3600.0
 
 logger = logging.getLogger(__name__)
 
+Importer = Callable[[Job, msgspec.Raw, list[bytes]], list[ApiError | int | None]]
+"""Imports items of one job, within a transaction.
 
-class Importer(Protocol):
-    """Imports the items of one kind of batch."""
-
-    def __call__(
-        self, job: Job, shared: msgspec.Raw, first: int, requests: list[bytes]
-    ) -> list[JobItem]:
-        """Imports items, within a transaction.
-
-        Args:
-            job: The job they belong to.
-            shared: JSON of what the batch shares between them; `null` for nothing.
-            first: Position of the first one in the batch.
-            requests: The items' JSON.
-
-        Returns:
-            What became of each.
-        """
+It gets the JSON of what the batch shares (`null` for nothing) and of each item. It returns the outcome of
+each: what is wrong with it, or the Fullstory id of its user if that is known.
+"""
 
 
 class _Batch(msgspec.Struct):
@@ -49,20 +35,19 @@ class _Batch(msgspec.Struct):
     shared: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Worker:
-    """Gives each job its time, then its effects."""
+class JobWorker:
+    """Lets each job take its time, then imports its items."""
 
     def __init__(
         self,
         database: Database,
-        jobs: JobStore,
         importers: dict[Kind, Importer],
         *,
         job_seconds: float,
         shuffle_seed: int | None,
     ) -> None:
         self._database = database
-        self._jobs = jobs
+        self._jobs = JobStore(database)
         self._importers = importers
         self._job_seconds = job_seconds
         self._shuffle = None if shuffle_seed is None else random.Random(shuffle_seed)  # noqa: S311
@@ -71,17 +56,17 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="sandbox-jobs", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread; jobs left over from an earlier run are taken up."""
+        """Start the thread; jobs left over from an earlier run are taken up."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; an unfinished job goes on when the database is opened again."""
+        """End the thread; an unfinished job goes on when the database is opened again."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
-    def notice(self) -> None:
-        """Tells the thread that there is a new job."""
+    def wake(self) -> None:
+        """Let the thread look for a new job."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -101,14 +86,10 @@ class Worker:
 
     def _start_waiting(self) -> None:
         now = time.time()
-        self._jobs.start(
-            (now + self._duration(), seq) for seq in self._jobs.waiting(MAX_JOBS_WORKED_ON)
-        )
+        self._jobs.start_waiting(MAX_JOBS_WORKED_ON, lambda: now + self._duration())
 
     def _duration(self) -> float:
-        if self._shuffle is None:
-            return self._job_seconds
-        return self._job_seconds * self._shuffle.uniform(0, 2)
+        return self._job_seconds * (self._shuffle.uniform(0, 2) if self._shuffle else 1)
 
     def _work_on(self, job: Job) -> None:
         body = self._jobs.body(job)
@@ -119,23 +100,29 @@ class Worker:
         while done < job.operations and not self._stopping:
             requests = [bytes(raw) for raw in batch.requests[done : done + _PIECE]]
             with self._database.transaction():
+                # A reset may have removed the job since.
                 if not self._jobs.is_at(job, done):
                     return
-                items = self._import(job, batch.shared, done, requests)
+                outcomes = self._import(job, batch.shared, requests)
+                pairs = enumerate(zip(requests, outcomes, strict=True), done)
+                items = [_item(position, *pair) for position, pair in pairs]
                 done += len(requests)
                 self._jobs.advance(job, done, items)
             # The lock is not fair: without a pause, requests would wait for the whole job.
             time.sleep(0.001)
 
     def _import(
-        self, job: Job, shared: msgspec.Raw, first: int, requests: list[bytes]
-    ) -> list[JobItem]:
+        self, job: Job, shared: msgspec.Raw, requests: list[bytes]
+    ) -> list[ApiError | int | None]:
         try:
-            return self._importers[job.kind](job, shared, first, requests)
+            return self._importers[job.kind](job, shared, requests)
         except Exception:
             # A defect must not leave this job, and all that follow, in progress for ever.
             logger.exception("The sandbox failed to work on job %s", job.id)
-            return [
-                JobItem(position, raw, code="server_error", message="A defect of the sandbox")
-                for position, raw in enumerate(requests, first)
-            ]
+            return [ApiError(500, "server_error", "A defect of the sandbox")] * len(requests)
+
+
+def _item(position: int, request: bytes, outcome: ApiError | int | None) -> JobItem:
+    if isinstance(outcome, ApiError):
+        return JobItem(position, request, code=outcome.code, message=outcome.message)
+    return JobItem(position, request, user_id=outcome)

@@ -1,43 +1,57 @@
-"""Listings in pages: opaque tokens, and the shape of a page."""
+"""Listings in pages, with opaque page tokens."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
+from target_fullstory.sandbox.operations.handler_types import Call
 from target_fullstory.sandbox.rules.refusals import invalid
 
-
-def token_for(listing: str, after: int) -> str:
-    """Makes the token of the page that follows.
-
-    Args:
-        listing: What is listed, with its filters: the token serves no other listing.
-        after: Sort key of the last result given.
-
-    Returns:
-        The token.
-    """
-    raw = msgspec.json.encode([listing, after])
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+T = TypeVar("T")
 
 
-def position_of(token: str | None, listing: str) -> int:
-    """Reads a page token.
+def read_page(
+    call: Call,
+    listing: str,
+    size: int,
+    fetch: Callable[[int, int], tuple[list[T], int]],
+    key: Callable[[T], int],
+) -> tuple[list[T], int, dict[str, str]]:
+    """Read the page of a listing that a call asks for.
 
     Args:
-        token: The token, if one was given.
-        listing: What is listed, with its filters.
+        call: The call; without a page token in its query it gets the first page.
+        listing: What is listed, with its filters: a token is good for its own listing only.
+        size: Results on a page.
+        fetch: Finds the first so many results after a sort key, and how many are on all pages.
+        key: Tells the sort key of a result.
 
     Returns:
-        Sort key of the last result already given; -1 for the first page.
+        The results, how many are on all pages, and the field `next_page_token` if a page follows.
 
     Raises:
         ApiError: The token is not one of this listing.
     """
+    after = _decoded(call.query.get("page_token"), listing)
+    # One more than fits, to know whether another page follows.
+    found, total = fetch(after, size + 1)
+    results = found[:size]
+    if len(found) == len(results):
+        return results, total, {}
+    return results, total, {"next_page_token": _encoded(listing, key(results[-1]))}
+
+
+def _encoded(listing: str, after: int) -> str:
+    raw = msgspec.json.encode([listing, after])
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decoded(token: str | None, listing: str) -> int:
     if not token:
         return -1
     try:
@@ -48,20 +62,3 @@ def position_of(token: str | None, listing: str) -> int:
     if of != listing:
         raise invalid("invalid_page_token", "page_token is not one of this listing")
     return after
-
-
-def page(results: list[Any], total: int, next_token: str | None) -> dict[str, Any]:
-    """Puts a page of results in the API's shape.
-
-    Args:
-        results: The results on it.
-        total: How many there are on all pages.
-        next_token: Token of the page that follows, if one does.
-
-    Returns:
-        The page.
-    """
-    shaped: dict[str, Any] = {"results": results, "total_records": str(total)}
-    if next_token is not None:
-        shaped["next_page_token"] = next_token
-    return shaped

@@ -1,4 +1,4 @@
-"""What makes one event acceptable, beyond its shape.
+"""What makes an event acceptable, beyond its shape.
 
 Decisions where Fullstory's documentation leaves the outcome open: a timestamp needs a date, a time and an
 offset (RFC 3339, what ISO 8601 means between machines); an event may name neither user nor session (both are
@@ -32,14 +32,14 @@ _REGION = re.compile(r"(?:[A-Z]{2}-)?[A-Z0-9]{1,3}", re.ASCII)
 
 
 def check_event(event: EventRequest, shared: SharedData | None = None) -> int:
-    """Applies the rules, and takes oversized property values out of the event.
+    """Apply the rules, and remove oversized property values from the event.
 
     Args:
         event: The event; changed in place.
-        shared: What the batch around it shares.
+        shared: What all events of its batch share.
 
     Returns:
-        How many properties were left out for their size.
+        How many properties were removed.
 
     Raises:
         ApiError: The event is to be refused.
@@ -59,17 +59,13 @@ def check_event(event: EventRequest, shared: SharedData | None = None) -> int:
         if shared is not None and shared.context is not None:
             raise invalid("conflicting_context", "The event has a context beside the shared one")
         check_context(event.context)
-    declared = event.schema.properties if event.schema is not None else None
-    if event.properties is None and not declared:
-        return 0
-    event.properties, dropped = check_properties(event.properties or {}, declared)
-    return dropped
+    return check_properties(event)
 
 
 def _check_identity(event: EventRequest) -> None:
     user, session = event.user, event.session
-    by_user = sum(1 for value in (user and user.uid, user and user.id) if value)
-    by_session = sum(1 for value in (session and session.id, session and session.uid) if value)
+    by_user = bool(user and user.uid) + bool(user and user.id)
+    by_session = bool(session and session.id) + bool(session and session.uid)
     most_recent = session is not None and session.use_most_recent is not None
     if by_user > 1 or by_session > 1 or (by_session and (by_user or most_recent)):
         raise invalid(
@@ -87,14 +83,7 @@ def _check_identity(event: EventRequest) -> None:
 
 
 def check_context(context: Context) -> None:
-    """Applies the rules of an event's context.
-
-    Args:
-        context: The event's own context, or the one its batch shares.
-
-    Raises:
-        ApiError: A value in it is not acceptable.
-    """
+    """Apply the rules of a context, be it an event's own or the one that its batch shares."""
     if context.device is not None:
         _check_device(context.device)
     if context.location is not None:
@@ -102,13 +91,9 @@ def check_context(context: Context) -> None:
 
 
 def _check_device(device: DeviceContext) -> None:
-    sizes = (
-        device.screen_width,
-        device.screen_height,
-        device.viewport_width,
-        device.viewport_height,
-    )
-    if any(size is not None and not -MAX_INT32 - 1 <= size <= MAX_INT32 for size in sizes):
+    screen = (device.screen_width, device.screen_height)
+    viewport = (device.viewport_width, device.viewport_height)
+    if any(size and not -MAX_INT32 - 1 <= size <= MAX_INT32 for size in (*screen, *viewport)):
         raise invalid("invalid_context", "context.device: a size is out of range")
 
 

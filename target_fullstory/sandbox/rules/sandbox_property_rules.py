@@ -1,11 +1,11 @@
-"""Custom properties of users and events: their names, values and declared types.
+"""Custom properties of users and events: rules for their names, values and declared types.
 
 Decisions where Fullstory's documentation leaves the outcome open:
 
-- a name that breaks the rules, a value of a kind that is not supported (an array of objects, of arrays
-  or with a null in it), an unknown declared type, and a value that contradicts its declared type refuse
-  the request;
-- a string or array over 8,192 bytes is left out and the rest is taken; the size is that of one value,
+- a request is refused for a name that breaks the rules, a value of a kind that is not supported (an array
+  that holds objects, arrays or nulls), an unknown declared type, or a value that contradicts its declared
+  type;
+- a string or array over 8,192 bytes is dropped and the rest is taken; the size is that of one value,
   not of the nested object around it;
 - a declared type for a property that the request does not carry is kept for later values;
 - nested objects merge name by name, since a dotted name is a property of its own.
@@ -14,18 +14,19 @@ Decisions where Fullstory's documentation leaves the outcome open:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import msgspec
 
 from target_fullstory.sandbox.rules.refusals import invalid
+from target_fullstory.sandbox.rules.sandbox_request_shapes import EventRequest, UserRequest
 
 MAX_NAME_LENGTH = 512
 MAX_VALUE_BYTES = 8192
 MAX_USER_PROPERTIES = 500
 
-_BYTES_PER_CHARACTER = 4
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
@@ -34,19 +35,12 @@ _DATE = re.compile(
 _SCALARS = frozenset({str, int, float, bool})
 _MAX_REMEMBERED_NAMES = 20_000
 
-# Valid names repeat in every record of a batch; matching each of them again is what costs.
+# The same names come with every record of a batch; matching them again each time would be slow.
 _valid_names: set[str] = set()
 
 
 def is_date(value: object) -> bool:
-    """Tells whether a value is an ISO 8601 date, with or without a time.
-
-    Args:
-        value: Any JSON value.
-
-    Returns:
-        Whether it is one.
-    """
+    """Tell whether a JSON value is an ISO 8601 date, with or without a time."""
     match = _DATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return False
@@ -61,39 +55,33 @@ def _is_int(value: object) -> bool:
     return (type(value) is int) or (isinstance(value, float) and value.is_integer())
 
 
-def _is_real(value: object) -> bool:
-    return type(value) in {int, float}
-
-
 _TYPES = {
     "str": lambda value: isinstance(value, str),
     "int": _is_int,
-    "real": _is_real,
+    "real": lambda value: type(value) in {int, float},
     "bool": lambda value: isinstance(value, bool),
     "date": is_date,
 }
 TYPE_NAMES = frozenset({*_TYPES, *(f"{name}s" for name in _TYPES)})
 
 
-def check_properties(
-    properties: dict[str, Any], declared: dict[str, Any] | None
-) -> tuple[dict[str, Any], int]:
-    """Applies the rules of custom properties.
-
-    Args:
-        properties: The request's properties.
-        declared: The request's `schema.properties`.
+def check_properties(request: UserRequest | EventRequest) -> int:
+    """Apply the rules to a request's properties, and remove the oversized ones from it.
 
     Returns:
-        The properties to store, and how many were left out for their size.
+        How many were removed.
 
     Raises:
         ApiError: The request is to be refused.
     """
-    kept, dropped = _check_object(properties, "")
+    declared = request.schema.properties if request.schema is not None else None
+    if request.properties is None and not declared:
+        return 0
+    properties = request.properties or {}
+    request.properties, dropped = _check_object(properties, "")
     if declared:
         _check_declared(properties, declared)
-    return kept, dropped
+    return dropped
 
 
 def _check_object(properties: dict[str, Any], prefix: str) -> tuple[dict[str, Any], int]:
@@ -105,10 +93,8 @@ def _check_object(properties: dict[str, Any], prefix: str) -> tuple[dict[str, An
             _check_name(name, prefix)
         kind = type(value)
         if kind is str:
-            if (
-                len(value) * _BYTES_PER_CHARACTER > MAX_VALUE_BYTES
-                and _size(value) > MAX_VALUE_BYTES
-            ):
+            # Short strings, which most are, need not be encoded to know.
+            if 4 * len(value) > MAX_VALUE_BYTES and _size(value) > MAX_VALUE_BYTES:
                 too_large.append(name)
         elif kind is dict:
             nested[name], within = _check_object(value, f"{prefix}{name}.")
@@ -168,8 +154,6 @@ def _check_declared(properties: dict[str, Any], declared: dict[str, Any]) -> Non
 
 
 def _value_at(properties: dict[str, Any], dotted: str) -> Any:
-    if "." not in dotted:
-        return properties.get(dotted)
     value: Any = properties
     for name in dotted.split("."):
         if not isinstance(value, dict):
@@ -187,15 +171,7 @@ def _has_type(value: Any, type_name: str) -> bool:
 
 
 def merge(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
-    """Merges properties: the newer value of a name wins, other names stay.
-
-    Args:
-        older: The properties stored.
-        newer: The properties of a request.
-
-    Returns:
-        The merged properties; the arguments are left as they were.
-    """
+    """Merge properties into new ones: the newer value of a name wins, other names stay."""
     if not older:
         return newer
     merged = {**older, **newer}
@@ -208,32 +184,22 @@ def merge(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema_of(properties: dict[str, Any], declared: dict[str, str]) -> dict[str, str]:
-    """Tells the type of each property.
-
-    Args:
-        properties: The properties stored.
-        declared: The types declared for them so far.
-
-    Returns:
-        Dotted name to type: the one declared, else the one inferred.
-    """
-    schema: dict[str, str] = {}
-    _infer(properties, "", schema)
-    return {**schema, **{name: kind for name, kind in declared.items() if name in schema}}
+    """Map the dotted name of each property to its type: the one declared, else the one inferred."""
+    return {name: declared.get(name, kind) for name, kind in _inferred_types(properties, "")}
 
 
-def _infer(properties: dict[str, Any], prefix: str, schema: dict[str, str]) -> None:
+def _inferred_types(properties: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for name, value in properties.items():
         if isinstance(value, dict):
-            _infer(value, f"{prefix}{name}.", schema)
+            yield from _inferred_types(value, f"{prefix}{name}.")
         elif isinstance(value, list):
             if value:
-                schema[prefix + name] = f"{_inferred(value[0])}s"
+                yield prefix + name, f"{_inferred_type(value[0])}s"
         elif value is not None:
-            schema[prefix + name] = _inferred(value)
+            yield prefix + name, _inferred_type(value)
 
 
-def _inferred(value: object) -> str:
+def _inferred_type(value: object) -> str:
     if isinstance(value, bool):
         return "bool"
     return "str" if isinstance(value, str) else "real"

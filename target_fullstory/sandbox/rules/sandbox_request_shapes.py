@@ -1,6 +1,6 @@
-"""The shapes of the requests: which fields there are and their JSON types.
+"""The shapes of the requests: which fields there are, and their JSON types.
 
-A field that is not named here, or that has another JSON type, refuses the whole request. A null is the
+A request with a field that is not named here, or of another JSON type, is refused as a whole. A null is the
 same as an absent field, and so is an empty string, as everywhere in Fullstory's protocol.
 """
 
@@ -15,13 +15,17 @@ from target_fullstory.sandbox.rules.refusals import invalid
 T = TypeVar("T")
 
 
-class Schema(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class _Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+class Schema(_Shape):
     """Declared types: dotted property name to type name."""
 
     properties: dict[str, Any] | None = None
 
 
-class UserRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class UserRequest(_Shape):
     """Body of the calls that create or update one user."""
 
     uid: str | None = None
@@ -31,26 +35,26 @@ class UserRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     schema: Schema | None = None
 
 
-class BatchUserRequest(UserRequest, forbid_unknown_fields=True, omit_defaults=True):
+class BatchUserRequest(UserRequest):
     """One item of a batch of users, which may also name the user by its Fullstory id."""
 
     id: str | None = None
 
 
-class UserBatch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class UserBatch(_Shape):
     """Body of a batch of users."""
 
     requests: list[BatchUserRequest]
 
 
-class UserIdentity(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class UserIdentity(_Shape):
     """Whose event it is."""
 
     uid: str | None = None
     id: str | None = None
 
 
-class SessionIdentity(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class SessionIdentity(_Shape):
     """The session an event belongs to."""
 
     id: str | None = None
@@ -58,7 +62,7 @@ class SessionIdentity(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     use_most_recent: bool | None = None
 
 
-class BrowserContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class BrowserContext(_Shape):
     """The browser an event happened in."""
 
     url: str | None = None
@@ -66,7 +70,7 @@ class BrowserContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
     initial_referrer: str | None = None
 
 
-class MobileContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class MobileContext(_Shape):
     """The mobile application an event happened in."""
 
     app_id: str | None = None
@@ -75,7 +79,7 @@ class MobileContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     build_variant: str | None = None
 
 
-class DeviceContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class DeviceContext(_Shape):
     """The device an event happened on."""
 
     manufacturer: str | None = None
@@ -86,7 +90,7 @@ class DeviceContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     viewport_height: int | None = None
 
 
-class LocationContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class LocationContext(_Shape):
     """Where an event happened."""
 
     country: str | None = None
@@ -97,7 +101,7 @@ class LocationContext(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     ip_address: str | None = None
 
 
-class Context(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Context(_Shape):
     """The circumstances of an event."""
 
     browser: BrowserContext | None = None
@@ -106,7 +110,7 @@ class Context(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     location: LocationContext | None = None
 
 
-class EventRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class EventRequest(_Shape):
     """Body of the call that creates one event, and one item of a batch."""
 
     name: str | None = None
@@ -118,27 +122,27 @@ class EventRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     schema: Schema | None = None
 
 
-class SharedData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class SharedData(_Shape):
     """What all events of a batch have in common."""
 
     context: Context | None = None
 
 
-class EventBatch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class EventBatch(_Shape):
     """Body of a batch of events."""
 
     requests: list[EventRequest]
     shared: SharedData | None = None
 
 
-class WebhookEventType(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class WebhookEventType(_Shape):
     """A kind of event that a webhook endpoint receives."""
 
     event_name: str
     subcategory: str | None = None
 
 
-class WebhookRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class WebhookRequest(_Shape):
     """Body of the calls that create or update a webhook endpoint."""
 
     url: str | None = None
@@ -147,18 +151,11 @@ class WebhookRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
     disabled: bool | None = None
 
 
-def decode(body: bytes | msgspec.Raw, shape: type[T]) -> T:
-    """Reads a request's JSON into its shape.
-
-    Args:
-        body: The JSON.
-        shape: One of the classes above.
-
-    Returns:
-        The request.
+def decode(body: bytes, shape: type[T]) -> T:
+    """Read a request's JSON into one of the shapes above.
 
     Raises:
-        ApiError: It is no JSON, or not of that shape.
+        ApiError: The body is not valid JSON, or not of that shape.
     """
     try:
         return msgspec.json.decode(body, type=shape)

@@ -1,4 +1,4 @@
-"""What makes one user request acceptable, beyond its shape."""
+"""What makes a user request acceptable, beyond its shape."""
 
 from __future__ import annotations
 
@@ -10,30 +10,15 @@ MAX_LENGTHS = {"uid": 256, "display_name": 256, "email": 128}
 
 
 def check_user(request: UserRequest) -> int:
-    """Applies the rules, and takes oversized property values out of the request.
-
-    Args:
-        request: The request; changed in place.
+    """Apply the rules, and remove oversized property values from the request.
 
     Returns:
-        How many properties were left out for their size.
+        How many properties were removed.
 
     Raises:
         ApiError: The request is to be refused.
     """
-    uid, display_name, email = request.uid, request.display_name, request.email
-    if uid and len(uid) > MAX_LENGTHS["uid"]:
-        raise _too_long("uid")
-    if display_name and len(display_name) > MAX_LENGTHS["display_name"]:
-        raise _too_long("display_name")
-    if email and len(email) > MAX_LENGTHS["email"]:
-        raise _too_long("email")
-    declared = request.schema.properties if request.schema is not None else None
-    if request.properties is None and not declared:
-        return 0
-    request.properties, dropped = check_properties(request.properties or {}, declared)
-    return dropped
-
-
-def _too_long(field: str) -> Exception:
-    return invalid("value_too_long", f"{field} is longer than {MAX_LENGTHS[field]} characters")
+    for field, limit in MAX_LENGTHS.items():
+        if len(getattr(request, field) or "") > limit:
+            raise invalid("value_too_long", f"{field} is longer than {limit} characters")
+    return check_properties(request)

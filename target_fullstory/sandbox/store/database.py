@@ -5,76 +5,42 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS users (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    uid TEXT UNIQUE,
-    display_name TEXT,
-    email TEXT,
-    properties BLOB NOT NULL,
-    declared BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT UNIQUE, display_name TEXT, email TEXT,
+    properties BLOB NOT NULL, declared BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    user_id INTEGER,
-    uid TEXT,
-    name TEXT NOT NULL,
-    job_id TEXT,
-    received TEXT NOT NULL,
-    body BLOB NOT NULL
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER, uid TEXT, name TEXT NOT NULL,
+    job_id TEXT, received TEXT NOT NULL, body BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_uid ON events (uid);
 CREATE INDEX IF NOT EXISTS events_user_id ON events (user_id);
 CREATE TABLE IF NOT EXISTS jobs (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    status TEXT NOT NULL,
-    created TEXT NOT NULL,
-    due REAL,
-    finished TEXT,
-    operations INTEGER NOT NULL,
-    done INTEGER NOT NULL DEFAULT 0,
-    errors INTEGER NOT NULL DEFAULT 0
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+    status TEXT NOT NULL, created TEXT NOT NULL, due REAL, finished TEXT,
+    operations INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_in_progress ON jobs (seq) WHERE status = 'PROCESSING';
-CREATE TABLE IF NOT EXISTS job_bodies (
-    job INTEGER PRIMARY KEY,
-    body BLOB NOT NULL
-);
+CREATE TABLE IF NOT EXISTS job_bodies (job INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS job_items (
-    job INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    user_id INTEGER,
-    code TEXT,
-    message TEXT,
-    request BLOB NOT NULL,
+    job INTEGER NOT NULL, failed INTEGER NOT NULL, position INTEGER NOT NULL,
+    user_id INTEGER, code TEXT, message TEXT, request BLOB NOT NULL,
     PRIMARY KEY (job, failed, position)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS idempotency (
-    key TEXT PRIMARY KEY,
-    fingerprint BLOB NOT NULL,
-    kept REAL NOT NULL,
-    status INTEGER NOT NULL,
-    body BLOB NOT NULL
+    key TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, kept REAL NOT NULL,
+    status INTEGER NOT NULL, body BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS webhooks (
-    id TEXT PRIMARY KEY,
-    url TEXT NOT NULL,
-    event_types BLOB NOT NULL,
-    secret TEXT,
-    enabled INTEGER NOT NULL,
-    created TEXT NOT NULL,
-    modified TEXT NOT NULL
+    id TEXT PRIMARY KEY, url TEXT NOT NULL, event_types BLOB NOT NULL, secret TEXT,
+    enabled INTEGER NOT NULL, created TEXT NOT NULL, modified TEXT NOT NULL
 );
 """
 _TABLE_NAMES = ("users", "events", "jobs", "job_bodies", "job_items", "idempotency", "webhooks")
@@ -88,9 +54,8 @@ class Database:
 
     def __init__(self, path: str | Path | None) -> None:
         self._lock = threading.RLock()
-        self._depth = 0
         if path is not None:
-            # It holds records: for its owner's eyes only; SQLite's other files take after it.
+            # It holds records: only its owner may read it. SQLite gives its other files the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path, check_same_thread=False, isolation_level=None
@@ -101,45 +66,35 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything within is stored together or not at all; one within another joins it."""
+        """Store everything within together or not at all; a transaction within another joins it."""
         with self._lock:
-            if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._connection.execute("ROLLBACK")
+                self._connection.execute("ROLLBACK")
                 raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT")
 
-    def all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
-        """Runs a query.
-
-        Args:
-            sql: The query.
-            parameters: Values for its placeholders.
-
-        Returns:
-            All its rows.
-        """
+    def all(self, sql: str, values: Iterable[Any] = ()) -> list[Row]:
+        """Run a query and return all its rows."""
         with self._lock:
-            return self._connection.execute(sql, tuple(parameters)).fetchall()
+            return self._connection.execute(sql, tuple(values)).fetchall()
+
+    def one(self, sql: str, values: Iterable[Any] = ()) -> Row | None:
+        """Run a query of at most one row."""
+        rows = self.all(sql, values)
+        return rows[0] if rows else None
+
+    def number(self, sql: str, values: Iterable[Any] = ()) -> int:
+        """Run a query whose result is one number."""
+        return int(self.all(sql, values)[0][0])
 
     def matching(self, sql: str, values: Iterable[Any]) -> list[Row]:
-        """Runs a query for any number of values of one column.
-
-        Args:
-            sql: The query, ending in the column's name.
-            values: The values.
-
-        Returns:
-            The rows in which the column has one of them.
-        """
+        """Run a query that ends in a column's name for the rows where that column has one of the values."""
         wanted = list(values)
         rows: list[Row] = []
         for first in range(0, len(wanted), _MAX_PLACEHOLDERS):
@@ -147,71 +102,51 @@ class Database:
             rows += self.all(f"{sql} IN ({', '.join('?' * len(some))})", some)
         return rows
 
-    def one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
-        """Runs a query of at most one row.
+    def page(
+        self, table: str, columns: str, key: str, filters: Mapping[str, Any], after: int, limit: int
+    ) -> tuple[list[Row], int]:
+        """Read a page of a table, and count the rows on all pages.
 
         Args:
-            sql: The query.
-            parameters: Values for its placeholders.
-
-        Returns:
-            The row, if there is one.
+            table: Name of the table.
+            columns: The columns wanted.
+            key: The column to sort by.
+            filters: Columns, or other SQL expressions, and the values that they must have.
+            after: Only rows whose key is greater.
+            limit: How many rows at most.
         """
-        rows = self.all(sql, parameters)
-        return rows[0] if rows else None
+        where = " AND ".join(f"{expression} = ?" for expression in filters) or "1"
+        values = filters.values()
+        total = self.number(f"SELECT COUNT(*) FROM {table} WHERE {where}", values)  # noqa: S608
+        rows = self.all(
+            f"SELECT {columns} FROM {table} WHERE {where} AND {key} > ? ORDER BY {key} LIMIT ?",  # noqa: S608
+            (*values, after, limit),
+        )
+        return rows, total
 
-    def number(self, sql: str, parameters: Iterable[Any] = ()) -> int:
-        """Runs a query of one number.
-
-        Args:
-            sql: The query.
-            parameters: Values for its placeholders.
-
-        Returns:
-            The number.
-        """
-        return int(self.all(sql, parameters)[0][0])
-
-    def write(self, sql: str, parameters: Iterable[Any] = ()) -> int:
-        """Runs a statement.
-
-        Args:
-            sql: The statement.
-            parameters: Values for its placeholders.
-
-        Returns:
-            How many rows it changed.
-        """
+    def write(self, sql: str, values: Iterable[Any] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
         with self.transaction():
-            return self._connection.execute(sql, tuple(parameters)).rowcount
+            return self._connection.execute(sql, tuple(values)).rowcount
 
-    def write_many(self, sql: str, rows: Iterable[Iterable[Any]]) -> None:
-        """Runs a statement once per row of values.
-
-        Args:
-            sql: The statement.
-            rows: Values for its placeholders.
-        """
+    def write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement once per row of values."""
         with self.transaction():
-            self._connection.executemany(sql, rows)  # type: ignore[arg-type]
+            self._connection.executemany(sql, rows)
 
     def clear(self) -> None:
-        """Empties every table."""
+        """Empty every table."""
         with self.transaction():
             for table in _TABLE_NAMES:
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Close the connection."""
         with self._lock:
             self._connection.close()
 
 
 def utc_now() -> str:
-    """Tells the time.
-
-    Returns:
-        It, as RFC 3339 with milliseconds.
-    """
+    """The time in RFC 3339, with milliseconds."""
     now = datetime.now(timezone.utc)
     return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z"

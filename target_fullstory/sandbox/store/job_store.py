@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
-from target_fullstory.sandbox.rules.refusals import not_found
-from target_fullstory.sandbox.store.database import utc_now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_fullstory.sandbox.store.database import Database, Row
+from target_fullstory.sandbox.store.database import Database, utc_now
 
 Kind = Literal["users", "events"]
 
@@ -35,7 +30,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobItem(msgspec.Struct):
-    """What became of one item of a batch; `code` and `message` only where it failed."""
+    """The outcome of one item of a batch; `code` and `message` only where it failed."""
 
     position: int
     request: bytes
@@ -50,99 +45,53 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def count(self) -> int:
-        """Counts the jobs.
-
-        Returns:
-            How many there are, finished ones included.
-        """
-        return self._database.number("SELECT COUNT(*) FROM jobs")
-
     def in_progress(self) -> tuple[int, int]:
-        """Counts what is unfinished.
-
-        Returns:
-            Jobs, and operations in them.
-        """
-        row = self._database.one(
+        """Count the unfinished jobs, and the operations in them."""
+        [(jobs, operations)] = self._database.all(
             "SELECT COUNT(*), COALESCE(SUM(operations), 0) FROM jobs WHERE status = 'PROCESSING'"
         )
-        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+        return jobs, operations
 
     def create(self, kind: Kind, body: bytes, operations: int) -> Job:
-        """Stores a new job.
-
-        Args:
-            kind: What its items are.
-            body: The request that created it.
-            operations: How many items it has.
-
-        Returns:
-            The job.
-        """
+        """Store a new job of so many operations, with the request that created it."""
         job_id = uuid.uuid4().hex
         with self._database.transaction():
+            created = utc_now()
             self._database.write(
                 "INSERT INTO jobs (id, kind, status, created, operations)"
                 " VALUES (?, ?, 'PROCESSING', ?, ?)",
-                (job_id, kind, utc_now(), operations),
+                (job_id, kind, created, operations),
             )
-            job = self.get(kind, job_id)
+            seq = self._database.number("SELECT last_insert_rowid()")
             # Apart from the job: SQLite writes a changed row anew, megabytes of it each time.
-            self._database.write("INSERT INTO job_bodies VALUES (?, ?)", (job.seq, body))
-        return job
+            self._database.write("INSERT INTO job_bodies VALUES (?, ?)", (seq, body))
+        return Job(seq, job_id, kind, "PROCESSING", created, None, operations, done=0, errors=0)
 
-    def get(self, kind: Kind, job_id: str) -> Job:
-        """Finds a job.
-
-        Args:
-            kind: What its items are.
-            job_id: Its id.
-
-        Returns:
-            The job.
-
-        Raises:
-            ApiError: There is none of that kind.
-        """
+    def get(self, kind: Kind, job_id: str) -> Job | None:
+        """Find a job of that kind."""
         row = self._database.one(
             f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND kind = ?",  # noqa: S608 (a constant)
             (job_id, kind),
         )
-        if row is None:
-            raise not_found()
-        return Job(*row)
+        return None if row is None else Job(*row)
 
-    def waiting(self, limit: int) -> list[int]:
-        """Finds accepted jobs whose turn may come.
+    def start_waiting(self, limit: int, due: Callable[[], float]) -> None:
+        """Put waiting jobs in progress, in their order, until `limit` jobs are.
 
-        Args:
-            limit: How many jobs may be in progress.
-
-        Returns:
-            Sequence numbers of those without a due time among the first `limit` unfinished ones.
+        `due` tells when the next of them is to be worked on, in seconds since the epoch.
         """
         rows = self._database.all(
             "SELECT seq, due FROM jobs WHERE status = 'PROCESSING'"
             " ORDER BY due IS NULL, seq LIMIT ?",
             (limit,),
         )
-        return [seq for seq, due in rows if due is None]
-
-    def start(self, due: Iterable[tuple[float, int]]) -> None:
-        """Puts jobs in progress.
-
-        Args:
-            due: When each is to be worked on, in seconds since the epoch, and its sequence number.
-        """
-        self._database.write_many("UPDATE jobs SET due = ? WHERE seq = ?", due)
+        self._database.write_many(
+            "UPDATE jobs SET due = ? WHERE seq = ?",
+            ((due(), seq) for seq, set_before in rows if set_before is None),
+        )
 
     def next_due(self) -> tuple[Job, float] | None:
-        """Finds the job in progress that is to be worked on first.
-
-        Returns:
-            The job and its due time, if there is one.
-        """
+        """Find the job in progress that is to be worked on first, and when."""
         row = self._database.one(
             f"SELECT due, {_COLUMNS} FROM jobs"  # noqa: S608 (a constant)
             " WHERE status = 'PROCESSING' AND due IS NOT NULL ORDER BY due, seq LIMIT 1"
@@ -150,52 +99,24 @@ class JobStore:
         return None if row is None else (Job(*row[1:]), float(row[0]))
 
     def body(self, job: Job) -> bytes | None:
-        """Reads the request that created a job.
-
-        Args:
-            job: The job.
-
-        Returns:
-            The request; None where the job is finished or gone.
-        """
+        """Read the request that created a job; None if the job is finished or gone."""
         row = self._database.one("SELECT body FROM job_bodies WHERE job = ?", (job.seq,))
         return None if row is None else bytes(row[0])
 
     def is_at(self, job: Job, done: int) -> bool:
-        """Tells whether a job still exists, as far advanced as expected.
-
-        Args:
-            job: The job.
-            done: Items expected to be done.
-
-        Returns:
-            Whether it is so.
-        """
+        """Tell whether a job still exists, with exactly so many items done."""
         row = self._database.one("SELECT done FROM jobs WHERE seq = ?", (job.seq,))
         return row is not None and row[0] == done
 
     def advance(self, job: Job, done: int, items: list[JobItem]) -> None:
-        """Stores what became of some items, and the job's end after the last one.
-
-        Args:
-            job: The job.
-            done: Items done so far, these included.
-            items: These items.
-        """
+        """Store the outcomes of the items up to `done`, and the job's end after the last one."""
         failed = sum(1 for item in items if item.code is not None)
         with self._database.transaction():
             self._database.write_many(
-                "INSERT INTO job_items VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job_items (job, failed, position, request, user_id, code, message)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (
-                        job.seq,
-                        item.code is not None,
-                        item.position,
-                        item.user_id,
-                        item.code,
-                        item.message,
-                        item.request,
-                    )
+                    (job.seq, item.code is not None, *msgspec.structs.astuple(item))
                     for item in items
                 ),
             )
@@ -211,19 +132,9 @@ class JobStore:
                 )
                 self._database.write("DELETE FROM job_bodies WHERE job = ?", (job.seq,))
 
-    def items(self, job: Job, *, failed: bool, after: int, limit: int) -> list[JobItem]:
-        """Finds what became of a job's items.
-
-        Args:
-            job: The job.
-            failed: Whether the failed ones are wanted, or the imported ones.
-            after: Only items whose position is greater.
-            limit: How many at most.
-
-        Returns:
-            The items in the order of the batch.
-        """
-        rows: list[Row] = self._database.all(
+    def items(self, job: Job, failed: bool, after: int, limit: int) -> list[JobItem]:
+        """Read items that failed, or that were imported: the first so many after a position."""
+        rows = self._database.all(
             "SELECT position, request, user_id, code, message FROM job_items"
             " WHERE job = ? AND failed = ? AND position > ? ORDER BY position LIMIT ?",
             (job.seq, failed, after, limit),

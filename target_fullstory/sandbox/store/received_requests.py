@@ -1,9 +1,10 @@
-"""The latest requests, for looking at what a client sent."""
+"""The latest requests, and what is counted of all of them; in memory only."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ MAX_ENTRIES = 20_000
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; `status` is null where the connection ended without an answer."""
+    """A request; `status` is null where the connection ended without a response."""
 
     at: str
     method: str
@@ -28,34 +29,45 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestLog:
-    """The latest requests, in memory."""
+    """The latest requests, oldest first, and counts since the start or the last reset."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._latest: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._total = 0
+        self._faults: Counter[str] = Counter()
+        self._dropped_properties = 0
 
     def add(self, entry: Entry) -> None:
-        """Notes a request.
-
-        Args:
-            entry: The request.
-        """
+        """Log a request."""
         with self._lock:
-            self._entries.append(entry)
+            self._latest.append(entry)
             self._total += 1
+            if entry.fault is not None:
+                self._faults[entry.fault] += 1
 
-    def entries(self) -> tuple[list[Entry], int]:
-        """Reads the log.
-
-        Returns:
-            The latest requests, oldest first, and how many there have been.
-        """
+    def add_dropped_properties(self, number: int) -> None:
+        """Count properties that were dropped for their size."""
         with self._lock:
-            return list(self._entries), self._total
+            self._dropped_properties += number
+
+    def latest(self) -> tuple[list[Entry], int]:
+        """The latest requests, oldest first, and how many there have been in all."""
+        with self._lock:
+            return list(self._latest), self._total
+
+    def counts(self) -> dict[str, Any]:
+        """The counts, by the names that they have in the sandbox's statistics."""
+        with self._lock:
+            return {
+                "requests": self._total,
+                "dropped_properties": self._dropped_properties,
+                "faults": dict(sorted(self._faults.items())),
+            }
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Forget everything."""
         with self._lock:
-            self._entries.clear()
-            self._total = 0
+            self._latest.clear()
+            self._faults.clear()
+            self._total = self._dropped_properties = 0
