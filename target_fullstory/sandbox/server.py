@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _PACKAGES = ("starlette", "uvicorn")
+_OUTSIDE = "the sandbox runs only within its context"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 
@@ -99,27 +100,23 @@ class Sandbox:
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
-        self._app: Starlette | None = None
-        self._server: Any = None
-        self._thread: threading.Thread | None = None
-        self._final: dict[str, int] | None = None
         self._url: str | None = None
+        self._counts: Callable[[], dict[str, int]] | None = None
+        self._server: Any
+        self._thread: threading.Thread
 
     @property
     def url(self) -> str:
         """Base URL, without a slash at the end."""
         if self._url is None:
-            raise RuntimeError("the sandbox runs only within its context")
+            raise RuntimeError(_OUTSIDE)
         return self._url
 
     def counts(self) -> dict[str, int]:
         """Count the `users`, `events` and `jobs` that the sandbox holds or, after its end, held."""
-        if self._final is not None:
-            return self._final
-        if self._app is None:
-            raise RuntimeError("the sandbox runs only within its context")
-        counts: dict[str, int] = self._app.state.inspection.counts()
-        return counts
+        if self._counts is None:
+            raise RuntimeError(_OUTSIDE)
+        return self._counts()
 
     def __enter__(self) -> Sandbox:
         """Start the sandbox, and return it once it answers requests.
@@ -128,10 +125,10 @@ class Sandbox:
             SandboxNotInstalledError: The extra `sandbox` is not installed.
             RuntimeError: The sandbox did not start.
         """
-        self._app = create_app(self._options)
-        self._final = None
+        app = create_app(self._options)
+        self._counts = app.state.inspection.counts
         started = threading.Event()
-        self._server = _load("uvicorn_server").make_server(self._app, started.set)
+        self._server = _load("uvicorn_server").make_server(app, started.set)
         listener, self._url = _listen("127.0.0.1", 0)
 
         def run() -> None:
@@ -146,8 +143,7 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         """Stop the sandbox; unfinished jobs go on when its file is opened again."""
-        self._final = self.counts()
+        final = self.counts()
+        self._counts = lambda: final
         self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(_STOP_SECONDS)
-        self._app = None
+        self._thread.join(_STOP_SECONDS)

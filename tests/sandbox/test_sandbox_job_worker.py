@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from target_fullstory.sandbox import SandboxOptions
 from target_fullstory.sandbox.operations.job_worker import JobWorker
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import JobItem, JobStore
@@ -16,7 +17,7 @@ def import_all(job, shared, items):
 def test_100_batches_are_worked_on_at_once_and_the_next_one_waits_for_one_of_them():
     database = Database(None)
     jobs = JobStore(database)
-    worker = JobWorker(database, {"users": import_all}, job_seconds=3600, shuffle_seed=None)
+    worker = JobWorker(database, {"users": import_all}, SandboxOptions(job_seconds=3600))
     created = [jobs.create("users", b'{"requests": [{}]}', 1) for _ in range(102)]
 
     def started():
@@ -36,7 +37,7 @@ def test_a_defect_fails_its_job_and_not_the_ones_after_it(caplog):
         raise ZeroDivisionError
 
     importers = {"users": broken, "events": import_all}
-    worker = JobWorker(database, importers, job_seconds=0, shuffle_seed=None)
+    worker = JobWorker(database, importers, SandboxOptions(job_seconds=0))
     defective = jobs.create("users", b'{"requests": [{}, {}]}', 2)
     sound = jobs.create("events", b'{"requests": [{}]}', 1)
     worker.start()

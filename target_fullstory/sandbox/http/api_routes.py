@@ -48,8 +48,7 @@ class SandboxApi:
         self.worker = JobWorker(
             self.database,
             {"users": self._users.import_items, "events": self._events.import_items},
-            job_seconds=options.job_seconds,
-            shuffle_seed=options.seed if options.shuffle_jobs else None,
+            options,
         )
 
     def operations(self) -> Iterator[Operation]:

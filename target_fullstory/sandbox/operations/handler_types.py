@@ -69,6 +69,5 @@ def ok(value: Any) -> ApiResponse:
 def refusal(error: ApiError) -> ApiResponse:
     """The response for an error."""
     headers = () if error.retry_after is None else (("Retry-After", str(error.retry_after)),)
-    return ApiResponse(
-        error.status, _encode({"message": error.message, "code": error.code}), headers
-    )
+    body = _encode({"message": error.message, "code": error.code})
+    return ApiResponse(error.status, body, headers)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from target_fullstory.sandbox.options import SandboxOptions
 from target_fullstory.sandbox.rules.refusals import ApiError
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
@@ -39,18 +40,13 @@ class JobWorker:
     """Lets each job take its time, then imports its items."""
 
     def __init__(
-        self,
-        database: Database,
-        importers: dict[Kind, Importer],
-        *,
-        job_seconds: float,
-        shuffle_seed: int | None,
+        self, database: Database, importers: dict[Kind, Importer], options: SandboxOptions
     ) -> None:
         self._database = database
         self._jobs = JobStore(database)
         self._importers = importers
-        self._job_seconds = job_seconds
-        self._shuffle = None if shuffle_seed is None else random.Random(shuffle_seed)  # noqa: S311
+        self._job_seconds = options.job_seconds
+        self._shuffle = random.Random(options.seed) if options.shuffle_jobs else None  # noqa: S311
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sandbox-jobs", daemon=True)

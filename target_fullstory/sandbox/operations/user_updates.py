@@ -22,15 +22,9 @@ def known_identities(
     identities: Iterable[tuple[str | None, str | None]],
 ) -> tuple[set[int], set[str]]:
     """Collect the Fullstory ids and the uids of pairs of which either or both may be missing."""
-    ids: set[int] = set()
-    uids: set[str] = set()
-    for user_id, uid in identities:
-        number = id_number(user_id)
-        if number is not None:
-            ids.add(number)
-        if uid:
-            uids.add(uid)
-    return ids, uids
+    pairs = [(id_number(user_id), uid) for user_id, uid in identities]
+    ids = {number for number, _ in pairs if number is not None}
+    return ids, {uid for _, uid in pairs if uid}
 
 
 class UserUpdates:

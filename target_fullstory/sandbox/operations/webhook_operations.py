@@ -91,8 +91,11 @@ class WebhookOperations:
         )
         if row is None:
             raise not_found()
-        url, stored_types, enabled, created, modified = row
-        types = msgspec.json.decode(stored_types, type=list[WebhookEventType])
+        url, types, enabled, created, modified = row
+        event_types = [
+            {"eventName": one.event_name, "subcategory": one.subcategory or ""}
+            for one in msgspec.json.decode(types, type=list[WebhookEventType])
+        ]
         return ok(
             {
                 "id": webhook_id,
@@ -100,10 +103,7 @@ class WebhookOperations:
                 "modified": modified,
                 "enabled": bool(enabled),
                 "url": url,
-                "eventTypes": [
-                    {"eventName": one.event_name, "subcategory": one.subcategory or ""}
-                    for one in types
-                ],
+                "eventTypes": event_types,
             }
         )
 

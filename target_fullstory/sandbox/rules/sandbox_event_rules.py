@@ -74,10 +74,11 @@ def _check_identity(event: EventRequest) -> None:
         )
     if most_recent and not by_user:
         raise invalid("required_field", "session.use_most_recent needs user.uid or user.id")
-    if user and user.uid and len(user.uid) > MAX_UID_LENGTH:
-        raise invalid("value_too_long", f"user.uid is longer than {MAX_UID_LENGTH} characters")
-    if session and session.uid and len(session.uid) > MAX_UID_LENGTH:
-        raise invalid("value_too_long", f"session.uid is longer than {MAX_UID_LENGTH} characters")
+    for name, identity in (("user", user), ("session", session)):
+        if identity and identity.uid and len(identity.uid) > MAX_UID_LENGTH:
+            raise invalid(
+                "value_too_long", f"{name}.uid is longer than {MAX_UID_LENGTH} characters"
+            )
     if session and session.id and not _SESSION_ID.fullmatch(session.id):
         raise invalid("invalid_session_id", "session.id must have the form device:session")
 

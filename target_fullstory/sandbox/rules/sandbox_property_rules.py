@@ -118,8 +118,7 @@ def _check_name(name: str, prefix: str) -> None:
     if len(prefix) + len(name) > MAX_NAME_LENGTH:
         raise invalid(
             "property_name_too_long",
-            f"A property name is longer than {MAX_NAME_LENGTH} characters: "
-            f"{prefix[:40]}{name[:40]}…",
+            f"A property name is longer than {MAX_NAME_LENGTH} characters: {prefix[:40]}{name[:40]}…",
         )
     if not _NAME.fullmatch(name):
         raise invalid(
@@ -131,12 +130,11 @@ def _check_name(name: str, prefix: str) -> None:
 
 
 def _check_array(values: list[Any], name: str) -> None:
-    for value in values:
-        if type(value) not in _SCALARS:
-            raise invalid(
-                "invalid_property_value",
-                f"Property {name!r}: an array may hold strings, numbers and booleans only",
-            )
+    if not _SCALARS.issuperset(map(type, values)):
+        raise invalid(
+            "invalid_property_value",
+            f"Property {name!r}: an array may hold strings, numbers and booleans only",
+        )
 
 
 def _check_declared(properties: dict[str, Any], declared: dict[str, Any]) -> None:
