@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-from target_fullstory.sandbox.http import fault_injection as faults
+from target_fullstory.sandbox.http import fault_injection
 from target_fullstory.sandbox.http.fault_injection import Fault
 
 NOT_CARRIED_OUT = {
@@ -19,7 +19,7 @@ NO_ANSWER = {"reset_before", "reset_after", "truncated"}
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(faults, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(fault_injection, "SLOW_SECONDS", 0.01)
 
 
 def attempt(api, number):
