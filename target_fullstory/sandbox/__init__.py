@@ -6,7 +6,7 @@ It needs the extra `sandbox`. This module can be imported without; starting a sa
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.options import Role, SandboxOptions
+from target_fullstory.sandbox.sandbox_options import Role, SandboxOptions
 from target_fullstory.sandbox.server import Sandbox, SandboxNotInstalledError, create_app, serve
 
 __all__ = [

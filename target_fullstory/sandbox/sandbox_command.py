@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from target_fullstory.sandbox.options import Role, SandboxOptions
+from target_fullstory.sandbox.sandbox_options import Role, SandboxOptions
 from target_fullstory.sandbox.server import SandboxNotInstalledError, serve
 
 _SETTINGS = {"show_default": True, "default_map": asdict(SandboxOptions())}

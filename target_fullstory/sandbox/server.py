@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from target_fullstory.sandbox.options import SandboxOptions
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

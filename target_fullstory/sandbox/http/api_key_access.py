@@ -6,8 +6,8 @@ import base64
 import hmac
 from enum import Enum
 
-from target_fullstory.sandbox.options import Role
 from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.sandbox_options import Role
 
 
 class Permission(Enum):

@@ -14,7 +14,7 @@ from target_fullstory.sandbox.operations.job_worker import JobWorker
 from target_fullstory.sandbox.operations.sandbox_inspection import SandboxInspection
 from target_fullstory.sandbox.operations.user_operations import UserOperations
 from target_fullstory.sandbox.operations.webhook_operations import WebhookOperations
-from target_fullstory.sandbox.options import SandboxOptions
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Kind
 from target_fullstory.sandbox.store.received_requests import RequestLog

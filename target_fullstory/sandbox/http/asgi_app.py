@@ -26,8 +26,8 @@ from target_fullstory.sandbox.http.fault_injection import (
 )
 from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
 from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
-from target_fullstory.sandbox.options import SandboxOptions
 from target_fullstory.sandbox.rules.refusals import ApiError, not_found
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import utc_now
 from target_fullstory.sandbox.store.received_requests import Entry
 

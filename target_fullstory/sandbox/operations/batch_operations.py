@@ -10,11 +10,11 @@ import msgspec
 from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
 from target_fullstory.sandbox.operations.job_worker import JobWorker
 from target_fullstory.sandbox.operations.listing_pages import read_page
-from target_fullstory.sandbox.options import SandboxOptions
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required, too_many_requests
 from target_fullstory.sandbox.rules.sandbox_event_rules import check_context
 from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
 from target_fullstory.sandbox.rules.sandbox_request_shapes import EventBatch, UserBatch, decode
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 

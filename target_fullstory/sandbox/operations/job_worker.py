@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from target_fullstory.sandbox.options import SandboxOptions
 from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 
