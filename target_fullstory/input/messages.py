@@ -1,4 +1,4 @@
-"""One line of input to one Singer message."""
+"""One line of input as one Singer message."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ import msgspec
 
 from target_fullstory.errors import InputError
 
-_decoder = msgspec.json.Decoder()
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a line that it cannot decode."""
 
 
-class Kinship(msgspec.Struct):
+class Envelope(msgspec.Struct):
     """What a message is and which stream it belongs to, without reading the rest."""
 
     type: str
     stream: str | None = None
-
-
-_kinship = msgspec.json.Decoder(Kinship)
-
-
-def peek(line: bytes) -> Kinship | None:
-    """A message's type and stream; None where the line needs a closer look."""
-    try:
-        return _kinship.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 class _Record(msgspec.Struct):
@@ -36,16 +26,47 @@ class _Record(msgspec.Struct):
     record: dict[str, Any]
 
 
-_record = msgspec.json.Decoder(_Record)
+class _State(msgspec.Struct):
+    value: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder().decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_record = msgspec.json.Decoder(_Record).decode
+_decode_state = msgspec.json.Decoder(_State).decode
+_NAMES: dict[type, str] = {dict: "an object", str: "a string", list: "an array"}
+_CHECK_TAP = "Check the tap, or what prints to its standard output."
+
+
+def peek(line: bytes) -> Envelope | None:
+    """A message's type and stream; None where the line needs a closer look."""
+    try:
+        return _decode_envelope(line)
+    except UNREADABLE:
+        return None
 
 
 def record_in(line: bytes, stream: str) -> dict[str, Any] | None:
-    """The record of a stream's RECORD message; None for any other, and where the line needs a closer look."""
+    """The record of a RECORD message of the stream; None for any other line, and for one that is broken."""
     try:
-        message = _record.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        message = _decode_record(line)
+    except UNREADABLE:
+        return _record_in_odd(line, stream)
     return message.record if message.type == "RECORD" and message.stream == stream else None
+
+
+def _record_in_odd(line: bytes, stream: str) -> dict[str, Any] | None:
+    envelope = peek(line)
+    if envelope is not None and (envelope.type != "RECORD" or envelope.stream != stream):
+        return None
+    try:
+        message = parse(line, 0)
+        if message["type"] != "RECORD" or message.get("stream") != stream:
+            return None
+        record: dict[str, Any] = require(message, "record", dict, 0)
+    except InputError:
+        return None
+    return record
 
 
 def parse(line: bytes, number: int) -> dict[str, Any]:
@@ -62,8 +83,8 @@ def parse(line: bytes, number: int) -> dict[str, Any]:
         InputError: The line is not a JSON object with a `type`.
     """
     try:
-        message = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        message = _decode(line)
+    except UNREADABLE:
         message = _parse_as_python(line, number)
     if not isinstance(message, dict):
         raise InputError(f"Line {number} of the input is JSON but not an object. {_CHECK_TAP}")
@@ -72,14 +93,20 @@ def parse(line: bytes, number: int) -> dict[str, Any]:
     return message
 
 
-def member(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
-    """A message's member of the type it must have.
+def _parse_as_python(line: bytes, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise InputError(
+            f"Line {number} of the input is nested too deeply to be read. Flatten or drop the column in "
+            "the tap."
+        ) from None
+    except ValueError:
+        raise InputError(f"Line {number} of the input is not JSON. {_CHECK_TAP}") from None
 
-    Args:
-        message: The message.
-        name: The member.
-        kind: Its Python type.
-        number: The line's number, for the error.
+
+def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
+    """A message's member `name`, which must be of type `kind`; `number` is the line's, for the error.
 
     Raises:
         InputError: It is absent or of another type.
@@ -93,42 +120,33 @@ def member(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
     return value
 
 
-def state_value(line: bytes, message: dict[str, Any], number: int) -> bytes:
-    """The value of a STATE message as the tap wrote it.
+def require_schema(message: dict[str, Any], number: int) -> None:
+    """Check that a SCHEMA message has what every SCHEMA needs.
 
-    Args:
-        line: The line.
-        message: The same, parsed.
-        number: The line's number, for the error.
+    Raises:
+        InputError: Something is missing or of another type.
+    """
+    require(message, "stream", str, number)
+    schema = require(message, "schema", dict, number)
+    require({**schema, "type": message["type"]}, "properties", dict, number)
+    keys = message.get("key_properties") or []
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise InputError(
+            f"Line {number} of the input is a SCHEMA message whose `key_properties` is not an array of "
+            "column names. Check the tap."
+        )
+
+
+def state_value(line: bytes, message: dict[str, Any], number: int) -> bytes:
+    """The value of a STATE message as the tap wrote it; `message` is the same line, parsed.
 
     Raises:
         InputError: The value is missing or not an object.
     """
-    member(message, "value", dict, number)
+    require(message, "value", dict, number)
     try:
-        return bytes(_state.decode(line).value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bytes(_decode_state(line).value)
+    except UNREADABLE:
         raise InputError(
             f"Line {number} of the input is a STATE message whose value is not plain JSON. {_CHECK_TAP}"
         ) from None
-
-
-class _State(msgspec.Struct):
-    value: msgspec.Raw
-
-
-_state = msgspec.json.Decoder(_State)
-_NAMES: dict[type, str] = {dict: "an object", str: "a string", list: "an array"}
-_CHECK_TAP = "Check the tap, or what prints to its standard output."
-
-
-def _parse_as_python(line: bytes, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except RecursionError:
-        raise InputError(
-            f"Line {number} of the input is nested too deeply to be read. Flatten or drop the column in "
-            "the tap."
-        ) from None
-    except ValueError:
-        raise InputError(f"Line {number} of the input is not JSON. {_CHECK_TAP}") from None

@@ -12,13 +12,9 @@ from typing import IO
 
 @contextmanager
 def progress(source: IO[str] | None) -> Iterator[Callable[[int], None]]:
-    """Show how much of a file is read, on stderr where that is a terminal.
+    """Show how much of a file is read; yields what takes the number of bytes read since the last call.
 
-    Args:
-        source: What is read; None for standard input, which has no end to show.
-
-    Yields:
-        Takes the number of bytes read.
+    Standard input, where `source` is None, has no end to show.
     """
     with bytes_bar("Reading", _size(source)) as advance:
         yield advance
@@ -26,15 +22,7 @@ def progress(source: IO[str] | None) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def bytes_bar(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Show how much of so many bytes is done, on stderr where that is a terminal.
-
-    Args:
-        label: What is being done.
-        size: The bytes in all; None where that is not known, and nothing is shown.
-
-    Yields:
-        Takes the number of bytes done.
-    """
+    """Show on stderr, where that is a terminal, how much of `size` bytes is done; nothing for None."""
     if size is None or not sys.stderr.isatty():
         yield lambda _: None
         return
