@@ -30,7 +30,7 @@ from target_fullstory.errors import (
 )
 from target_fullstory.input.chunks import chunks
 from target_fullstory.input.messages import parse
-from target_fullstory.input.progress import progress
+from target_fullstory.input.progress import bytes_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State
 from target_fullstory.mapping import Rejected
 from target_fullstory.outlet import Outlet
@@ -82,9 +82,6 @@ class TargetFullstory(Target):
         Args:
             options: As for `singer_sdk.Target`; and `key_salt`, which sets the keys that are made of content
                 apart from those of other runs.
-
-        Raises:
-            ConfigurationError: A setting is mistaken.
         """
         if options.pop("parse_env_config", False):
             given = options.get("config") or {}
@@ -120,7 +117,7 @@ class TargetFullstory(Target):
         """Read to the end of the input, or until the run is asked to stop."""
         pipeline = self.pipeline
         reader = Reader(chunks(file_input), batch_storage(self.config))
-        with self.ending_in_order(), progress(file_input) as advance:
+        with self.ending_in_order(), bytes_bar("Reading", size_of(file_input)) as advance:
             for event in reader:
                 if isinstance(event, Records):
                     self._take(event)
@@ -132,18 +129,14 @@ class TargetFullstory(Target):
                     plain = self._is_plain(stream)
                     reader.decode_with(stream, self.sink_of(stream).decoder if plain else None)
                 else:
-                    advance(event.read)
+                    advance(event.bytes_read)
                     if pipeline.interrupted:
                         break
                     pipeline.tick()
         return reader.counts
 
     def take_schema(self, message: dict[str, Any]) -> None:
-        """Make the sinks of a stream, by its SCHEMA message.
-
-        Raises:
-            TargetFullstoryError: It does not fit the mapping.
-        """
+        """Make the sinks of a stream, by its SCHEMA message."""
         stream, schema = message["stream"], message["schema"]
         keys = message.get("key_properties")
         known = self.mapper.stream_maps.get(stream)
@@ -208,15 +201,7 @@ class TargetFullstory(Target):
         sink.process_record(record, {})
 
     def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
-        """Take a record as it was before a stream map refused it.
-
-        Args:
-            stream: Its stream, by the name that stream maps have given it.
-            record: The record.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+        """Take a record that a stream map refused, as it was; `stream` is the stream map's name for it."""
         for stream_maps in self.mapper.stream_maps.values():
             for stream_map in stream_maps:
                 if stream_map.stream_alias == stream:
@@ -240,21 +225,14 @@ class TargetFullstory(Target):
             raise
 
     def end_run(self, *, deliver: bool = True) -> None:
-        """End the run in order, at the end of the input or after an error.
-
-        Args:
-            deliver: Whether there is a point in sending; False where a request or a file has failed.
-
-        Raises:
-            TargetFullstoryError: Something could not be delivered or written.
-        """
+        """End the run; `deliver` is whether to send what is open, so not where a request has failed."""
         self.run.end(deliver=deliver)
 
     def process_endofpipe(self) -> None:
         """Send what is open, wait for it, write the last STATE and the run report.
 
         Raises:
-            TargetFullstoryError: Something could not be delivered, or too many records were rejected.
+            TooManyRejectsError: Everything else is delivered.
         """
         self.end_run()
         pipeline = self.run.pipeline
@@ -285,17 +263,7 @@ class TargetFullstory(Target):
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
     ) -> None:
-        """Run the command line without a subcommand.
-
-        Args:
-            about: Print the settings instead.
-            about_format: In which form.
-            config: The configuration files' contents.
-            file_input: The lines; standard input where None.
-
-        Raises:
-            TargetFullstoryError: The run failed.
-        """
+        """Run the command line without a subcommand."""
         if about:
             cls.print_about(about_format)
             return
@@ -310,21 +278,13 @@ class TargetFullstory(Target):
 
     @classmethod
     def config_from_environment(cls) -> dict[str, Any]:
-        """The settings, singer-sdk's own included, that the environment and a file `.env` give.
-
-        Raises:
-            ConfigurationError: A variable's value is none of its setting.
-        """
+        """The settings, singer-sdk's own included, that the environment and a file `.env` give."""
         known: dict[str, Any] = {"properties": {}}
         cls.append_builtin_config(known)
         return from_environment(known)
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check secrets first: singer-sdk's error for one of the wrong type would show it.
-
-        Raises:
-            ConfigurationError: One is of the wrong type.
-        """
+        """Check secrets first: singer-sdk's error for one of the wrong type would show it."""
         check_secrets(self._config)
         return super()._validate_config(raise_errors=raise_errors)
 

@@ -21,10 +21,6 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 def record_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
     """Chunks of the RECORD lines that a BATCH message stands for.
 
-    Args:
-        message: The message: `stream`, `encoding` and `manifest`.
-        storage: Where the files are; None where their addresses say it all.
-
     Raises:
         InputError: A file cannot be read, or its encoding is unknown.
     """

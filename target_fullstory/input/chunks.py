@@ -20,9 +20,6 @@ def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
     """One or more whole lines at a time, or None where nothing came for half a second.
 
     Every line has its line end, but perhaps the last. The source is standard input where None.
-
-    Raises:
-        InputError: A line has no end within 64 MiB.
     """
     handle = _file_number(source)
     if handle is None:
@@ -84,11 +81,10 @@ def _from_handle(handle: int) -> Iterator[bytes | None]:
     while True:
         if wait and not select.select([handle], [], [], _IDLE_SECONDS)[0]:
             yield None
-            continue
-        part = read(handle, _CHUNK)
-        if not part:
+        elif part := read(handle, _CHUNK):
+            yield part
+        else:
             return
-        yield part
 
 
 def _waits(handle: int) -> bool:

@@ -47,37 +47,19 @@ def peek(line: bytes) -> Envelope | None:
 
 
 def record_in(line: bytes, stream: str) -> dict[str, Any] | None:
-    """The record of a RECORD message of the stream; None for any other line, and for one that is broken."""
+    """The record of the stream's RECORD message; None for any other, and where it needs a closer look."""
     try:
         message = _decode_record(line)
     except UNREADABLE:
-        return _record_in_odd(line, stream)
+        return None
     return message.record if message.type == "RECORD" and message.stream == stream else None
 
 
-def _record_in_odd(line: bytes, stream: str) -> dict[str, Any] | None:
-    envelope = peek(line)
-    if envelope is not None and (envelope.type != "RECORD" or envelope.stream != stream):
-        return None
-    try:
-        message = parse(line, 0)
-        if message["type"] != "RECORD" or message.get("stream") != stream:
-            return None
-        record: dict[str, Any] = require(message, "record", dict, 0)
-    except InputError:
-        return None
-    return record
-
-
 def parse(line: bytes, number: int) -> dict[str, Any]:
-    """Read one message.
+    """Read one message; `number` is the line's, for the error.
 
     Numbers beyond JSON's usual range, NaN and infinities, and half surrogate pairs, all of which taps in
     Python can write, are read as Python reads them.
-
-    Args:
-        line: The line.
-        number: Its number in the input, for the error.
 
     Raises:
         InputError: The line is not a JSON object with a `type`.
@@ -106,11 +88,7 @@ def _parse_as_python(line: bytes, number: int) -> Any:
 
 
 def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
-    """A message's member `name`, which must be of type `kind`; `number` is the line's, for the error.
-
-    Raises:
-        InputError: It is absent or of another type.
-    """
+    """A message's member of the type it must have, an InputError where it has none."""
     value = message.get(name)
     if not isinstance(value, kind):
         raise InputError(
@@ -121,11 +99,7 @@ def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
 
 
 def require_schema(message: dict[str, Any], number: int) -> None:
-    """Check that a SCHEMA message has what every SCHEMA needs.
-
-    Raises:
-        InputError: Something is missing or of another type.
-    """
+    """Check that a SCHEMA message has what every SCHEMA needs."""
     require(message, "stream", str, number)
     schema = require(message, "schema", dict, number)
     require({**schema, "type": message["type"]}, "properties", dict, number)
@@ -138,11 +112,7 @@ def require_schema(message: dict[str, Any], number: int) -> None:
 
 
 def state_value(line: bytes, message: dict[str, Any], number: int) -> bytes:
-    """The value of a STATE message as the tap wrote it; `message` is the same line, parsed.
-
-    Raises:
-        InputError: The value is missing or not an object.
-    """
+    """The value of a STATE message as the tap wrote it; `message` is the same line, parsed."""
     require(message, "value", dict, number)
     try:
         return bytes(_decode_state(line).value)

@@ -31,11 +31,8 @@ from target_fullstory.logs import logger
 class Records(msgspec.Struct, frozen=True):
     """Records of one stream that follow each other in the input.
 
-    Attributes:
-        stream: Their stream.
-        records: As the stream's decoder makes them; a plain dictionary where there is no decoder, or it
-            refuses the line.
-        lines: Makes the list of their lines, one for each record.
+    They are as the stream's decoder makes them; plain dictionaries where there is none, or it refuses the
+    line. `lines` makes the list of their lines.
     """
 
     stream: str
@@ -56,13 +53,9 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """A moment for timed work: after each chunk, and again and again while the tap is silent.
+    """A moment for timed work: after each chunk, and now and then while the tap is silent."""
 
-    Attributes:
-        read: The bytes of input that were read since the last one.
-    """
-
-    read: int
+    bytes_read: int
 
 
 Event: TypeAlias = Records | Schema | State | Idle
@@ -79,7 +72,7 @@ class RecordDecoder(Protocol):
 
 
 class Reader:
-    """Reads chunks of whole lines.
+    """Reads chunks of whole lines, None among them where the tap is silent, and the files of BATCH messages.
 
     Attributes:
         counts: The messages read so far, by type.
@@ -88,26 +81,18 @@ class Reader:
     def __init__(
         self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None
     ) -> None:
-        """Read nothing yet.
-
-        Args:
-            chunks: Chunks of whole lines; None where the tap is silent.
-            storage: Where the files of BATCH messages are; None where their addresses say it all.
-        """
+        """Read nothing yet; `storage` has the files whose addresses do not say it all."""
         self.counts: Counter[str] = Counter()
         self._chunks = chunks
         self._storage = storage
-        self._decoders: dict[str, RecordDecoder] = {}
+        self._decoders: dict[str, RecordDecoder | None] = {}
         # The stream whose records are expected next, and the number of the last line read.
         self._stream = ""
         self._line = 0
 
     def decode_with(self, stream: str, decoder: RecordDecoder | None) -> None:
         """Decode a stream's records so from now on; None for plain dictionaries."""
-        if decoder is None:
-            self._decoders.pop(stream, None)
-        else:
-            self._decoders[stream] = decoder
+        self._decoders[stream] = decoder
 
     def __iter__(self) -> Iterator[Event]:
         for chunk in self._chunks:

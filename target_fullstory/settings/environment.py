@@ -24,9 +24,6 @@ def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         singer_sdk_settings: JSON Schema of singer-sdk's own settings.
-
-    Raises:
-        ConfigurationError: A variable's value is none of its setting.
     """
     ours = JSON_SCHEMA["properties"]
     theirs = {k: v for k, v in singer_sdk_settings["properties"].items() if k not in ours}

@@ -16,15 +16,10 @@ from target_fullstory.settings.webhook_settings import check_header_value, read_
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
-    """Turn a plugin configuration into settings, defaults filled in.
-
-    Args:
-        config: Setting name to value, as a config file or the environment gives them; singer-sdk's own
-            settings may stand beside ours.
+    """Turn a plugin configuration, in which singer-sdk's own settings may stand beside ours, into settings.
 
     Raises:
-        ConfigurationError: A value is out of range or of the wrong type, a mapping is mistaken, or the
-            key is missing.
+        ConfigurationError: A setting is mistaken, or one that is needed is missing.
     """
     known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
     streams = known.pop("streams", None) or {}
@@ -78,11 +73,7 @@ def _check(settings: Settings) -> None:
 
 
 def check_secrets(config: Mapping[str, Any]) -> None:
-    """Check what holds secrets first: singer-sdk's error for a value of the wrong type would show it.
-
-    Raises:
-        ConfigurationError: One is of the wrong type.
-    """
+    """Check what holds secrets, without showing it, as singer-sdk's error for a wrong type would do."""
     for name in SECRET_SETTINGS:
         if not isinstance(config.get(name), str | None):
             raise ConfigurationError(f"Setting {name} is to be a string.")
@@ -90,11 +81,7 @@ def check_secrets(config: Mapping[str, Any]) -> None:
 
 
 def batch_storage(config: Mapping[str, Any]) -> StorageTarget | None:
-    """Where the files of BATCH messages are, by singer-sdk's `batch_config`; None where it does not say.
-
-    Raises:
-        ConfigurationError: A key of `batch_config.storage` is unknown or missing.
-    """
+    """Where the files of BATCH messages are, by singer-sdk's `batch_config`; None where it does not say."""
     storage = (config.get("batch_config") or {}).get("storage")
     try:
         return StorageTarget.from_dict(storage) if storage else None

@@ -88,8 +88,7 @@ def read_webhook(value: Any) -> WebhookSettings | None:
     """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent.
 
     Raises:
-        ConfigurationError: It is mistaken; the message names the key and the nearest valid name, never a
-            secret.
+        ConfigurationError: It is mistaken; the message names the key and the nearest name, never a secret.
     """
     if value is None or value == {}:
         return None
@@ -203,11 +202,7 @@ def _check_header(where: str, name: str) -> None:
 
 
 def check_header_value(setting: str, value: str) -> None:
-    """Refuse a setting's value that no HTTP header can carry; the error does not show it.
-
-    Raises:
-        ConfigurationError: It has such a character.
-    """
+    """Refuse a setting's value that no HTTP header can carry; the error does not show it."""
     if not (value.isascii() and value.isprintable()):
         raise ConfigurationError(
             f"Setting {setting} has a character that no HTTP header can carry. Copy it again."
