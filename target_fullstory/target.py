@@ -13,21 +13,12 @@ from typing import IO, Any, ClassVar, cast
 
 from singer_sdk import Target
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
-from singer_sdk.helpers.capabilities import (
-    CapabilitiesEnum,
-    PluginCapabilities,
-    TargetCapabilities,
-)
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.io_base import SingerReader
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, StreamMap
 from singer_sdk.plugin_base import _ConfigInput
 
-from target_fullstory.errors import (
-    DeliveryError,
-    OutputError,
-    TooManyRejectsError,
-    did_you_mean,
-)
+from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
 from target_fullstory.input.chunks import chunks
 from target_fullstory.input.messages import parse
 from target_fullstory.input.progress import bytes_bar, size_of

@@ -34,8 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of a run; every attribute is a setting of the same name."""
 
     api_key: Annotated[
-        str | None,
-        _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True),
+        str | None, _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True)
     ] = None
     api_key_encoding: Annotated[
         Literal["none", "base64"],
@@ -73,8 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 16 * 1024 * 1024
     batch_wait_limit_seconds: Annotated[
-        float,
-        _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0),
+        float, _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0)
     ] = 300.0
     concurrency: Annotated[int, _doc("Requests in flight.", ge=1, le=64)] = 4
     max_jobs_in_progress: Annotated[
@@ -84,8 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _doc("Submitting pauses above this many records in unfinished batch jobs.", ge=1)
     ] = 450_000
     events_wait_for_users: Annotated[
-        bool,
-        _doc("Events wait until the users received before them are in; `false` is faster."),
+        bool, _doc("Events wait until the users received before them are in; `false` is faster.")
     ] = True
     wait_for_jobs: Annotated[bool, _doc("Poll the batch jobs to their end before exiting.")] = True
     job_poll_interval_seconds: Annotated[
@@ -123,8 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     hard_delete: Annotated[
-        bool,
-        _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user."),
+        bool, _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user.")
     ] = False
     output_dir: Annotated[
         str, _doc("Directory of the rejects files and run reports, created when first needed.")
