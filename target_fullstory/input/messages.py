@@ -14,16 +14,16 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Envelope(msgspec.Struct):
-    """What a message is and which stream it belongs to, without reading the rest."""
+    """What a message is, which stream it belongs to, and the record of a RECORD message."""
 
     type: str
     stream: str | None = None
+    record: dict[str, Any] | None = None
 
-
-class _Record(msgspec.Struct):
-    type: str
-    stream: str
-    record: dict[str, Any]
+    @property
+    def record_stream(self) -> str | None:
+        """The stream of its record; None where it is no RECORD message that has one."""
+        return self.stream if self.type == "RECORD" and self.record is not None else None
 
 
 class _State(msgspec.Struct):
@@ -32,27 +32,17 @@ class _State(msgspec.Struct):
 
 _decode = msgspec.json.Decoder().decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_record = msgspec.json.Decoder(_Record).decode
 _decode_state = msgspec.json.Decoder(_State).decode
 _NAMES: dict[type, str] = {dict: "an object", str: "a string", list: "an array"}
 _CHECK_TAP = "Check the tap, or what prints to its standard output."
 
 
 def peek(line: bytes) -> Envelope | None:
-    """A message's type and stream; None where the line needs a closer look."""
+    """What is common to messages, and the record; None where the line needs a closer look."""
     try:
         return _decode_envelope(line)
     except UNREADABLE:
         return None
-
-
-def record_in(line: bytes, stream: str) -> dict[str, Any] | None:
-    """The record of the stream's RECORD message; None for any other, and where it needs a closer look."""
-    try:
-        message = _decode_record(line)
-    except UNREADABLE:
-        return None
-    return message.record if message.type == "RECORD" and message.stream == stream else None
 
 
 def parse(line: bytes, number: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from target_fullstory.input.messages import (
     UNREADABLE,
     parse,
     peek,
-    record_in,
     require,
     require_schema,
     state_value,
@@ -124,7 +123,7 @@ class Reader:
                 return
             line = lines[at]
             envelope = peek(line)
-            stream = envelope.stream if envelope and envelope.type == "RECORD" else None
+            stream = envelope.record_stream if envelope else None
             if stream is not None and stream != self._stream:
                 self._stream = stream
                 continue
@@ -151,10 +150,10 @@ class Reader:
             if at == len(lines):
                 break
             if not lines[at].isspace():
-                record = record_in(lines[at], self._stream)
-                if record is None:
+                envelope = peek(lines[at])
+                if envelope is None or envelope.record_stream != self._stream:
                     break
-                records.append(record)
+                records.append(envelope.record)
                 kept.append(lines[at])
             at += 1
         self._line += at - begin
