@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
+from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
@@ -23,10 +24,20 @@ from target_fullstory.mapping import (
     compile_mapping,
     spec_for,
 )
+from target_fullstory.outlet import Outlet
+from target_fullstory.settings.model import Settings
 from target_fullstory.validation import RecordValidator
 
-if TYPE_CHECKING:
-    from target_fullstory.target import TargetFullstory
+
+class SinkTarget(Protocol):
+    """What a sink needs of its target."""
+
+    settings: Settings
+    missing_keys: set[str]
+
+    @property
+    def pipeline(self) -> Outlet:
+        """Takes the records."""
 
 
 class FullstorySink(Sink):
@@ -34,7 +45,7 @@ class FullstorySink(Sink):
 
     def __init__(
         self,
-        target: TargetFullstory,
+        target: SinkTarget,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
@@ -52,7 +63,7 @@ class FullstorySink(Sink):
             InputError: The SCHEMA is no JSON Schema.
         """
         try:
-            super().__init__(target, stream_name, schema, key_properties)
+            super().__init__(cast("Target", target), stream_name, schema, key_properties)
         except InvalidJSONSchema as error:
             raise InputError(
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
