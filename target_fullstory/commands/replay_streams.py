@@ -10,7 +10,7 @@ import msgspec
 
 from target_fullstory.commands.reject_entries import Entry
 from target_fullstory.errors import InputError
-from target_fullstory.input.messages import member, parse, peek
+from target_fullstory.input.messages import parse, peek, require
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Rejected, spec_for
@@ -130,5 +130,5 @@ def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
                 if kin is not None and kin.type == "SCHEMA":
                     message = parse(line, number)
                     for name, kind in (("stream", str), ("schema", dict)):
-                        member(message, name, kind, number)
+                        require(message, name, kind, number)
                     yield message
