@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from collections.abc import Iterable
+from typing import Any, get_args
 
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.kinds import Kind
@@ -10,23 +11,14 @@ from target_fullstory.mapping.calls.call_checks import check_keys
 from target_fullstory.mapping.plan.json_form import read_json_form
 from target_fullstory.mapping.plan.json_properties import plan_json
 from target_fullstory.mapping.plan.schema_shapes import Shape
-from target_fullstory.mapping.plan.sources import Const, TemplateText, parse_template
+from target_fullstory.mapping.plan.sources import Const
+from target_fullstory.mapping.plan.written_sources import written_source
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-WrittenSource: TypeAlias = str | Const | TemplateText
-"""A source as written: a column's name, a constant, a template."""
 
 
 def check_spec(stream: str, spec: MappingSpec) -> None:
     """Finds the mistakes in a mapping that show without a SCHEMA.
-
-    Args:
-        stream: The stream's name, or the glob, as it stands in the setting `streams`.
-        spec: Its mapping.
 
     Raises:
         ConfigurationError: An unknown kind or destination, a source that is no source, a malformed
@@ -43,33 +35,6 @@ def check_spec(stream: str, spec: MappingSpec) -> None:
     for name, source in spec.fields.items():
         _check_field(stream, spec, name, source)
     _check_properties(stream, spec)
-
-
-def written_source(stream: str, key: str, source: Any) -> WrittenSource:
-    """Reads a source as written in `fields`.
-
-    Raises:
-        ConfigurationError: It is neither a column's name, nor `{const: …}`, nor `{template: …}`.
-    """
-    if isinstance(source, str):
-        if not source:
-            raise config_error(stream, key, "the column's name is empty")
-        return source
-    if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= _FORMS:
-        problem = "a source is a column's name, {const: …} or {template: …}, one of them"
-        raise config_error(stream, key, problem)
-    if "const" in source:
-        return Const(source["const"])
-    template = source["template"]
-    if not isinstance(template, str):
-        raise config_error(stream, f"{key}.template", "a template is text such as 'user_{id}'")
-    try:
-        return parse_template(template)
-    except ValueError as error:
-        raise config_error(stream, f"{key}.template", f"malformed template: {error}") from None
-
-
-_FORMS = {"const", "template"}
 
 
 def _check_json(stream: str, spec: MappingSpec) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.calls.call_paths import METHODS, parts_of
+from target_fullstory.mapping.calls.call_paths import parts_of
 from target_fullstory.mapping.calls.call_templates import check_json
 from target_fullstory.mapping.plan.sources import Const
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.spec import MappingSpec
-    from target_fullstory.mapping.spec_checks import WrittenSource
+from target_fullstory.mapping.plan.written_sources import WrittenSource
+from target_fullstory.mapping.rules.path_values import METHODS
+from target_fullstory.mapping.spec import MappingSpec
 
 _OF_REQUESTS = ("method", "path", "batch")
 _WITHOUT_COLUMNS = ("user_deletions", "webhook_endpoints")

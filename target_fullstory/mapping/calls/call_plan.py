@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from target_fullstory.errors import config_error
+from target_fullstory.kinds import Kind
 from target_fullstory.mapping.calls.call_checks import check_body_path, check_no_get, check_path
 from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
 from target_fullstory.mapping.calls.call_templates import json_fields
 from target_fullstory.mapping.calls.deletions import Deletions
-from target_fullstory.mapping.calls.other_requests import OtherCalls
+from target_fullstory.mapping.calls.other_requests import BodySource, OtherCalls
 from target_fullstory.mapping.calls.request_bodies import ColumnBody, SafeBody
 from target_fullstory.mapping.calls.server_call import CallMapping
 from target_fullstory.mapping.calls.webhook_endpoints import Endpoints
-from target_fullstory.mapping.plan.field_plan import Field, runs_of
+from target_fullstory.mapping.plan.field_plan import fields_of
 from target_fullstory.mapping.plan.json_functions import compile_body
-from target_fullstory.mapping.plan.property_planner import find_column, has, whole_column
-from target_fullstory.mapping.plan.source_columns import bind, columns_of
-from target_fullstory.mapping.plan.sources import Column, Const, Source
+from target_fullstory.mapping.plan.schema_shapes import Shape
+from target_fullstory.mapping.plan.sources import Column, Const, Source, columns_in
+from target_fullstory.mapping.plan.written_sources import (
+    WrittenSource,
+    bind,
+    find_column,
+    has,
+    whole_column,
+    written_source,
+)
 from target_fullstory.mapping.rules.destinations import DESTINATIONS
-from target_fullstory.mapping.spec_checks import written_source
+from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from target_fullstory.kinds import Kind
-    from target_fullstory.mapping.calls.other_requests import BodySource
-    from target_fullstory.mapping.plan.schema_shapes import Shape
-    from target_fullstory.mapping.spec import MappingOptions, MappingSpec
-    from target_fullstory.mapping.spec_checks import WrittenSource
-
-    _Compiler: TypeAlias = Callable[
-        [str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping
-    ]
+_Compiler: TypeAlias = Callable[
+    [str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping
+]
 
 
 def _deletions(
@@ -58,8 +58,8 @@ def _deletions(
                 "'uid' nor a single key property"
             )
             raise config_error(stream, "fields.uid", problem)
-    maker = Deletions(runs_of(_in_order(spec.kind, sources)))
-    return CallMapping(stream=stream, kind=spec.kind, maker=maker)
+    maker = Deletions(fields_of(spec.kind, sources))
+    return CallMapping(kind=spec.kind, maker=maker)
 
 
 def _endpoints(
@@ -82,10 +82,9 @@ def _endpoints(
         raise config_error(stream, "fields.action", problem)
     secret = sources.get("secret")
     return CallMapping(
-        stream=stream,
         kind=spec.kind,
-        maker=Endpoints(runs_of(_in_order(spec.kind, sources))),
-        secrets=() if secret is None else (secret, *columns_of(secret)),
+        maker=Endpoints(fields_of(spec.kind, sources)),
+        secrets=() if secret is None else (secret, *columns_in(secret)),
     )
 
 
@@ -100,7 +99,7 @@ def _requests(
     check_no_get(stream, spec, method)
     bound = bind(stream, "fields.method", shape, method)
     path = _path(stream, spec, shape)
-    taken = (*columns_of(bound), *path.columns)
+    taken = (*columns_in(bound), *path.columns)
     body: BodySource = (
         _column_body(stream, spec, shape, taken, options)
         if spec.json is None
@@ -117,7 +116,7 @@ def _requests(
         batch=spec.batch,
         group=group,
     )
-    return CallMapping(stream=stream, kind=spec.kind, maker=maker)
+    return CallMapping(kind=spec.kind, maker=maker)
 
 
 COMPILERS: Final[dict[Kind, _Compiler]] = {
@@ -136,11 +135,6 @@ def _fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
         for name, source in spec.fields.items()
         if (key := f"fields.{name}")
     }
-
-
-def _in_order(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
-    known = DESTINATIONS[kind].items()
-    return tuple(Field(field, sources[name]) for name, field in known if name in sources)
 
 
 def _written(stream: str, spec: MappingSpec, shape: Shape, name: str) -> WrittenSource:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.plan.json_functions import (
     compile_body,
@@ -11,12 +9,9 @@ from target_fullstory.mapping.plan.json_functions import (
     compile_value,
 )
 from target_fullstory.mapping.plan.schema_shapes import Shape
-from target_fullstory.mapping.plan.sources import Const
+from target_fullstory.mapping.plan.sources import Const, Source
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, check_constant
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.plan.sources import Source
-    from target_fullstory.mapping.spec import MappingSpec
+from target_fullstory.mapping.spec import MappingSpec
 
 
 def check_json(stream: str, spec: MappingSpec) -> None:

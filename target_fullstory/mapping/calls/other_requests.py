@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from target_fullstory.mapping.calls.call_paths import method_of
+from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
 from target_fullstory.mapping.calls.server_call import Call, Sharing
-from target_fullstory.mapping.plan.sources import MISSING
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
-    from target_fullstory.mapping.plan.sources import Column, Source
-    from target_fullstory.mapping.spec import BatchSpec
+from target_fullstory.mapping.plan.sources import MISSING, Column, Source
+from target_fullstory.mapping.rules.path_values import method_of
+from target_fullstory.mapping.spec import BatchSpec
 
 
 class BodySource(Protocol):

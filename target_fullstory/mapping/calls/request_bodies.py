@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from target_fullstory.mapping.calls.other_requests import BodySource
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
-from target_fullstory.mapping.plan.sources import MISSING
+from target_fullstory.mapping.plan.sources import MISSING, Column
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, encodable, scalar_of
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.calls.other_requests import BodySource
-    from target_fullstory.mapping.plan.sources import Column
 
 
 class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):

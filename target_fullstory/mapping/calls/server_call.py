@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from target_fullstory.mapping.calls.call_paths import METHODS, check_id, trouble_with
-from target_fullstory.mapping.plan.sources import MISSING
-from target_fullstory.mapping.rules.rejection import Mapped, Rejected, Rejection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_fullstory.kinds import Kind
-    from target_fullstory.mapping.plan.sources import Source
-    from target_fullstory.mapping.spec import MappingSpec
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping.calls.call_paths import trouble_with
+from target_fullstory.mapping.outcome import MadeRequest, Mapped, Rejected, Rejection
+from target_fullstory.mapping.plan.sources import MISSING, Source
+from target_fullstory.mapping.rules.path_values import METHODS, check_id
+from target_fullstory.mapping.spec import MappingSpec
 
 MASK: Final = "****"
 """Stands where a secret was, in all that is shown or written to a file."""
 
-MASKED = Rejection(
-    "masked_secret", "the secret was masked in a rejects file: load the record from its source"
-)
+
+def masked_secret() -> Rejection:
+    """Why an endpoint of a rejects file is rejected."""
+    problem = "the secret was masked in a rejects file: load the record from its source"
+    return Rejection("masked_secret", problem)
 
 
 class Sharing(msgspec.Struct, frozen=True, gc=False):
@@ -69,27 +68,23 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
 
     @property
     def key(self) -> str | None:
-        """The user it deletes, as of `Mapped.key`."""
+        """The user it deletes, as of `Chunk.keys`."""
         if self.action is not None:
             return None
         return self.id if self.uid is None else self.uid
 
 
 decode_call: Final[Callable[[bytes], Call]] = msgspec.json.Decoder(Call).decode
-"""Reads a `Mapped.body` of one of these kinds."""
+"""Reads a request of one of these kinds."""
 
 encode_call: Final[Callable[[Call], bytes]] = msgspec.json.Encoder().encode
-"""Makes a `Mapped.body` of a call."""
+"""Makes a request of a call."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def alone(calls: list[Call]) -> Call:
-    """One call in place of several that share it, or of one that would have shared.
-
-    Args:
-        calls: Calls of the same method and path, at least one.
-    """
+    """One call in place of several of the same method and path, or of one that would have shared."""
     first = calls[0]
     if first.sharing is None:
         return first
@@ -120,10 +115,7 @@ def shown_spec(spec: MappingSpec) -> dict[str, Any]:
 
 
 def stored_call(request: Any) -> Mapped | Rejected:
-    """Makes a call of one that stands in a rejects file, to be sent again.
-
-    Args:
-        request: The file's `request`, decoded or as JSON.
+    """Makes a call of the `request` of a rejects file, decoded or as JSON, to be sent again.
 
     Returns:
         The call, as the mapping gave it; why it cannot be sent: `invalid_call`, `invalid_path` for
@@ -140,11 +132,11 @@ def stored_call(request: Any) -> Mapped | Rejected:
         if call.id is not None:
             check_id(call.id)
     except Rejection as rejection:
-        return Rejected(rejection.code, rejection.message)
+        return rejection.outcome
     if call.action is not None and call.content is not None:
         secret = msgspec.json.decode(call.body, type=dict[str, Any]).get("secret")
         if secret == MASK:
-            return Rejected(MASKED.code, MASKED.message)
+            return masked_secret().outcome
     return Mapped(body=encoded, key=call.key)
 
 
@@ -163,44 +155,27 @@ class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
     """Maps the records of a stream whose kind Fullstory takes call by call.
 
     Attributes:
-        stream: The stream's name.
         kind: What its records become.
         maker: Makes their calls.
         secrets: Where a secret comes from.
         notices: Nothing is sent under another name.
+        sources: No code is generated.
     """
 
-    stream: str
     kind: Kind
     maker: Maker
     secrets: tuple[Source, ...] = ()
     notices: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
-    def map_record(self, record: dict[str, Any]) -> Mapped | Rejected:
-        """Makes the call of a record; never raises.
+    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+        """Makes the call of a record, as `RecordMapping.map`."""
+        call = self.maker.make(record, dropped)
+        if violation is not None:
+            raise Rejection("schema_violation", violation)
+        return MadeRequest(self.kind, msgspec.Raw(encode_call(call)), call.key)
 
-        Args:
-            record: The record, as for `StreamMapping.map_record`.
-
-        Returns:
-            The call, or why there is none.
-        """
-        dropped: list[str] = []
-        try:
-            call = self.maker.make(record, dropped)
-        except Rejection as rejection:
-            return Rejected(rejection.code, rejection.message)
-        names = tuple(dict.fromkeys(dropped))
-        return Mapped(body=encode_call(call), key=call.key, dropped=names)
-
-    def refusal(self, record: dict[str, Any]) -> Rejected | None:
-        """Why a record makes no call; None where it does."""
-        result = self.map_record(record)
-        return result if isinstance(result, Rejected) else None
-
-    def concealed(
-        self, record: dict[str, Any], rejected: Rejected
-    ) -> tuple[dict[str, Any], Rejected]:
+    def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
         """A rejected record and the reason as they may be written to a file: without secrets."""
         if not self.secrets:
             return record, rejected

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.plan.column_types import TYPES
+from target_fullstory.kinds import Kind
 from target_fullstory.mapping.plan.json_functions import compile_template, compile_value, is_call
-from target_fullstory.mapping.plan.property_plan import MAX_USER_PROPERTIES
 from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Const, ObjectOf, Source, UnixSeconds
+from target_fullstory.mapping.rules.declared_types import TYPES
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
-from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, property_name
+from target_fullstory.mapping.rules.property_names import (
+    MAX_NAME_LENGTH,
+    MAX_USER_PROPERTIES,
+    property_name,
+)
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 from target_fullstory.mapping.rules.timestamps import written_seconds
-
-if TYPE_CHECKING:
-    from target_fullstory.kinds import Kind
-    from target_fullstory.mapping.spec import MappingSpec
+from target_fullstory.mapping.spec import MappingSpec
 
 
 class JsonForm(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.plan.property_planner import find_column
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import (
     MISSING,
@@ -23,6 +22,7 @@ from target_fullstory.mapping.plan.sources import (
     Template,
     UnixSeconds,
 )
+from target_fullstory.mapping.plan.written_sources import find_column
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, text_of
 from target_fullstory.mapping.rules.timestamps import unix_seconds_of
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.plan.column_types import schema_of
+from target_fullstory.mapping.plan.json_form import JsonForm
+from target_fullstory.mapping.plan.property_plan import PropertyPlan
 from target_fullstory.mapping.plan.property_planner import Planner
-from target_fullstory.mapping.plan.schema_shapes import schema_at, shape_of
+from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column
 from target_fullstory.mapping.rules.property_names import property_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_fullstory.mapping.plan.json_form import JsonForm
-    from target_fullstory.mapping.plan.property_plan import PropertyPlan
-    from target_fullstory.mapping.plan.schema_shapes import Shape
-    from target_fullstory.mapping.spec import MappingOptions, MappingSpec
+from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
 def plan_json(

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from target_fullstory.errors import config_error, did_you_mean
+from target_fullstory.errors import config_error
 from target_fullstory.mapping.plan.column_types import declared_type, may_fit
-from target_fullstory.mapping.plan.property_plan import Entry, Node, PropertyPlan, Scope, ways_of
-from target_fullstory.mapping.plan.schema_shapes import (
-    MAX_DEPTH,
-    Shape,
-    known_paths,
-    schema_at,
-    shape_of,
-    steps_to,
+from target_fullstory.mapping.plan.property_plan import Entry, Node, PropertyPlan, Scope
+from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH, Shape, schema_at, shape_of
+from target_fullstory.mapping.plan.sources import Column, Source
+from target_fullstory.mapping.plan.written_sources import find_column
+from target_fullstory.mapping.rules.property_names import (
+    MAX_NAME_LENGTH,
+    NameScope,
+    property_name,
 )
-from target_fullstory.mapping.plan.sources import Column, Source, key_of
-from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope, property_name
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.spec import MappingOptions, MappingSpec
-
-
-def find_column(stream: str, key: str, shape: Shape, name: str) -> Column:
-    """The column a mapping names; those of the SDK's record metadata are always there.
-
-    Raises:
-        ConfigurationError: The SCHEMA has no such column.
-    """
-    steps = steps_to(shape, name)
-    if steps is None and name.startswith("_sdc_"):
-        steps = (name,)
-    if steps is None:
-        problem = f"the SCHEMA of stream {stream!r} has no column {name!r}"
-        raise config_error(stream, key, problem + did_you_mean(name, known_paths(shape)))
-    return Column(steps)
+from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
 def shape_at(shape: Shape, steps: tuple[str, ...]) -> Shape:
@@ -153,9 +134,7 @@ class Planner:
         top = _Level(self._names, "", 1)
         entries = []
         for name, source, shape in properties:
-            key = key_of(source) if isinstance(source, Column) and len(source.steps) == 1 else None
-            node = self._node(name, shape, _NO_EXCLUSIONS, top)
-            entries.append(Entry(source, node=node, key=key))
+            entries.append(Entry(source, node=self._node(name, shape, _NO_EXCLUSIONS, top)))
         return self._made(entries)
 
     def plan_spread(self, column: Column, shape: Shape) -> PropertyPlan:
@@ -166,7 +145,6 @@ class Planner:
     def _made(self, entries: list[Entry], skipped: frozenset[str] | None = None) -> PropertyPlan:
         return PropertyPlan(
             entries=tuple(entries),
-            ways=ways_of(tuple(entries)),
             names=self._names,
             skipped=skipped,
             send_nulls=self._options.null_values == "send",
@@ -183,9 +161,7 @@ class Planner:
         top = _Level(self._names, "", 1)
         if source.steps == ("properties",) and not renamed and shape.may_be_object:
             return Entry(source, spread=self._scope(shape, excluded, top))
-        node = self._node(wanted, shape, excluded, top)
-        key = key_of(source) if len(source.steps) == 1 else None
-        return Entry(source, node=node, key=key)
+        return Entry(source, node=self._node(wanted, shape, excluded, top))
 
     def _scope(self, shape: Shape, excluded: _Exclusions, level: _Level) -> Scope:
         nodes = {
@@ -227,21 +203,3 @@ class Planner:
         self.notices.append(
             f"Stream {self._stream!r}: {column!r} is sent as property {path!r}: {reason}."
         )
-
-
-def whole_column(shape: Shape, column: Column) -> str | None:
-    """The top-level column a source uses up: none for a path into an object."""
-    if len(column.steps) > 1:
-        return None
-    name = column.steps[0]
-    return None if shape.columns is None and "." in name else name
-
-
-def is_object(shape: Shape, name: str) -> bool:
-    """Whether the SCHEMA has, or may have, an object column of that name."""
-    return has(shape, name) and shape_at(shape, (name,)).may_be_object
-
-
-def has(shape: Shape, name: str) -> bool:
-    """Whether the SCHEMA has, or for all it says may have, a column of that name."""
-    return shape.columns is None or name in shape.columns

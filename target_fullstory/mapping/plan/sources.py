@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -30,6 +30,12 @@ class Column(msgspec.Struct, frozen=True):
 
     steps: tuple[str, ...]
 
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """The keys of objects that lead to it; None where a step may be a path or the item of an array."""
+        odd = any("." in step for step in self.steps) or any(map(is_index, self.steps[1:]))
+        return None if odd else self.steps
+
     def read(self, record: dict[str, Any]) -> Any:
         """The column's value, `MISSING` where the record has none."""
         node: Any = record
@@ -48,17 +54,6 @@ def _find(node: Any, name: str) -> Any:
     if isinstance(node, (list, tuple)) and is_index(head) and int(head) < len(node):
         return _find(node[int(head)], tail) if dot else node[int(head)]
     return MISSING
-
-
-def key_of(source: Source) -> str | None:
-    """A column's key within the object that holds it.
-
-    None for what is no column, and for what may be a path or the item of an array.
-    """
-    if not isinstance(source, Column):
-        return None
-    key = source.steps[-1]
-    return None if "." in key or is_index(key) else key
 
 
 class Const(msgspec.Struct, frozen=True):
@@ -83,7 +78,7 @@ class UnixSeconds(msgspec.Struct, frozen=True):
     moment: Column | Template
     written: bool = False
 
-    def read(self, record: dict[str, Any]) -> Any:
+    def read(self, record: Any) -> Any:
         """The seconds; `MISSING` where there is no value, `LEFT_OUT` where it is no moment."""
         value = self.moment.read(record)
         if value is None or value is MISSING:
@@ -103,7 +98,7 @@ class Template(msgspec.Struct, frozen=True):
 
     parts: tuple[str | Column | UnixSeconds, ...]
 
-    def read(self, record: dict[str, Any]) -> Any:
+    def read(self, record: Any) -> Any:
         """The text.
 
         Returns:
@@ -126,15 +121,11 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class ListOf(msgspec.Struct, frozen=True):
-    """A list with one item per source.
-
-    Attributes:
-        items: The sources, in order.
-    """
+    """A list with one item per source."""
 
     items: tuple[Source, ...]
 
-    def read(self, record: dict[str, Any]) -> list[Any]:
+    def read(self, record: Any) -> list[Any]:
         """The list, without what is absent or null."""
         values = [item.read(record) for item in self.items]
         return [value for value in values if value is not None and value is not MISSING]
@@ -149,7 +140,7 @@ class ObjectOf(msgspec.Struct, frozen=True):
 
     members: tuple[tuple[str, Source], ...]
 
-    def read(self, record: dict[str, Any]) -> dict[str, Any]:
+    def read(self, record: Any) -> dict[str, Any]:
         """The object, without the members that are absent or null."""
         values = [(key, source.read(record)) for key, source in self.members]
         return {key: value for key, value in values if value is not None and value is not MISSING}
@@ -157,47 +148,29 @@ class ObjectOf(msgspec.Struct, frozen=True):
 
 Source: TypeAlias = Column | Const | Template | UnixSeconds | ListOf | ObjectOf
 
-_TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<column>[^{}]+)\}|(?P<text>[^{}]+)")
+
+def columns_in(source: Source) -> list[Column]:
+    """The columns that a source reads."""
+    found: list[Column] = []
+
+    def note(column: Column) -> Column:
+        found.append(column)
+        return column
+
+    with_columns(source, note)
+    return found
 
 
-class TemplateText(msgspec.Struct, frozen=True):
-    """A template as written: literal texts, and columns still by name.
-
-    Attributes:
-        parts: `(text, None)` for literal text, `("", column name)` for a column.
-    """
-
-    parts: tuple[tuple[str, str | None], ...]
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns it uses."""
-        return [column for _, column in self.parts if column is not None]
-
-
-def parse_template(text: str) -> TemplateText:
-    """Takes a template such as `user_{id}` apart; `{{` and `}}` are literal braces.
-
-    Raises:
-        ValueError: A brace without its counterpart, or no column at all.
-    """
-    parts: list[tuple[str, str | None]] = []
-    position = 0
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if token is None:
-            message = f"unmatched {text[position]!r} at character {position + 1}"
-            raise ValueError(message)
-        if token["column"] is not None:
-            parts.append(("", token["column"]))
-        else:
-            literal = token["text"] if token["brace"] is None else token["brace"][0]
-            if parts and parts[-1][1] is None:
-                literal = parts.pop()[0] + literal
-            parts.append((literal, None))
-        position = token.end()
-    template = TemplateText(tuple(parts))
-    if not template.columns:
-        message = "no column in it (use const for a fixed text)"
-        raise ValueError(message)
-    return template
+def with_columns(source: Any, swap: Callable[[Column], Any]) -> Any:
+    """The source with something else that is read in place of each of its columns."""
+    if isinstance(source, Column):
+        return swap(source)
+    if isinstance(source, UnixSeconds):
+        return UnixSeconds(with_columns(source.moment, swap), source.written)
+    if isinstance(source, Template):
+        return Template(tuple(with_columns(part, swap) for part in source.parts))
+    if isinstance(source, ListOf):
+        return ListOf(tuple(with_columns(item, swap) for item in source.items))
+    if isinstance(source, ObjectOf):
+        return ObjectOf(tuple((key, with_columns(one, swap)) for key, one in source.members))
+    return source

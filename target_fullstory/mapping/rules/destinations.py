@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from target_fullstory.errors import config_error
-from target_fullstory.mapping.calls.call_paths import check_id, method_of
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping.outcome import Rejection
 from target_fullstory.mapping.rules.endpoint_values import (
     action_of,
     disabled_of,
     event_types_of,
     secret_of,
 )
+from target_fullstory.mapping.rules.path_values import check_id, method_of
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, number_of, text_of
-from target_fullstory.mapping.rules.rejection import Rejection
-from target_fullstory.mapping.rules.timestamps import timestamp_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_fullstory.kinds import Kind
+from target_fullstory.mapping.rules.timestamps import are_sent_unchanged, timestamp_of
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+Inline = dict[str, tuple[str, str]]
+"""By JSON type of a value `{v}`, the test by which it is taken without `convert`, and what it becomes."""
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -34,8 +34,8 @@ class Destination(msgspec.Struct, frozen=True):
         path: The keys that lead to it in the request.
         convert: From a record's value, which is not null, to the request's; gives None where
             the field cannot take it, raises `Rejection` where the record cannot go without.
-        limit: The most characters its text may have; None where Fullstory sets no limit.
-        text: Whether it is the value written as text, and nothing more.
+        inline: For which values `convert` need not be called.
+        unchanged: Whether all of these texts, or nulls, are sent as they are; None where that is not asked.
         judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it
             is none.
         structured: Whether a constant may be a list or an object.
@@ -43,8 +43,8 @@ class Destination(msgspec.Struct, frozen=True):
 
     path: tuple[str, ...]
     convert: Callable[[Any], Any]
-    limit: int | None = None
-    text: bool = False
+    inline: Inline = {}
+    unchanged: Callable[[list[str | None]], bool] | None = None
     judges_empty: bool = False
     structured: bool = False
 
@@ -53,19 +53,44 @@ class Destination(msgspec.Struct, frozen=True):
         """The name used in `fields`, such as `context.browser.url`."""
         return ".".join(self.path)
 
+    def take(self, value: Any, dropped: list[str]) -> Any:
+        """The request's value for a record's, None for none.
+
+        The name of a field whose value cannot be taken is added to `dropped`.
+
+        Raises:
+            Rejection: The record cannot go with the value, nor without it.
+        """
+        if value is None or (not self.judges_empty and isinstance(value, str) and not value):
+            return None
+        converted = self.convert(value)
+        if converted is None:
+            dropped.append(self.name)
+        return converted
+
+
+_TEXT: Inline = {"string": ("{v}", "{v}"), "integer": ("", "str({v})")}
+
+
+def _limited_text(limit: int) -> Inline:
+    return _TEXT | {"string": (f"0 < len({{v}}) <= {limit}", "{v}")}
+
 
 def _limited(name: str, limit: int, code: str) -> Destination:
     """A text whose excess rejects the record."""
 
     def convert(value: Any) -> str | None:
-        plain = type(value) is str and value.isascii()
-        text = value if plain and value else text_of(value)
+        text = text_of(value)
         if text is not None and len(text) > limit:
             message = f"{name} has {len(text)} characters, Fullstory takes {limit}"
             raise Rejection(code, message)
         return text
 
-    return Destination(tuple(name.split(".")), convert, limit, text=True)
+    return Destination(tuple(name.split(".")), convert, _limited_text(limit))
+
+
+def _text(*path: str) -> Destination:
+    return Destination(path, text_of, _TEXT)
 
 
 def _timestamp(value: Any) -> str:
@@ -141,26 +166,33 @@ def _number(value: Any) -> int | float | None:
     return number_of(value)
 
 
-_CONTEXT: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "browser": dict.fromkeys(("url", "user_agent", "initial_referrer"), text_of),
-    "mobile": dict.fromkeys(("app_id", "app_version", "app_name", "build_variant"), text_of),
-    "device": {
-        **dict.fromkeys(("manufacturer", "model"), text_of),
-        **dict.fromkeys(
-            ("screen_width", "screen_height", "viewport_width", "viewport_height"), _pixels
-        ),
-    },
-    "location": {
-        **dict.fromkeys(("country", "region", "city"), text_of),
-        **dict.fromkeys(("latitude", "longitude"), _number),
-        "ip_address": text_of,
-    },
-}
+_PIXELS: Inline = {"integer": (f"{INT32_MIN} <= {{v}} <= {INT32_MAX}", "{v}")}
+_NUMBER: Inline = {"integer": ("", "{v}"), "number": ("", "{v}")}
+_FLAG: Inline = {"boolean": ("", "{v}")}
+_SESSION_ID: Inline = {"string": ("{v} and not {v}.startswith('http')", "{v}")}
+
+_CONTEXT = (
+    *(_text("context", "browser", name) for name in ("url", "user_agent", "initial_referrer")),
+    *(
+        _text("context", "mobile", name)
+        for name in ("app_id", "app_version", "app_name", "build_variant")
+    ),
+    *(_text("context", "device", name) for name in ("manufacturer", "model")),
+    *(
+        Destination(("context", "device", name), _pixels, _PIXELS)
+        for name in ("screen_width", "screen_height", "viewport_width", "viewport_height")
+    ),
+    *(_text("context", "location", name) for name in ("country", "region", "city")),
+    *(
+        Destination(("context", "location", name), _number, _NUMBER)
+        for name in ("latitude", "longitude")
+    ),
+    _text("context", "location", "ip_address"),
+)
 
 _UID = _limited("uid", 256, "uid_too_long")
 
 _USERS = (
-    # Not `text`: the fast path, too, has to ask `_user_id`.
     Destination(("id",), _user_id),
     _UID,
     _limited("email", 128, "email_too_long"),
@@ -169,35 +201,28 @@ _USERS = (
 
 _EVENTS = (
     _limited("name", 250, "name_too_long"),
-    Destination(("timestamp",), _timestamp, judges_empty=True),
+    Destination(("timestamp",), _timestamp, unchanged=are_sent_unchanged, judges_empty=True),
     _limited("user.uid", 256, "uid_too_long"),
-    Destination(("user", "id"), text_of, text=True),
-    Destination(("session", "id"), session_id_of),
-    Destination(("session", "uid"), _session_uid, 256),
-    Destination(("session", "use_most_recent"), _flag),
-    *(
-        Destination(("context", group, field), convert, text=convert is text_of)
-        for group, fields in _CONTEXT.items()
-        for field, convert in fields.items()
-    ),
+    _text("user", "id"),
+    Destination(("session", "id"), session_id_of, _SESSION_ID),
+    Destination(("session", "uid"), _session_uid, _limited_text(256)),
+    Destination(("session", "use_most_recent"), _flag, _FLAG),
+    *_CONTEXT,
 )
 
 # With a uid beside it the id is not used: whether it can be is seen when the path is made.
-_DELETIONS = (Destination(("id",), text_of, text=True), _UID)
+_DELETIONS = (_text("id"), _UID)
 
 _ENDPOINTS = (
-    Destination(("action",), action_of, text=True),
-    Destination(("id",), text_of, text=True),
-    Destination(("url",), text_of, text=True),
+    Destination(("action",), action_of),
+    _text("id"),
+    _text("url"),
     Destination(("event_types",), event_types_of, judges_empty=True, structured=True),
-    Destination(("secret",), secret_of, text=True, structured=True),
+    Destination(("secret",), secret_of, structured=True),
     Destination(("disabled",), disabled_of),
 )
 
-_CALLS = (
-    Destination(("method",), method_of, text=True),
-    Destination(("path",), text_of, text=True),
-)
+_CALLS = (Destination(("method",), method_of), _text("path"))
 
 DESTINATIONS: Final[dict[Kind, dict[str, Destination]]] = {
     "users": {destination.name: destination for destination in _USERS},
@@ -230,6 +255,18 @@ def check_constant(stream: str, key: str, destination: Destination, value: Any) 
     try:
         converted = destination.convert(value)
     except Rejection as rejection:
-        raise config_error(stream, key, rejection.message) from None
+        raise config_error(stream, key, rejection.outcome.message) from None
     if converted is None:
         raise config_error(stream, key, f"{destination.name} cannot be {value!r}")
+
+
+def missing_uid(names: list[str]) -> Rejection:
+    """Why a user with none of these fields is rejected."""
+    problem = "it is absent, null, empty or no plain value"
+    return Rejection("missing_uid", f"the record has no usable {' nor '.join(names)}: {problem}")
+
+
+def missing_name() -> Rejection:
+    """Why an event without a name is rejected."""
+    problem = "it is absent, null, empty or no plain value"
+    return Rejection("missing_name", f"the event has no usable name: {problem}")

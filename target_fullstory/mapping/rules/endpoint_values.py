@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from target_fullstory.mapping.outcome import Rejection
 from target_fullstory.mapping.rules.property_values import text_of
-from target_fullstory.mapping.rules.rejection import Rejection
 
 ACTIONS: Final = ("create", "update", "delete")
 """What can be done to an endpoint."""

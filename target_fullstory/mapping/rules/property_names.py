@@ -1,12 +1,17 @@
-"""Property names: from any column name to one that Fullstory takes."""
+"""Names and number of properties: from any column name to one that Fullstory takes."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
+from target_fullstory.mapping.outcome import Rejection
+
 MAX_NAME_LENGTH = 512
 """Characters in a property name, a nested one counted with its parents and dots."""
+
+MAX_USER_PROPERTIES = 500
+"""Unique properties of a user, those within objects counted each."""
 
 _INVALID = re.compile(r"[^A-Za-z0-9_]")
 
@@ -48,3 +53,21 @@ class NameScope:
             name = f"{wanted}_{count + 1}"
         self._taken[name] = 1
         return name
+
+
+def name_too_long(path: str) -> Rejection:
+    """Why a record with a property of this full name is rejected."""
+    message = (
+        f"a property name has {len(path)} characters, Fullstory takes {MAX_NAME_LENGTH}: "
+        f"{path[:60]}…"
+    )
+    return Rejection("property_name_too_long", message)
+
+
+def too_many_properties(properties: int) -> Rejection:
+    """Why a user with so many properties is rejected."""
+    message = (
+        f"the record has {properties} properties, those within objects counted; "
+        f"Fullstory takes {MAX_USER_PROPERTIES} on a user"
+    )
+    return Rejection("too_many_properties", message)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from datetime import date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,11 +24,6 @@ LEFT_OUT: Final = LeftOut()
 
 # `decimal_format` so that a Decimal within an array of objects stays a number.
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
-
-_ISO_8601 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
-)
 
 
 def text_of(value: Any) -> str | None:
@@ -105,6 +99,10 @@ def leaf_of(value: Any) -> Any:
     return _text(leaf) if isinstance(leaf, str) else leaf
 
 
+TEXT_TEST: Final = f"len({{v}}) <= {MAX_VALUE_BYTES}"
+"""The test of ASCII text that `leaf_of` gives back as it is."""
+
+
 def _text(text: str) -> Any:
     if len(text) > MAX_VALUE_BYTES:
         return LEFT_OUT
@@ -153,18 +151,3 @@ def _json(items: list[Any]) -> bytes | None:
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     return encoded if len(encoded) <= MAX_VALUE_BYTES else None
-
-
-def is_iso_8601(value: Any) -> bool:
-    """Whether a value is text of the shape Fullstory reads as a date."""
-    return isinstance(value, str) and _ISO_8601.fullmatch(value) is not None
-
-
-def isoformat(moment: date | datetime) -> str:
-    """A date or a moment as ISO 8601 with an offset, UTC where it has none."""
-    if not isinstance(moment, datetime):
-        return f"{moment.isoformat()}T00:00:00Z"
-    text = moment.isoformat()
-    if moment.tzinfo is None:
-        return f"{text}Z"
-    return text.replace("+00:00", "Z") if text.endswith("+00:00") else text

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.mapping.rules.property_values import isoformat, number_of
+from target_fullstory.mapping.rules.declared_types import common_shape
+from target_fullstory.mapping.rules.property_values import number_of
 
 MILLISECONDS_FROM = 10**11
 """Numbers from here on are Unix milliseconds (March 1973), smaller ones seconds (to year 5138)."""
@@ -50,9 +51,32 @@ def timestamp_of(value: Any) -> str | None:
     if isinstance(value, str):
         return value if _is_whole(value) else _from_text(value.strip())
     if isinstance(value, date):
-        return isoformat(value)
+        return _isoformat(value)
     number = number_of(value)
     return None if number is None else _from_unix(Decimal(number))
+
+
+def are_sent_unchanged(texts: list[str | None]) -> bool:
+    """Whether `timestamp_of` would give all of these back as they are; a False may be wrong."""
+    present = [text for text in texts if text is not None] if None in texts else texts
+    shape = common_shape(present)
+    if shape is None or _WHOLE.fullmatch(shape) is None:
+        return not present
+    try:
+        msgspec.convert(present, list[datetime])
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _isoformat(moment: date) -> str:
+    """A date or a moment as ISO 8601 with an offset, UTC where it has none."""
+    if not isinstance(moment, datetime):
+        return f"{moment.isoformat()}T00:00:00Z"
+    text = moment.isoformat()
+    if moment.tzinfo is None:
+        return f"{text}Z"
+    return text.replace("+00:00", "Z") if text.endswith("+00:00") else text
 
 
 def unix_seconds_of(value: Any) -> int | None:

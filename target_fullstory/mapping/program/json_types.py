@@ -1,22 +1,21 @@
-"""One column's JSON Schema as msgspec types, for the fast path.
+"""One column's JSON Schema as msgspec types, by JSON type.
 
-What comes out accepts only values that the schema accepts (Draft 2020-12, `format` as annotation) and
-that suit the column's use. It may refuse others: whatever cannot be said exactly in a type is simply
-not accepted.
+What they take is valid, and within the limits of a property's value. Whatever cannot be said exactly in a
+type is not taken.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Literal, Union
+from typing import Annotated, Any, Literal, TypeAlias, Union
 
 import msgspec
 
 from target_fullstory.mapping.plan.schema_shapes import Shape, shape_of
-from target_fullstory.mapping.rules.property_values import INT64_MAX, INT64_MIN
+from target_fullstory.mapping.rules.property_values import INT64_MAX, INT64_MIN, MAX_VALUE_BYTES
 
-SAFE_CHARACTERS: Final = 2048
-"""Characters in a text that surely has no more than 8192 bytes as UTF-8."""
+_SAFE_CHARACTERS = MAX_VALUE_BYTES // 4
+"""A character has four bytes at the most as UTF-8."""
 
 # An array within these has less than 8192 bytes as JSON, where a character may take six.
 _SAFE_ITEMS, _SAFE_ITEM_CHARACTERS = 20, 60
@@ -31,7 +30,7 @@ OF_OBJECTS = frozenset(
     | {"patternProperties", "propertyNames", "unevaluatedProperties"}
 )
 
-ASSERTIONS = (
+_ASSERTIONS = (
     frozenset({"minLength", "maxLength", "pattern", "multipleOf", "items", "properties"})
     | {"required", "additionalProperties", "minimum", "maximum", "exclusiveMinimum"}
     | {"exclusiveMaximum", "minItems", "maxItems", "type", "enum", "const"}
@@ -40,42 +39,8 @@ ASSERTIONS = (
 )
 """Keywords that put conditions on a value; the sets above are those on any, arrays and objects."""
 
-Alternatives = dict[str, Any]
+Alternatives: TypeAlias = dict[str, Any]
 """JSON type to msgspec type: what a value may be."""
-
-
-class Want(msgspec.Struct, frozen=True):
-    """What a use of a column can take without care.
-
-    Attributes:
-        types: JSON types, of scalars and of an array's elements alike.
-        lists: Whether an array is taken.
-        shortest: The fewest characters of a text.
-        longest: The most characters of a text.
-        low: The smallest integer.
-        high: The largest integer.
-        null: Whether null is taken.
-    """
-
-    types: frozenset[str] = _SCALARS
-    lists: bool = False
-    shortest: int = 0
-    longest: int = SAFE_CHARACTERS
-    low: int = INT64_MIN
-    high: int = INT64_MAX
-    null: bool = True
-
-    def and_also(self, other: Want) -> Want:
-        """What suits both uses."""
-        return Want(
-            types=self.types & other.types,
-            lists=self.lists and other.lists,
-            shortest=max(self.shortest, other.shortest),
-            longest=min(self.longest, other.longest),
-            low=max(self.low, other.low),
-            high=min(self.high, other.high),
-            null=self.null and other.null,
-        )
 
 
 def union_of(alternatives: Alternatives) -> Any:
@@ -94,34 +59,38 @@ def type_names(schema: dict[str, Any]) -> frozenset[str]:
     return frozenset(names)
 
 
-def suiting(shape: Shape, want: Want) -> Alternatives:
-    """What suits the use, by the column's types alone."""
+def told_types(shape: Shape) -> Alternatives:
+    """What a column may be by its types alone; objects are not among it."""
     types = shape.types or _SCALARS | {"array"}
-    wanted = _scalars({}, _wanted(types, want), want)
-    if "array" in types and want.lists:
+    found = _scalars({}, types, _SAFE_CHARACTERS)
+    if "array" in types:
         elements = shape_of(shape.items).types or _SCALARS
-        wanted["array"] = _list(_scalars({}, _wanted(elements, want), elements_of(want)))
-    return {kind: made for kind, made in wanted.items() if made is not None} | {"null": None}
+        found["array"] = _list(_scalars({}, elements, _SAFE_ITEM_CHARACTERS))
+    return {kind: made for kind, made in found.items() if made is not None} | {"null": None}
 
 
-def valid(schema: Any, want: Want | None) -> Alternatives:
-    """What the schema accepts and, where there is one, what suits the use."""
+def valid_types(schema: Any, *, used: bool) -> Alternatives:
+    """What the schema accepts but objects; of a column that is used, what a property may hold."""
+    return _valid(schema, _SAFE_CHARACTERS if used else _LONG)
+
+
+def _valid(schema: Any, longest: int, *, element: bool = False) -> Alternatives:
     if schema is True:
         schema = {}
     if not isinstance(schema, dict):
         return {}
     combined = schema.keys() & ANY_VALUE
     if combined:
-        return _valid_branches(schema, want) if len(combined) == 1 else {}
+        return _valid_branches(schema, longest, element=element) if len(combined) == 1 else {}
     types = type_names(schema)
-    if want is not None:
-        types = _wanted(types, want) | types & {"null", "array"}
-    found = _scalars(schema, types - {"array"}, want or Want(longest=_LONG))
-    found = {kind: made for kind, made in found.items() if made is not None}
     if "enum" in schema or "const" in schema:
-        return _enumerated(schema, types, want)
-    if "array" in types and (want is None or want.lists):
-        made = _valid_list(schema, want)
+        return _enumerated(schema, types, longest)
+    found = _scalars(schema, types, longest)
+    if "array" in types and not element:
+        safe = longest != _LONG
+        longest = _SAFE_ITEM_CHARACTERS if safe else _LONG
+        elements = _valid(schema.get("items", {}), longest, element=True)
+        made = list_of(schema, elements, safe=safe)
         if made is not None:
             found["array"] = made
     if "null" in types:
@@ -129,11 +98,11 @@ def valid(schema: Any, want: Want | None) -> Alternatives:
     return found
 
 
-def _valid_branches(schema: dict[str, Any], want: Want | None) -> Alternatives:
+def _valid_branches(schema: dict[str, Any], longest: int, *, element: bool) -> Alternatives:
     """What an `anyOf` accepts, or a `oneOf` of null and something else."""
     key = "anyOf" if "anyOf" in schema else "oneOf"
     branches = schema.get(key)
-    if not isinstance(branches, list) or ASSERTIONS & schema.keys():
+    if not isinstance(branches, list) or _ASSERTIONS & schema.keys():
         return {}
     null = [branch for branch in branches if branch in ({"type": "null"}, {"type": ["null"]})]
     rest = [branch for branch in branches if branch not in null]
@@ -143,21 +112,20 @@ def _valid_branches(schema: dict[str, Any], want: Want | None) -> Alternatives:
             return {}
     found: Alternatives = {}
     for branch in [*rest, *null]:
-        for kind, made in valid(branch, want).items():
+        for kind, made in _valid(branch, longest, element=element).items():
             found.setdefault(kind, made)
     if "number" in found:
         found.pop("integer", None)
     return found
 
 
-def _enumerated(schema: dict[str, Any], types: frozenset[str], want: Want | None) -> Alternatives:
+def _enumerated(schema: dict[str, Any], types: frozenset[str], longest: int) -> Alternatives:
     """The texts of an `enum` or a `const`, and null where it is listed too."""
     listed = schema.get("enum", [schema.get("const")])
     if not isinstance(listed, list) or ("enum" in schema and "const" in schema):
         return {}
     found: Alternatives = {"null": None} if "null" in types and None in listed else {}
-    limits = want or Want()
-    shortest, longest = _lengths(schema, limits)
+    shortest, longest = _lengths(schema, longest)
     texts = tuple(
         text
         for text in listed
@@ -168,17 +136,10 @@ def _enumerated(schema: dict[str, Any], types: frozenset[str], want: Want | None
     return found
 
 
-def _wanted(types: frozenset[str], want: Want) -> frozenset[str]:
-    """The types that suit both; a column of numbers may give the integers a use asks for."""
-    if "number" in types:
-        types |= {"integer"}
-    return types & want.types - {"null"}
-
-
-def _scalars(schema: dict[str, Any], types: frozenset[str], want: Want) -> Alternatives:
+def _scalars(schema: dict[str, Any], types: frozenset[str], longest: int) -> Alternatives:
     found: Alternatives = {}
     if "string" in types and "pattern" not in schema:
-        shortest, longest = _lengths(schema, want)
+        shortest, longest = _lengths(schema, longest)
         if shortest <= longest:
             limits = msgspec.Meta(min_length=shortest or None, max_length=longest)
             found["string"] = Annotated[str, limits]
@@ -187,19 +148,19 @@ def _scalars(schema: dict[str, Any], types: frozenset[str], want: Want) -> Alter
     if "multipleOf" in schema:
         return found
     if "number" in types:
-        whole, real = _integers(schema, want), _reals(schema)
+        whole, real = _integers(schema), _reals(schema)
         found["number"] = None if whole is None or real is None else whole | real
     elif "integer" in types:
-        found["integer"] = _integers(schema, want)
+        found["integer"] = _integers(schema)
     return {kind: made for kind, made in found.items() if made is not None}
 
 
-def _lengths(schema: dict[str, Any], want: Want) -> tuple[int, int]:
-    """The fewest and most characters that suit schema and use; (1, 0) where that is unclear."""
-    shortest, longest = schema.get("minLength", 0), schema.get("maxLength", want.longest)
-    if type(shortest) is not int or type(longest) is not int:
+def _lengths(schema: dict[str, Any], longest: int) -> tuple[int, int]:
+    """The fewest and most characters of a text; (1, 0) where that is unclear."""
+    least, most = schema.get("minLength", 0), schema.get("maxLength", longest)
+    if type(least) is not int or type(most) is not int:
         return 1, 0
-    return max(shortest, want.shortest), min(longest, want.longest)
+    return max(least, 0), min(most, longest)
 
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -216,11 +177,11 @@ def _bounds(schema: dict[str, Any]) -> dict[str, int | float] | None:
     return found
 
 
-def _integers(schema: dict[str, Any], want: Want) -> Any:
+def _integers(schema: dict[str, Any]) -> Any:
     bounds = _bounds(schema)
     if bounds is None:
         return None
-    low, high = want.low, want.high
+    low, high = INT64_MIN, INT64_MAX
     if "minimum" in bounds:
         low = max(low, math.ceil(bounds["minimum"]))
     if "exclusiveMinimum" in bounds:
@@ -247,23 +208,11 @@ def _reals(schema: dict[str, Any]) -> Any:
 _META = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}
 
 
-def elements_of(want: Want) -> Want:
-    """What suits the elements of an array that is used as a plain value."""
-    return want.and_also(Want(longest=_SAFE_ITEM_CHARACTERS))
-
-
 def _list(elements: Alternatives, shortest: int = 0, longest: int = _SAFE_ITEMS) -> Any:
     if not elements or shortest > longest:
         return None
     limits = msgspec.Meta(min_length=shortest or None, max_length=longest)
     return Annotated[list[union_of(elements)], limits]  # type: ignore[misc]
-
-
-def _valid_list(schema: dict[str, Any], want: Want | None) -> Any:
-    limits = Want(longest=_LONG) if want is None else elements_of(want)
-    elements = valid(schema.get("items", {}), limits)
-    elements = {kind: made for kind, made in elements.items() if kind in limits.types}
-    return list_of(schema, elements, safe=want is not None)
 
 
 def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> Any:
@@ -272,7 +221,7 @@ def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> An
     Args:
         schema: The schema of the array.
         elements: What its elements may be.
-        safe: Whether the array must be small enough to be sent.
+        safe: Whether the array must be small enough for a property.
 
     Returns:
         The type, None where there is no such array.
@@ -285,3 +234,19 @@ def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> An
         return None
     kept = {kind: made for kind, made in elements.items() if kind != "null"}
     return _list(kept, shortest, min(longest, limit))
+
+
+def branch_of(schema: Any, kind: str) -> dict[str, Any] | None:
+    """The schema of a column's objects or arrays, where it is these or null and nothing else."""
+    if not isinstance(schema, dict) or shape_of(schema).only != kind:
+        return None
+    if "type" in schema or "properties" in schema:
+        return schema
+    if len(schema.keys() & ANY_VALUE) > 1 or _ASSERTIONS & schema.keys():
+        return None
+    branches = [
+        branch
+        for branch in schema.get("anyOf") or schema.get("oneOf") or []
+        if shape_of(branch).only == kind
+    ]
+    return branches[0] if len(branches) == 1 and isinstance(branches[0], dict) else None
