@@ -5,7 +5,7 @@ from __future__ import annotations
 from target_fullstory.mapping.outcome import Rejection
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.column_uses import uses_of
-from target_fullstory.mapping.program.emit_dict_properties import emit_dict_properties
+from target_fullstory.mapping.program.emit_dict_properties import DictProperties
 from target_fullstory.mapping.program.emit_fields import emit_event, emit_fields, emit_user
 from target_fullstory.mapping.program.emit_struct_properties import StructProperties
 from target_fullstory.mapping.program.function_source import FunctionSource
@@ -13,6 +13,9 @@ from target_fullstory.mapping.program.layouts import DictLayout, Layout, StructL
 from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of
 from target_fullstory.mapping.program.request_structs import EventRequest, UserRequest
 from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, MAX_USER_PROPERTIES
+
+_DEEPEST = 30
+"""Levels of objects that an expression is written for."""
 
 
 def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> RecordType:
@@ -31,7 +34,9 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
     nodes = list(plan.properties.all_nodes())
     leaves = sum(not (node.scope and node.scope.nodes) for node in nodes)
     too_many = plan.kind == "users" and leaves > MAX_USER_PROPERTIES
-    if too_many or any(len(node.path) > MAX_NAME_LENGTH for node in nodes):
+    if too_many or any(
+        len(node.path) > MAX_NAME_LENGTH or node.path.count(".") > _DEEPEST for node in nodes
+    ):
         raise UntypedError
     uses = uses_of(plan)
     if void is not None:
@@ -88,7 +93,7 @@ def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
     head, _, _ = _emit_fields(layout, plan)
     with code.block("if violation is not None:"):
         code.line(f"raise {rejection}('schema_violation', violation)")
-    properties = emit_dict_properties(layout, plan)
+    properties = DictProperties(layout, plan).emit()
     code.line(f"return {head}, {properties})")
     return code
 

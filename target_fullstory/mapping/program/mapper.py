@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -134,38 +134,64 @@ class TypedMapping:
         self.source = code.text
         self._map = code.compile()
 
-    def map(
-        self, records: list[Any], gathered: _Gathered, on_dropped: OnDropped
-    ) -> list[tuple[int, Rejected]]:
-        """Adds the requests of records; returns the rejected ones by their index."""
-        rejected: list[tuple[int, Rejected]] = []
+    def map(self, records: list[Any], on_dropped: OnDropped) -> _Made:
+        """The requests of records."""
+        made = _Made()
 
         def tell_dropped(names: list[str]) -> None:
             on_dropped(tuple(dict.fromkeys(names)))
 
-        timed = self._map(records, gathered.requests, gathered.keys, rejected, tell_dropped)
-        gathered.timed &= timed
-        return rejected
+        made.timed = self._map(records, made.requests, made.keys, made.rejected, tell_dropped)
+        return made
 
 
-class _Gathered:
-    """Requests that follow each other."""
+class _Made:
+    """What was made of typed records, and the rejected ones by their place among these."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+    def __init__(self) -> None:
         self.requests: list[Any] = []
         self.keys: list[str] = []
-        self.timed = kind == "events"
+        self.rejected: list[tuple[int, Rejected]] = []
+        self.timed = True
 
-    def switch(self, kind: Kind) -> Iterator[Chunk]:
-        """Go on with another kind, where it is one."""
-        if kind != self.kind:
-            yield from self.end()
-            self.__init__(kind)  # type: ignore[misc]
+    def before(self, count: int) -> int:
+        """How many requests the first so many records have."""
+        return count - bisect_left(self.rejected, count, key=_place)
 
-    def end(self) -> Iterator[Chunk]:
+
+_place: Callable[[tuple[int, Rejected]], int] = itemgetter(0)
+
+
+class _Chunks:
+    """Requests in the order of their records, those of one kind together."""
+
+    def __init__(self, kind: Kind, *, timed: bool) -> None:
+        self.made: list[Chunk] = []
+        self._timed = timed
+        self._begin(kind)
+
+    def add(self, made: MadeRequest) -> None:
+        self.switch(made.kind)
+        self.requests.append(made.request)
+        if made.key is not None:
+            self.keys.append(made.key)
+        self._timed &= made.timed
+
+    def switch(self, kind: Kind) -> None:
+        """Go on with a kind."""
+        if kind != self._kind:
+            self.end()
+            self._begin(kind)
+
+    def end(self) -> None:
         if self.requests:
-            yield Chunk(self.kind, self.requests, self.keys, self.timed)
+            timed = self._timed and self._kind == "events"
+            self.made.append(Chunk(self._kind, self.requests, self.keys, timed))
+
+    def _begin(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+        self.requests: list[Any] = []
+        self.keys: list[str] = []
 
 
 class Mapper:
@@ -174,6 +200,7 @@ class Mapper:
     Attributes:
         kind: What they become.
         notices: One sentence per column whose property has another name, to be logged once.
+        redact: Takes the secrets out of a rejected record and of the reason.
     """
 
     def __init__(
@@ -208,9 +235,7 @@ class Mapper:
         """The sources of the generated functions."""
         return [*([self._typed.source] if self._typed else []), *self._mapping.sources]
 
-    def map(
-        self, records: list[Any], on_reject: OnReject, on_dropped: OnDropped
-    ) -> Iterator[Chunk]:
+    def map(self, records: list[Any], on_reject: OnReject, on_dropped: OnDropped) -> list[Chunk]:
         """Map records that follow each other.
 
         Args:
@@ -219,40 +244,51 @@ class Mapper:
             on_reject: Hears of each that has no request.
             on_dropped: Hears of what was left out of one.
 
-        Yields:
+        Returns:
             The requests, in order.
         """
-        gathered, begin = _Gathered(self.kind), 0
-        for is_dict, run in _runs(records):
-            if self._typed is not None and not is_dict:
-                yield from gathered.switch(self.kind)
-                for index, rejected in self._typed.map(run, gathered, on_dropped):
-                    on_reject(begin + index, rejected)
+        plain = [at for at, record in enumerate(records) if type(record) is dict]
+        # All of the decoder's at once: what a function checks of a whole column, it checks once.
+        typed = records if not plain else [one for one in records if type(one) is not dict]
+        made = self._typed.map(typed, on_dropped) if typed and self._typed else _Made()
+        rejected = [(place + _plain_before(plain, place), why) for place, why in made.rejected]
+        chunks, done = _Chunks(self.kind, timed=made.timed), 0
+        for number, at in enumerate(plain):
+            end = made.before(at - number)
+            if end > done:
+                chunks.switch(self.kind)
+                chunks.requests += made.requests[done:end]
+                chunks.keys += made.keys[done:end]
+                done = end
+            request = self._map_plain(records[at], on_dropped)
+            if isinstance(request, Rejected):
+                rejected.append((at, request))
             else:
-                for index, record in enumerate(run, begin):
-                    dropped: list[str] = []
-                    try:
-                        violation = self._violation(record) if self._violation else None
-                        found = self._mapping.map(record, violation, dropped)
-                    except Rejection as rejection:
-                        on_reject(index, rejection.outcome)
-                        continue
-                    if dropped:
-                        on_dropped(tuple(dict.fromkeys(dropped)))
-                    yield from gathered.switch(found.kind)
-                    gathered.requests.append(found.request)
-                    if found.key is not None:
-                        gathered.keys.append(found.key)
-                    gathered.timed &= found.timed
-            begin += len(run)
-        yield from gathered.end()
+                chunks.add(request)
+        if done < len(made.requests):
+            chunks.switch(self.kind)
+            chunks.requests += made.requests[done:]
+            chunks.keys += made.keys[done:]
+        chunks.end()
+        for at, why in sorted(rejected, key=_place):
+            on_reject(at, why)
+        return chunks.made
+
+    def _map_plain(self, record: dict[str, Any], on_dropped: OnDropped) -> MadeRequest | Rejected:
+        dropped: list[str] = []
+        try:
+            violation = self._violation(record) if self._violation else None
+            request = self._mapping.map(record, violation, dropped)
+        except Rejection as rejection:
+            return rejection.outcome
+        if dropped:
+            on_dropped(tuple(dict.fromkeys(dropped)))
+        return request
 
 
-def _runs(records: list[Any]) -> Iterator[tuple[bool, list[Any]]]:
-    """Dictionaries, and records of the decoder, that follow each other."""
-    kinds = set(map(type, records))
-    if len(kinds) == 1:
-        yield kinds == {dict}, records
-        return
-    for kind, run in groupby(records, type):
-        yield kind is dict, list(run)
+def _plain_before(plain: list[int], place: int) -> int:
+    """How many plain records come before the typed one of this place among the typed."""
+    for number, at in enumerate(plain):
+        if at - number > place:
+            return number
+    return len(plain)

@@ -58,15 +58,12 @@ class PropertyWriter:
             if depth >= MAX_DEPTH:
                 self._dropped.append(path)
             else:
-                self.nested -= depth == 1
                 target[node.name] = self._object(node, value, depth)
             return
         value = leaf_of(value)
         if value is LEFT_OUT:
             self._dropped.append(path)
             return
-        if depth > 1:
-            self.nested += 1
         if node.declared is not None:
             value, fitted = fitting(node.declared, value)
             if fitted is not None:
@@ -109,10 +106,16 @@ class PropertyWriter:
             part = value.get(column)
             if part is not None:
                 self.write(inner, child, part, depth + 1)
-        further = scope.further(value)
-        names = NameScope(scope.names) if further else scope.names
-        for column, part in further:
+        self.further(inner, node, value, depth)
+        self.nested += len(inner) - 1
+        return inner
+
+    def further(self, inner: dict[str, Any], node: Node, value: dict[str, Any], depth: int) -> None:
+        """Writes the columns of an object that the SCHEMA does not tell."""
+        scope = node.scope or _NOTHING_KNOWN
+        names: NameScope | None = None
+        for column, part in scope.further(value):
+            names = names or NameScope(scope.names)
             name = names.take(column)
             if part is not None:
                 self.write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)
-        return inner
