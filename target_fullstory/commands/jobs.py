@@ -10,7 +10,8 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
+from target_fullstory.api.responses import Response
 from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.config_option import config_option, read_settings
 from target_fullstory.commands.jobs_shown import print_json, print_table, waiting
@@ -136,7 +137,7 @@ def _update(client: Client, settings: Settings, jobs: list[Job]) -> None:
             _take(job, answer)
 
 
-def _take(job: Job, answer: Answer) -> None:
+def _take(job: Job, answer: Response) -> None:
     if answer.status == 404:
         job.status = "UNKNOWN"
         return

@@ -15,10 +15,11 @@ import msgspec
 from target_fullstory.accounting.checkpoints import Ticket
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
 from target_fullstory.api.responses import (
     CONCERNS_RECORDS,
     UNKNOWN_USER,
+    Response,
     reject_code,
     unexpected,
 )
@@ -291,7 +292,7 @@ class Sender:
         self._settle(batch.ticket)
         self._in_flight.release(hold)
 
-    def _reject(self, batch: Batch, request: bytes, answer: Answer) -> None:
+    def _reject(self, batch: Batch, request: bytes, answer: Response) -> None:
         self._rejects.write(
             stream=batch.stream,
             kind=batch.kind,

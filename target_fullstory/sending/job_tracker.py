@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from target_fullstory.accounting.ledger import JobEntry, Ledger
 from target_fullstory.accounting.rejects import Rejects, timestamp
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
+from target_fullstory.api.responses import Response
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
@@ -87,7 +88,7 @@ class Jobs:
             )
 
     def track(
-        self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], answer: Answer
+        self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], answer: Response
     ) -> str:
         """Follow a job that was just created.
 
@@ -228,7 +229,7 @@ class Jobs:
         job.interval = min(job.interval * _INTERVAL_GROWTH, _LONGEST_INTERVAL)
         return False
 
-    def _take_status(self, job: _Job, answer: Answer) -> bool:
+    def _take_status(self, job: _Job, answer: Response) -> bool:
         status = answer.data.get("job")
         if not isinstance(status, dict) or not isinstance(status.get("status"), str):
             raise DeliveryError(

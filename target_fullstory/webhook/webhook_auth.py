@@ -14,7 +14,7 @@ import msgspec
 import requests
 from requests.auth import AuthBase
 
-from target_fullstory.api.throttle import retry_after
+from target_fullstory.api.retry import retry_after
 from target_fullstory.settings.addresses import is_loopback
 from target_fullstory.settings.webhook_settings import (
     ApiKeyAuth,

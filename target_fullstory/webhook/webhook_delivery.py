@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from target_fullstory.accounting.rejects import timestamp
-from target_fullstory.api.throttle import retry_after
+from target_fullstory.api.retry import retry_after
 from target_fullstory.logs import keep_addresses_out, logger
 from target_fullstory.settings.webhook_settings import WebhookSettings
 from target_fullstory.webhook.webhook_auth import (
