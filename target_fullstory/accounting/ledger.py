@@ -49,11 +49,11 @@ class JobEntry(msgspec.Struct, kw_only=True):
     id: str
     kind: str
     stream: str
-    status: str
+    status: str = "PROCESSING"
     records: int
     imports: int = 0
     errors: int = 0
-    created: str
+    created: str = ""
     finished: str | None = None
 
 

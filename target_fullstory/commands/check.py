@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Literal
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +21,7 @@ from target_fullstory.api.roles import (
 )
 from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.config_option import config_option, read_settings
+from target_fullstory.commands.output_format import format_option, print_json, print_table
 from target_fullstory.commands.sample_requests import send_samples
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
@@ -52,14 +51,7 @@ class Finding(msgspec.Struct, frozen=True):
     is_flag=True,
     help="Send one sample per mapped kind: the test user target-fullstory-check and one event of it.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the findings.",
-)
+@format_option("findings")
 def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> int:
     """Ask Fullstory whose the API key is, and whether its role allows what is mapped.
 
@@ -76,10 +68,9 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
                 for kind, verdict, told in send_samples(client, _kinds(settings), account.role)
             ]
     if form == "json":
-        shown = msgspec.json.encode({**msgspec.to_builtins(account), "findings": findings})
-        click.echo(msgspec.json.format(shown, indent=2).decode())
+        print_json({**msgspec.to_builtins(account), "findings": findings})
     else:
-        _print(account, findings)
+        print_table(_table(account, findings))
     failed = [finding for finding in findings if finding.verdict == "failed"]
     for finding in failed:
         logger.error("%s: %s", finding.subject, finding.told)
@@ -141,12 +132,11 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
         )
 
 
-def _print(account: Account, findings: list[Finding]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 250)
+def _table(account: Account, findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("organisation", "email", "role"):
         table.add_row(Text(name), Text(""), Text(str(getattr(account, name)) or "not told"))
     for finding in findings:
         style = _STYLES.get(finding.verdict, "")
         table.add_row(Text(finding.subject), Text(finding.verdict, style=style), Text(finding.told))
-    console.print(table)
+    return table

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import compress
 from typing import Any, Literal
-from urllib.parse import quote
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
-from target_fullstory.api.client import Client
-from target_fullstory.api.responses import Response
+from target_fullstory.api.job_polling import (
+    COMPLETED,
+    FAILED,
+    UNKNOWN,
+    JobStatus,
+    PolledJob,
+    poll_intervals,
+)
 from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.config_option import config_option, read_settings
-from target_fullstory.commands.jobs_shown import print_json, print_table, waiting
-from target_fullstory.commands.run_block import read_block
-from target_fullstory.errors import DeliveryError, InputError
+from target_fullstory.commands.output_format import format_option, print_json, print_table
+from target_fullstory.commands.saved_block import read_block
+from target_fullstory.errors import InputError
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
-COMPLETED, FAILED, IN_PROGRESS = 0, 1, 3
-"""The exit codes."""
-
-_LONGEST_INTERVAL = 30.0
-_INTERVAL_GROWTH = 1.5
-_UNKNOWN_AFTER = 5
+_ALL_COMPLETED, _SOME_FAILED, _SOME_IN_PROGRESS = 0, 1, 3
+_NUMBERS = {"records", "imports", "errors"}
+_STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yellow"}
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A batch job as a block lists it, brought up to date; times are ISO 8601 in UTC.
-
-    Attributes:
-        status: Fullstory's `PROCESSING`, `COMPLETED` or `FAILED`; `UNKNOWN` where Fullstory has no such job.
-    """
+    """A batch job as a block lists it, brought up to date; times are ISO 8601 in UTC."""
 
     id: str
     kind: Literal["users", "events"]
@@ -47,13 +53,21 @@ class Job(msgspec.Struct, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in {"COMPLETED", "FAILED", "UNKNOWN"}
+        """Whether nothing more will happen to it, as far as is known."""
+        return self.status in {COMPLETED, FAILED, UNKNOWN}
 
     @property
     def failed(self) -> bool:
         """Whether it cannot count as done: an item was refused, or Fullstory does not know it."""
-        return self.ended and (self.status != "COMPLETED" or self.errors > 0)
+        return self.ended and (self.status != COMPLETED or self.errors > 0)
+
+    def take(self, now: JobStatus) -> None:
+        """Bring it up to date; what Fullstory does not tell stays."""
+        self.status = now.status
+        self.imports = self.imports if now.imports is None else now.imports
+        self.errors = self.errors if now.errors is None else now.errors
+        self.created = now.created or self.created
+        self.finished = now.finished or self.finished
 
 
 @click.command("jobs")
@@ -71,14 +85,7 @@ class Job(msgspec.Struct, kw_only=True):
     type=click.FloatRange(0),
     help="Seconds to wait at most; without, the setting job_timeout_seconds.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the jobs.",
-)
+@format_option("jobs")
 def jobs_command(
     config_paths: tuple[str, ...],
     state_path: str | None,
@@ -97,24 +104,20 @@ def jobs_command(
     if jobs:
         limit = settings.job_timeout_seconds if timeout is None else timeout
         with api_client(settings, patience=limit if wait else 0) as client:
+            polled = [(job, PolledJob(client, job.kind, job.id)) for job in jobs]
             if wait:
-                _follow(client, settings, jobs, limit)
+                _follow(settings, polled, limit)
             else:
-                _update(client, settings, jobs)
+                _look(settings, polled)
     else:
         logger.info("The load sent no batch jobs: single requests only, or nothing")
-    shown = [msgspec.to_builtins(job) for job in jobs]
     if form == "json":
-        print_json(str(block.get("run_id", "")), shown)
+        print_json({"run_id": str(block.get("run_id", "")), "jobs": jobs})
     else:
-        print_table(shown)
-    return _exit_code(jobs)
-
-
-def _exit_code(jobs: list[Job]) -> int:
+        print_table(_table(jobs))
     if any(job.failed for job in jobs):
-        return FAILED
-    return COMPLETED if all(job.ended for job in jobs) else IN_PROGRESS
+        return _SOME_FAILED
+    return _ALL_COMPLETED if all(job.ended for job in jobs) else _SOME_IN_PROGRESS
 
 
 def _jobs_of(block: dict[str, Any]) -> list[Job]:
@@ -127,59 +130,84 @@ def _jobs_of(block: dict[str, Any]) -> list[Job]:
         ) from None
 
 
-def _update(client: Client, settings: Settings, jobs: list[Job]) -> None:
-    """Ask for the status of jobs, several at a time."""
+_Polled = list[tuple[Job, PolledJob]]
+
+
+def _look(settings: Settings, polled: _Polled) -> list[bool]:
+    """Bring jobs up to date, several at a time; returns which of them are over."""
     with ThreadPoolExecutor(settings.concurrency) as threads:
-        answers = threads.map(
-            lambda job: client.call("GET", f"/v2/{job.kind}/batch/{quote(job.id, safe='')}"), jobs
-        )
-        for job, answer in zip(jobs, answers, strict=True):
-            _take(job, answer)
+        found = list(threads.map(lambda pair: pair[1].look(), polled))
+    for (job, _), status in zip(polled, found, strict=True):
+        job.take(status)
+    return [status.over for status in found]
 
 
-def _take(job: Job, answer: Response) -> None:
-    if answer.status == 404:
-        job.status = "UNKNOWN"
-        return
-    told = answer.data.get("job")
-    if not answer.ok or not isinstance(told, dict) or not isinstance(told.get("status"), str):
-        raise DeliveryError(
-            f"Fullstory does not tell how job {job.id} stands: it answered {answer.status} "
-            f"({answer.code if not answer.ok else 'without a status'}). Check the setting api_url."
-        )
-    job.status = told["status"]
-    job.imports = _number(answer.data.get("imports"), job.imports)
-    job.errors = _number(answer.data.get("errors"), job.errors)
-    job.created = str(told.get("created") or job.created)
-    job.finished = str(told["finished"]) if told.get("finished") else job.finished
-
-
-def _number(value: Any, known: int) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return known
-
-
-def _follow(client: Client, settings: Settings, jobs: list[Job], limit: float) -> None:
-    """Look again and again until all jobs have ended, or so many seconds are over."""
+def _follow(settings: Settings, polled: _Polled, limit: float) -> None:
+    """Look again and again until all jobs are over, or so many seconds are."""
     end = time.monotonic() + limit
-    interval = settings.job_poll_interval_seconds
-    left, looks = jobs, 0
-    with waiting(len(jobs)) as tell:
-        while True:
-            _update(client, settings, left)
-            looks += 1
-            # A job may be unknown for a moment after its creation.
-            sure = looks >= _UNKNOWN_AFTER
-            ended = [job for job in left if job.ended and (sure or job.status != "UNKNOWN")]
-            tell([f"Job {job.id} ({job.kind}): {job.status}" for job in ended])
-            left = [job for job in left if job not in ended]
+    with _waiting(len(polled)) as show:
+        for interval in poll_intervals(settings.job_poll_interval_seconds):
+            over = _look(settings, polled)
+            show([job for job, _ in compress(polled, over)])
+            polled = [pair for pair, ended in zip(polled, over, strict=True) if not ended]
             seconds = end - time.monotonic()
-            if not left:
+            if not polled:
                 return
             if seconds <= 0:
                 break
             time.sleep(min(interval, seconds))
-            interval = min(interval * _INTERVAL_GROWTH, _LONGEST_INTERVAL)
-    logger.warning("%d jobs have not ended after %g s (--timeout)", len(left), limit)
+    logger.warning("%d jobs have not ended after %g s (--timeout)", len(polled), limit)
+
+
+def _table(jobs: list[Job]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in Job.__struct_fields__:
+        number = name in _NUMBERS
+        table.add_column(
+            name, justify="right" if number else "left", overflow="fold", no_wrap=number
+        )
+    for job in jobs:
+        # As text: a stream's name may look like markup.
+        cells = {
+            name: Text("" if value is None else str(value))
+            for name, value in msgspec.structs.asdict(job).items()
+        }
+        cells["status"].stylize(_STYLES.get(job.status, ""))
+        table.add_row(*cells.values())
+    return table
+
+
+@contextmanager
+def _waiting(total: int) -> Iterator[Callable[[list[Job]], None]]:
+    """Show on stderr how many jobs have ended: a bar on a terminal, log lines elsewhere.
+
+    Yields:
+        Takes the jobs that have just ended.
+    """
+    if not sys.stderr.isatty():
+        ended = 0
+
+        def log(jobs: list[Job]) -> None:
+            nonlocal ended
+            for job in jobs:
+                ended += 1
+                logger.info(
+                    "Job %s (%s): %s; %d of %d jobs have ended",
+                    *(job.id, job.kind, job.status, ended, total),
+                )
+
+        yield log
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+        redirect_stderr=False,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("Waiting for jobs", total=total)
+        yield lambda jobs: bar.advance(task, len(jobs))

@@ -36,7 +36,7 @@ from target_fullstory.logs import logger
 from target_fullstory.sending.call_dispatcher import Calls
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import Hold, InFlight
-from target_fullstory.sending.job_tracker import Jobs
+from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import Erasures, is_erased
 from target_fullstory.settings.model import Settings
 
@@ -48,7 +48,7 @@ class Sender:
         self,
         settings: Settings,
         client: Client,
-        jobs: Jobs,
+        jobs: JobTracker,
         in_flight: InFlight,
         ledger: Ledger,
         rejects: Rejects,
