@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from target_fullstory.api.responses import Content, Response, is_enough, json_object, refusal
 from target_fullstory.api.retry import Attempts, RetryableError, is_retryable
 from target_fullstory.api.throttle import Throttle
@@ -17,6 +19,15 @@ from target_fullstory.api.transport import (
 )
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.model import Settings
+
+
+def impatient(settings: Settings, seconds: float) -> Settings:
+    """The settings for a client that tries no call for longer than so many seconds."""
+    return msgspec.structs.replace(
+        settings,
+        retry_max_seconds=min(settings.retry_max_seconds, seconds),
+        request_timeout_seconds=min(settings.request_timeout_seconds, seconds),
+    )
 
 
 @dataclass(frozen=True)

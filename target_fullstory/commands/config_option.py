@@ -27,18 +27,11 @@ def config_option(command: _Command) -> _Command:
 
 
 def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
-    """The configuration that a load with the same `--config` options would have.
-
-    Args:
-        paths: Files, or `ENV` for the environment, which wins over every file.
-
-    Returns:
-        Setting name to value, singer-sdk's own settings included.
+    """The configuration that a load with the same options would have, singer-sdk's own settings included.
 
     Raises:
         ConfigurationError: A file is not a JSON object, or a variable has a value that is none of its
             setting.
-        OSError: A file cannot be read.
     """
     try:
         given = _ConfigInput.from_cli_args(*paths)
@@ -56,13 +49,5 @@ def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_settings(paths: tuple[str, ...]) -> Settings:
-    """The settings alone, for a command that loads nothing.
-
-    Args:
-        paths: As for `read_config`.
-
-    Raises:
-        ConfigurationError: As for `read_config`; or a setting is mistaken.
-        OSError: A file cannot be read.
-    """
+    """The settings alone, for a command that loads nothing."""
     return load_settings(read_config(paths))

@@ -34,11 +34,6 @@ def send_samples(client: Client, kinds: list[str], role: str) -> Iterator[Sample
     An event belongs to the test user, who is created for it. A deletion, which comes last, deletes that user.
     A sample that fails, whatever the reason, keeps none of the others from being told.
 
-    Args:
-        client: Calls the API.
-        kinds: The mapped kinds.
-        role: The key's role.
-
     Yields:
         The kind, what became of its sample, and that in a sentence.
     """
@@ -72,9 +67,9 @@ def _call(
 ) -> tuple[Verdict, str]:
     key = new_key() if method == "POST" else None
     try:
-        answer = client.call(method, path, body, key=key, params=params or None)
+        response = client.call(method, path, body, key=key, params=params or None)
     except DeliveryError as error:
         return "failed", str(error)
-    if answer.ok:
+    if response.ok:
         return "ok", done
-    return "failed", f"refused with {answer.status} ({answer.code}): {answer.message}"
+    return "failed", f"refused with {response.status} ({response.code}): {response.message}"
