@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from target_fullstory.accounting.ledger import JobEntry, Ledger
 from target_fullstory.accounting.rejects import Rejects, timestamp
 from target_fullstory.api.client import Client
-from target_fullstory.api.job_polling import (
-    FAILED,
-    UNKNOWN,
-    JobStatus,
-    PolledJob,
-    poll_intervals,
-)
+from target_fullstory.api.job_polling import FAILED, UNKNOWN, PolledJob, poll_intervals
 from target_fullstory.api.responses import Response
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import Kind
@@ -33,9 +29,8 @@ _API_BATCH_LIMIT = 50_000
 class _TrackedJob:
     """A job that has not ended; `own` is false where an earlier run has sent it."""
 
-    entry: JobEntry
-    reservation: Hold
     polled: PolledJob
+    reservation: Hold
     intervals: Iterator[float]
     next_look: float
     deadline: float
@@ -76,14 +71,7 @@ class JobTracker:
     def track(
         self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], response: Response
     ) -> str:
-        """Follow a job that was just created; returns its id.
-
-        Args:
-            kind: What it carries.
-            stream: Where its records came from.
-            rows: Requests in it.
-            keys: Users in it.
-            response: The response to its creation.
+        """Follow the job that a response says was created, with so many rows and these users; returns its id.
 
         Raises:
             DeliveryError: The response names no job.
@@ -129,9 +117,9 @@ class JobTracker:
         now = time.monotonic()
         interval = self._settings.job_poll_interval_seconds
         job = _TrackedJob(
-            entry,
+            # What the state shows of a job is changed at its end, not with each look.
+            PolledJob(self._client, replace(entry)),
             reservation,
-            PolledJob(self._client, entry.kind, entry.id),
             poll_intervals(interval),
             # An earlier run's job has most likely ended by now.
             next_look=now + interval if own else now,
@@ -153,13 +141,14 @@ class JobTracker:
                 if job.own:
                     self._in_flight.fail(error)
                     return
-                logger.warning("Not waiting for job %s of an earlier run: %s", job.entry.id, error)
+                job_id = job.polled.entry.id
+                logger.warning("Not waiting for job %s of an earlier run: %s", job_id, error)
                 over = True
             except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
                 logger.debug("A job's status was not understood", exc_info=True)
                 self._in_flight.fail(
                     DeliveryError(
-                        f"Fullstory's answer about job {job.entry.id} is not understood "
+                        f"Fullstory's answer about job {job.polled.entry.id} is not understood "
                         f"({type(error).__name__}). Check that api_url is the Server API."
                     )
                 )
@@ -184,30 +173,28 @@ class JobTracker:
 
     def _look(self, job: _TrackedJob) -> bool:
         """Ask how a job stands; returns whether it needs no more looking after."""
-        status = job.polled.look()
-        if status.over:
-            if status.status == UNKNOWN:
-                logger.warning(
-                    "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state",
-                    job.entry.id,
-                )
-            else:
-                self._take_end(job, status)
+        if job.polled.look():
+            self._take_end(job)
             return True
         if time.monotonic() >= job.deadline:
             logger.warning(
                 "Job %s has not finished in %g s (job_timeout_seconds); it stays PROCESSING in the state",
-                job.entry.id,
+                job.polled.entry.id,
                 self._settings.job_timeout_seconds,
             )
             return True
         job.next_look = time.monotonic() + next(job.intervals)
         return False
 
-    def _take_end(self, job: _TrackedJob, end: JobStatus) -> None:
-        entry = job.entry
-        errors = end.errors or 0
-        listed = self._reject_refused(job) if errors or end.status == FAILED else 0
+    def _take_end(self, job: _TrackedJob) -> None:
+        entry = job.polled.entry
+        if entry.status == UNKNOWN:
+            logger.warning(
+                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state",
+                entry.id,
+            )
+            return
+        listed = self._reject_refused(job) if entry.errors or entry.status == FAILED else 0
         if not job.own:
             if listed:
                 logger.warning(
@@ -217,14 +204,12 @@ class JobTracker:
                     listed,
                 )
             return
-        missing = errors - listed
+        missing = entry.errors - listed
         if missing > 0:
-            logger.warning("Job %s reports %d errors but lists %d", entry.id, errors, listed)
+            logger.warning("Job %s reports %d errors but lists %d", entry.id, entry.errors, listed)
             self._ledger.rejected(entry.stream, missing, was_delivered=True)
-        entry.status = end.status
-        entry.imports = end.imports or 0
-        entry.errors = max(errors, listed)
-        entry.finished = end.finished or timestamp()
+        entry.errors = max(entry.errors, listed)
+        entry.finished = entry.finished or timestamp()
         self._ledger.job(entry)
         logger.info(
             "Job %s finished: %s, %d imported, %d errors",
@@ -236,9 +221,9 @@ class JobTracker:
 
     def _reject_refused(self, job: _TrackedJob) -> int:
         """Write a job's refused items to the rejects file; returns how many there are."""
-        entry = job.entry
+        entry = job.polled.entry
         listed = 0
-        for item in job.polled.refused_items(entry.records):
+        for item in job.polled.refused_items():
             self._rejects.write(
                 stream=entry.stream,
                 kind=entry.kind,
