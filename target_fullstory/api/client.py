@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
-from target_fullstory.api.responses import Content, Response, is_enough, json_object, refusal
+from target_fullstory.api.responses import Content, Response, is_enough, json_object, raise_refusal
 from target_fullstory.api.retry import Attempts, RetryableError, is_retryable
 from target_fullstory.api.throttle import Throttle
 from target_fullstory.api.transport import (
     Body,
+    HttpRequest,
     HttpTransport,
     NoResponseError,
     NotSendableError,
@@ -28,19 +28,6 @@ def impatient(settings: Settings, seconds: float) -> Settings:
         retry_max_seconds=min(settings.retry_max_seconds, seconds),
         request_timeout_seconds=min(settings.request_timeout_seconds, seconds),
     )
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call, as all its attempts make it; `name` is what errors call it."""
-
-    method: str
-    path: str
-    body: Body | None
-    params: Mapping[str, str] | None
-    name: str
-    content: Content
-    redirects: bool
 
 
 class Client:
@@ -87,36 +74,37 @@ class Client:
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
         """
-        call = _Call(method, path, body, params, f"{method} {name or path}", content, redirects)
+        name = f"{method} {name or path}"
         attempts = Attempts(self._throttle, self._retry_seconds, key)
-        return attempts.run(call.name, lambda: self._attempt(call, attempts))
 
-    def _attempt(self, call: _Call, attempts: Attempts) -> Response:
-        headers = {"Content-Type": "application/json"} if call.body is not None else {}
-        if attempts.key is not None:
-            headers["Idempotency-Key"] = attempts.key
-        url = self._url + call.path
-        try:
-            response = self._transport.send(call.method, url, call.body, headers, call.params)
-        except NoResponseError as error:
-            attempts.uncertain = True
-            raise RetryableError(f"no answer ({error})") from None
-        except NotSendableError as error:
-            raise DeliveryError(
-                f"{call.name} cannot be sent ({error}). Check the setting api_url."
-            ) from None
-        status, _, content = response
-        if is_retryable(status):
-            raise attempts.failed(response)
-        refused = refusal(status, call.name, redirects=call.redirects)
-        if refused is not None:
-            raise refused
+        def attempt() -> Response:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            if attempts.key is not None:
+                headers["Idempotency-Key"] = attempts.key
+            request = HttpRequest(method, self._url + path, body, headers, params)
+            try:
+                response = self._transport.send(request)
+            except NoResponseError as error:
+                attempts.uncertain = True
+                raise RetryableError(f"no answer ({error})") from None
+            except NotSendableError as error:
+                raise DeliveryError(
+                    f"{name} cannot be sent ({error}). Check the setting api_url."
+                ) from None
+            if is_retryable(response.status):
+                raise attempts.failed(response)
+            raise_refusal(response.status, name, redirects=redirects)
+            data = json_object(self._redacted(response.content))
+            if data is None and response.status < 300 and not is_enough(response.content, content):
+                attempts.uncertain = True
+                wanted = "a JSON object" if content == "object" else "JSON"
+                raise RetryableError(f"the answer ({response.status}) is not {wanted}")
+            return Response(response.status, data or {}, attempts.uncertain)
+
+        return attempts.run(name, attempt)
+
+    def _redacted(self, content: bytes) -> bytes:
+        """A body without secrets: a proxy may echo the headers it got."""
         for secret in self._secrets:
-            # A proxy may echo the headers it got.
             content = content.replace(secret.encode(), b"****")
-        data = json_object(content)
-        if data is None and status < 300 and not is_enough(content, call.content):
-            attempts.uncertain = True
-            wanted = "a JSON object" if call.content == "object" else "JSON"
-            raise RetryableError(f"the answer ({status}) is not {wanted}")
-        return Response(status, data or {}, attempts.uncertain)
+        return content

@@ -65,8 +65,8 @@ def unexpected(call: str, response: Response) -> DeliveryError:
     )
 
 
-def refusal(status: int, call: str, *, redirects: bool) -> DeliveryError | None:
-    """The error of a status that no request of this run would fare better with; None for any other.
+def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
+    """Raise the error of a status that no other request of the run would fare better with.
 
     Args:
         status: The HTTP status.
@@ -74,27 +74,26 @@ def refusal(status: int, call: str, *, redirects: bool) -> DeliveryError | None:
         redirects: Whether a redirect is a response to this request; else the address is wrong.
     """
     if status == 401:
-        return DeliveryError(
+        raise DeliveryError(
             "Fullstory does not accept the API key (401). Check the setting api_key, and "
             "api_key_encoding if the key is right."
         )
     if status == 403 and call.startswith("GET ") and "/batch/" in call:
-        return DeliveryError(
+        raise DeliveryError(
             "The API key may not read batch jobs (403): that takes an Admin or Architect key. Use such "
             "a key, or set delivery to single, or wait_for_jobs to false."
         )
     if status == 403:
-        return DeliveryError(
+        raise DeliveryError(
             f"The API key's role does not allow {call} (403). Use a Standard, Admin or Architect key of "
             "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key "
             "to delete users."
         )
     if 300 <= status < 400 and not redirects:
-        return DeliveryError(
+        raise DeliveryError(
             f"{call} was answered with a redirect ({status}), which is not followed. Set api_url to the "
             "API's own address."
         )
-    return None
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:

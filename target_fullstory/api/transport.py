@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -34,15 +34,18 @@ NETWORK_ERRORS = (
 Authenticate: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
-class BodyInParts(Protocol):
-    """A body that is sent in parts, as often as there are attempts; its length in bytes is known before."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[bytes]: ...
+Body: TypeAlias = bytes | Iterable[bytes]
+"""A body, whole or in parts, which each attempt goes through; `len()` is the bytes in all either way."""
 
 
-Body: TypeAlias = bytes | BodyInParts
+class HttpRequest(NamedTuple):
+    """A request but for what is the same for all of them, such as the key."""
+
+    method: str
+    url: str
+    body: Body | None
+    headers: Mapping[str, str]
+    params: Mapping[str, str] | None
 
 
 class HttpResponse(NamedTuple):
@@ -64,14 +67,7 @@ class NotSendableError(Exception):
 class Transport(Protocol):
     """Sends one request; used from several threads at a time."""
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        body: Body | None,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-    ) -> HttpResponse:
+    def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and read its response.
 
         Raises:
@@ -94,22 +90,15 @@ class HttpTransport:
         self._session.headers["Integration-Source"] = settings.integration_source.strip()
         self._session.headers["Accept"] = "application/json"
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        body: Body | None,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-    ) -> HttpResponse:
+    def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and read its response; see `Transport`."""
         try:
             with self._session.request(
-                method,
-                url,
-                data=body,
-                params=params,
-                headers=headers,
+                request.method,
+                request.url,
+                data=request.body,
+                params=request.params,
+                headers=request.headers,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,

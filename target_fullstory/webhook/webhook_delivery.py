@@ -69,22 +69,17 @@ class WebhookDelivery:
             self._start_threads()
 
     def close(self, grace: float) -> dict[str, Any]:
-        """Wait so many seconds for what is under way, then give up the rest.
-
-        Returns:
-            What became of the messages, for the run report: `delivered`, `failed`, and `reasons` of the
-            failures with their numbers.
-        """
-        tally = self._queue.close(grace)
+        """Wait so many seconds for what is under way, then give up the rest; returns what to report."""
+        counts = self._queue.close(grace)
         self._session.close()
-        if tally.failed:
+        if counts["failed"]:
             logger.warning(
                 "%d of %d responses were not delivered to the response webhook (%s)",
-                tally.failed,
-                tally.failed + tally.delivered,
-                ", ".join(f"{reason}: {count}" for reason, count in tally.reasons.items()),
+                counts["failed"],
+                counts["failed"] + counts["delivered"],
+                ", ".join(f"{reason}: {count}" for reason, count in counts["reasons"].items()),
             )
-        return {"delivered": tally.delivered, "failed": tally.failed, "reasons": tally.reasons}
+        return counts
 
     def _start_threads(self) -> None:
         with self._lock:
@@ -115,15 +110,11 @@ class WebhookDelivery:
 
     def _take_failure(self, message: Message, failure: FailedAttemptError) -> None:
         message.reason = failure.reason
-        if failure.retryable:
-            pause = self._rules.pause_after(message.attempts, failure.after)
-            next_attempt = time.monotonic() + pause - message.first
-            if self._rules.allow_retry(message.attempts, next_attempt):
-                waits = self._queue.retry(message, pause)
-                if waits and message.attempts >= _TRIES_BEFORE_A_WARNING:
-                    self._warn_once(failure.reason)
-                return
-        if self._queue.failed(message):
+        pause = self._rules.pause_after(message.attempts, failure.after)
+        seconds = time.monotonic() + pause - message.first
+        again = failure.retryable and self._rules.allow_retry(message.attempts, seconds)
+        counts = self._queue.failed(message, retry_in=pause if again else None)
+        if counts and (not again or message.attempts >= _TRIES_BEFORE_A_WARNING):
             self._warn_once(failure.reason)
 
     def _warn_once(self, reason: str) -> None:

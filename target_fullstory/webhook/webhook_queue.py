@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 _NOT_TRIED = "not_tried"  # the end of the run came too early for it
 _NO_ANSWER = "no_answer"  # its first attempt had no answer yet when the run ended
@@ -31,19 +32,6 @@ class Message:
     attempts: int = 0
     first: float = 0.0
     reason: str = _NOT_TRIED
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many messages were delivered, and how many were not for which reason."""
-
-    delivered: int
-    reasons: dict[str, int]
-
-    @property
-    def failed(self) -> int:
-        """How many were not delivered."""
-        return sum(self.reasons.values())
 
 
 class WebhookQueue:
@@ -92,24 +80,26 @@ class WebhookQueue:
             if self._give_back(message):
                 self._delivered += 1
 
-    def failed(self, message: Message) -> bool:
-        """Count a message taken as one that cannot be delivered; returns False after the end."""
+    def failed(self, message: Message, retry_in: float | None = None) -> bool:
+        """Take back a message taken: for another attempt in so many seconds, or counted as not delivered.
+
+        Returns:
+            False where it came after the end and is counted already.
+        """
         with self._ended:
             known = self._give_back(message)
-            if known:
+            if known and retry_in is not None:
+                self._push(message, time.monotonic() + retry_in)
+            elif known:
                 self._reasons[message.reason] += 1
             return known
 
-    def retry(self, message: Message, pause: float) -> bool:
-        """Put a message taken back, to be taken again in so many seconds; returns False after the end."""
-        with self._ended:
-            known = self._give_back(message)
-            if known:
-                self._push(message, time.monotonic() + pause)
-            return known
+    def close(self, grace: float) -> dict[str, Any]:
+        """Take no more; wait for what can end in so many seconds, and count the rest as not delivered.
 
-    def close(self, grace: float) -> Tally:
-        """Take no more; wait for what can end in so many seconds, and count the rest as not delivered."""
+        Returns:
+            How many messages were `delivered`, how many `failed`, and these by their `reasons`.
+        """
         deadline = time.monotonic() + grace
         with self._ended:
             while (left := deadline - time.monotonic()) > 0:
@@ -125,7 +115,12 @@ class WebhookQueue:
             )
             self._taken.clear()
             self._waiting.clear()
-            return Tally(self._delivered, dict(self._reasons))
+            failed = sum(self._reasons.values())
+            return {
+                "delivered": self._delivered,
+                "failed": failed,
+                "reasons": dict(self._reasons),
+            }
 
     def _push(self, message: Message, due: float) -> None:
         self._number += 1
