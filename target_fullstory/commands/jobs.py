@@ -25,9 +25,14 @@ from target_fullstory.api.job_polling import (
     poll_intervals,
 )
 from target_fullstory.commands.command_client import api_client
-from target_fullstory.commands.config_option import config_option, read_settings
-from target_fullstory.commands.output_format import format_option, print_json, print_table
 from target_fullstory.commands.saved_block import read_block
+from target_fullstory.commands.shared_options import (
+    config_option,
+    format_option,
+    print_json,
+    print_table,
+    read_settings,
+)
 from target_fullstory.errors import InputError
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings

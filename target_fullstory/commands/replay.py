@@ -9,8 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
+from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
 from target_fullstory.input.messages import member, parse, peek
 from target_fullstory.input.progress import bytes_bar

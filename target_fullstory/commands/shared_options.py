@@ -1,11 +1,15 @@
-"""The option `--config` of the commands, read the way the load itself reads it."""
+"""The options that the commands share: `--config`, read as the load reads it, and `--format`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import ConfigurationError
@@ -13,6 +17,7 @@ from target_fullstory.settings.model import Settings, from_environment, load_set
 from target_fullstory.target import TargetFullstory
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_WIDTH_ELSEWHERE = 250
 
 
 def config_option(command: _Command) -> _Command:
@@ -51,3 +56,25 @@ def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
 def read_settings(paths: tuple[str, ...]) -> Settings:
     """The settings alone, for a command that loads nothing."""
     return load_settings(read_config(paths))
+
+
+def format_option(results: str) -> Callable[[_Command], _Command]:
+    """Give a command the option `--format`, `table` or `json`."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=f"How to print the {results}.",
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(table: Table) -> None:
+    """Print a table, as wide as the terminal; as wide as it needs to be where there is none."""
+    Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
