@@ -19,14 +19,7 @@ _QUEUE_FULL = "queue_full"
 
 @dataclass(eq=False)
 class Message:
-    """A message and its attempts.
-
-    Attributes:
-        body: What is sent.
-        attempts: How many there were.
-        first: When the first one began, in monotonic seconds.
-        reason: Why the latest one failed.
-    """
+    """A message; when its first attempt began, in monotonic seconds, and why the latest one failed."""
 
     body: bytes
     attempts: int = 0

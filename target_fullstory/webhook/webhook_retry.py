@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import requests
 
-from target_fullstory.api.retry import full_jitter, longest_pause
+from target_fullstory.api.retry import longest_pause
 from target_fullstory.api.transport import NETWORK_ERRORS
 
 _RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})
@@ -37,10 +37,6 @@ class RetryRules(msgspec.Struct, frozen=True):
         """The longest pause after so many attempts, in seconds."""
         return longest_pause(attempts - 1, self.first_pause, self.longest_pause)
 
-    def pause_after(self, attempts: int, asked: float) -> float:
-        """The pause after so many attempts, on top of the seconds that the webhook asked for."""
-        return asked + full_jitter(self.longest_pause_after(attempts))
-
     def allow_retry(self, attempts: int, seconds: float) -> bool:
         """Whether another attempt may follow, so many seconds after the beginning of the first one."""
         return attempts <= self.retries and seconds <= self.retry_seconds
@@ -51,8 +47,7 @@ class FailedAttemptError(Exception):
 
     Attributes:
         reason: What happened, such as `http_503`; never an address.
-        retryable: Whether another attempt may mend it.
-        after: Seconds that were asked to be waited.
+        retryable: Whether another attempt may mend it, `after` the seconds that the webhook asked to wait.
     """
 
     def __init__(self, reason: str, *, retryable: bool, after: float = 0.0) -> None:
