@@ -21,7 +21,7 @@ from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.model import Settings
 
 
-def impatient(settings: Settings, seconds: float) -> Settings:
+def with_retry_limit(settings: Settings, seconds: float) -> Settings:
     """The settings for a client that tries no call for longer than so many seconds."""
     return msgspec.structs.replace(
         settings,

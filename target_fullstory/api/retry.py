@@ -27,7 +27,6 @@ _SLOW_DOWN = frozenset({429, 503})
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _TRIES_BEFORE_A_WARNING = 3
-_KEPT_500_AFTER = 2
 
 
 def is_retryable(status: int) -> bool:
@@ -36,11 +35,7 @@ def is_retryable(status: int) -> bool:
 
 
 class RetryableError(Exception):
-    """An attempt that failed in a way that another attempt may mend.
-
-    Attributes:
-        after: Seconds that the API asked this call to wait.
-    """
+    """An attempt that another one may mend, after the seconds that the API asked this call to wait."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -63,7 +58,6 @@ class Attempts:
         self._base_key = key
         self._renewals = 0
         self._last_500: bytes | None = None
-        self._same_500 = 0
 
     def run(self, call: str, attempt: Callable[[], Response]) -> Response:
         """Try until an attempt raises no RetryableError.
@@ -113,12 +107,11 @@ class Attempts:
 
         The new key is derived, so that a replay after a crash goes through the same keys.
         """
-        self._same_500 = self._same_500 + 1 if content == self._last_500 else 1
-        self._last_500 = content
-        if self._base_key is not None and self._same_500 >= _KEPT_500_AFTER:
+        if content != self._last_500:
+            self._last_500 = content
+        elif self._base_key is not None:
             self._renewals += 1
             self.key = f"{self._base_key}-{self._renewals}"
-            self._same_500 = 0
             self._last_500 = None
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import msgspec
 
-from target_fullstory.api.client import Client, impatient
+from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.errors import ConfigurationError, TargetFullstoryError
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
@@ -31,7 +31,7 @@ JOB_READERS = _READS
 _KNOWN = _WRITES | {"VIEW_ONLY"}
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
-_PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 10.0
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -121,7 +121,7 @@ class RoleCheck:
     @cached_property
     def _role(self) -> str | None:
         """The key's role, asked for once; None where it is not known."""
-        client = Client(impatient(self._settings, _PATIENCE_SECONDS), self._url)
+        client = Client(with_retry_limit(self._settings, _RETRY_SECONDS), self._url)
         try:
             return who_am_i(client).role
         except TargetFullstoryError as error:

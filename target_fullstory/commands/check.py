@@ -62,7 +62,7 @@ class Finding(msgspec.Struct, frozen=True):
     is_flag=True,
     help="Send one sample per mapped kind: the test user target-fullstory-check and one event of it.",
 )
-@format_option("findings")
+@format_option
 def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> int:
     """Ask Fullstory whose the API key is, and whether its role allows what is mapped.
 

@@ -57,7 +57,7 @@ _STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yel
     type=click.FloatRange(0),
     help="Seconds to wait at most; without, the setting job_timeout_seconds.",
 )
-@format_option("jobs")
+@format_option
 def jobs_command(
     config_paths: tuple[str, ...],
     state_path: str | None,
@@ -75,7 +75,7 @@ def jobs_command(
     jobs = _jobs_of(block)
     if jobs:
         limit = settings.job_timeout_seconds if timeout is None else timeout
-        with api_client(settings, patience=limit if wait else 0) as client:
+        with api_client(settings, retry_seconds=limit if wait else 0) as client:
             polled = [PolledJob(client, job) for job in jobs]
             if wait:
                 _follow(polled, settings, limit)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -16,19 +15,24 @@ from target_fullstory.errors import ConfigurationError
 from target_fullstory.settings.model import Settings, from_environment, load_settings
 from target_fullstory.target import TargetFullstory
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDTH_ELSEWHERE = 250
 
 
-def config_option(command: _Command) -> _Command:
-    """Give a command the option `--config`, a list of paths."""
-    return click.option(
-        "--config",
-        "config_paths",
-        multiple=True,
-        metavar="FILE",
-        help="Configuration file, or 'ENV' for the environment. Several are merged, the later wins.",
-    )(command)
+config_option = click.option(
+    "--config",
+    "config_paths",
+    multiple=True,
+    metavar="FILE",
+    help="Configuration file, or 'ENV' for the environment. Several are merged, the later wins.",
+)
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the results.",
+)
 
 
 def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
@@ -56,18 +60,6 @@ def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
 def read_settings(paths: tuple[str, ...]) -> Settings:
     """The settings alone, for a command that loads nothing."""
     return load_settings(read_config(paths))
-
-
-def format_option(results: str) -> Callable[[_Command], _Command]:
-    """Give a command the option `--format`, `table` or `json`."""
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help=f"How to print the {results}.",
-    )
 
 
 def print_json(value: Any) -> None:
