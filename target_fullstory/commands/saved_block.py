@@ -7,8 +7,7 @@ from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from target_fullstory.api.responses import json_object
 from target_fullstory.errors import InputError
 from target_fullstory.settings.model import Settings
 
@@ -53,10 +52,8 @@ def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
         raise InputError(
             f"What {name} holds is empty: the load wrote no STATE, or it was not saved."
         )
-    document = _decode(content)
+    document = json_object(content) or json_object(content.splitlines()[-1])
     if document is None:
-        document = _decode(content.splitlines()[-1])
-    if not isinstance(document, dict):
         raise InputError(
             f"What {name} holds is not a STATE: neither JSON nor lines of it. Give what a load prints, "
             "or what `meltano state get` does."
@@ -74,10 +71,3 @@ def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
             "that the load was this target's."
         )
     return block
-
-
-def _decode(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

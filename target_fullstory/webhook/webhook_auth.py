@@ -96,11 +96,11 @@ class OAuth2Token:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def forget(self, refused: requests.PreparedRequest) -> None:
+    def forget(self, request: requests.PreparedRequest) -> None:
         """Fetch another token for the next request: the one of this request was refused."""
         with self._lock:
             # Another thread may have renewed it meanwhile.
-            if refused.headers.get("Authorization") == f"Bearer {self._token}":
+            if request.headers.get("Authorization") == f"Bearer {self._token}":
                 self._token = None
 
     def _renew(self) -> None:
