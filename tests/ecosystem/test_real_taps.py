@@ -413,6 +413,46 @@ def test_times_with_a_space_are_sent_with_a_t(
     assert first["published"] == "2026-03-02T09:30:00+01:00"
 
 
+SLOPPY: dict[str, Any] = {
+    "draft_4_bound": {"type": "number", "maximum": 9, "exclusiveMaximum": True},
+    "draft_3_required": {"type": "string", "required": True},
+    "draft_4_tuple": {"type": "array", "items": [{"type": "string"}], "additionalItems": False},
+    "id_of_a_place": {"$id": "#/properties/id_of_a_place", "type": "integer"},
+    "type_twice": {"type": ["null", "string", "null"]},
+    "type_in_a_type": {"type": ["string", {"type": "null"}]},
+    "type_any": {"type": "any"},
+    "type_of_a_database": {"type": ["null", "datetime"]},
+    "no_schema": None,
+    "null_enum": {"type": "string", "enum": None},
+    "text_for_a_length": {"type": "string", "maxLength": "40"},
+    "negative_length": {"type": "string", "maxLength": -1},
+    "lost_definition": {"$ref": "#/definitions/lost"},
+    "lost_file": {"$ref": "user"},
+}
+"""A column for each mistake that SCHEMAs of taps have; `lost_file` beside a column called `pattern`."""
+
+
+@pytest.mark.xfail(strict=True, reason="sloppy SCHEMAs are refused")
+def test_sloppy_schemas_are_repaired(run_target: Callable[..., Outcome], api: SandboxApi) -> None:
+    """One warning each, which names the stream and the column."""
+    values = {"draft_4_bound": 8.5, "draft_4_tuple": ["a"], "id_of_a_place": 7}
+    lines = []
+    for number, (name, column) in enumerate(SLOPPY.items()):
+        columns = {"uid": {"type": "string"}, "pattern": {"type": "string"}, name: column}
+        sent = {"type": "object", "properties": columns}
+        message = {"type": "SCHEMA", "stream": f"s{number}", "schema": sent}
+        lines.append(json.dumps(message | {"key_properties": ["uid"]}))
+        lines.append(record(f"s{number}", **{"uid": name, name: values.get(name, "x")}))
+    outcome = run_target(lines, api_url=api.url, streams={"s*": {"kind": "users"}})
+    assert outcome.code == 0, outcome.stderr
+    told = warnings_in(outcome)
+    assert len(told) == len(SLOPPY)
+    for number, name in enumerate(SLOPPY):
+        assert [ln for ln in told if re.search(rf"\bs{number}\b.*\b{name}\b", ln)], told
+        assert api.user(name)["properties"] == {name: values.get(name, "x")}
+    assert api.user("id_of_a_place")["schema"]["properties"]["id_of_a_place"] == "int"
+
+
 def test_every_tap_has_a_recording_and_a_case() -> None:
     recorded = {path.stem for path in DIRECTORY.glob("*.jsonl")}
     assert recorded == set(TAPS) == {case.tap for case in CASES}
