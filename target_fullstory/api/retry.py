@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
+
+import backoff
 
 from target_fullstory.api.responses import Response
 from target_fullstory.api.throttle import Throttle
@@ -42,6 +44,26 @@ class RetryableError(Exception):
         self.after = after
 
 
+def _pauses() -> Generator[float, RetryableError, None]:
+    """Pauses between attempts: full jitter over an exponential, on top of what the API asks for."""
+    exponential = backoff.expo(base=2, factor=_FIRST_PAUSE, max_value=_LONGEST_PAUSE)
+    next(exponential)
+    error = yield 0.0
+    while True:
+        error = yield error.after + backoff.full_jitter(next(exponential))
+
+
+def _log_retry(details: Any) -> None:
+    level = logging.WARNING if details["tries"] >= _TRIES_BEFORE_A_WARNING else logging.DEBUG
+    logger.log(
+        level,
+        "%s; attempt %d follows in %.1f s",
+        details["exception"],
+        details["tries"] + 1,
+        details["wait"],
+    )
+
+
 class Attempts:
     """The attempts of one call.
 
@@ -66,28 +88,30 @@ class Attempts:
             DeliveryError: The time for retries is over, or would be before the API wants the next attempt.
         """
         deadline = time.monotonic() + self._max_seconds
-        tries = 0
-        while True:
-            began = time.monotonic()
+
+        @backoff.on_exception(
+            _pauses,
+            RetryableError,
+            max_time=self._max_seconds,
+            jitter=None,
+            on_backoff=_log_retry,
+            logger=None,
+        )
+        def attempt_in_turn() -> Response:
             if not self._throttle.wait(deadline):
                 raise DeliveryError(
                     f"Fullstory asks to wait longer than {self._max_seconds:g} s (retry_max_seconds). What "
                     "was accepted before is checkpointed; run again later."
                 )
-            try:
-                return attempt()
-            except RetryableError as error:
-                if began >= deadline:
-                    raise DeliveryError(
-                        f"{call} failed for {self._max_seconds:g} s (retry_max_seconds): {error}. What was "
-                        "accepted before is checkpointed; run again when Fullstory answers."
-                    ) from None
-                longest = longest_pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
-                pause = min(error.after + full_jitter(longest), deadline - began)
-                tries += 1
-                level = logging.WARNING if tries >= _TRIES_BEFORE_A_WARNING else logging.DEBUG
-                logger.log(level, "%s; attempt %d follows in %.1f s", error, tries + 1, pause)
-                time.sleep(pause)
+            return attempt()
+
+        try:
+            return attempt_in_turn()
+        except RetryableError as error:
+            raise DeliveryError(
+                f"{call} failed for {self._max_seconds:g} s (retry_max_seconds): {error}. What was "
+                "accepted before is checkpointed; run again when Fullstory answers."
+            ) from None
 
     def failed(self, response: HttpResponse) -> RetryableError:
         """Take note of a retryable response; returns the error to raise."""
@@ -113,17 +137,6 @@ class Attempts:
             self._renewals += 1
             self.key = f"{self._base_key}-{self._renewals}"
             self._last_500 = None
-
-
-def full_jitter(seconds: float) -> float:
-    """A pause up to so many seconds, so that those who failed together do not try again together."""
-    return random.uniform(0, seconds)  # noqa: S311 - no secret
-
-
-def longest_pause(tries: int, first: float, longest: float) -> float:
-    """Seconds to pause at the most after so many earlier tries: each time twice as long."""
-    # The exponent is bounded: a float has an end.
-    return min(longest, first * 2.0 ** min(tries, 64))
 
 
 def retry_after(value: str | None) -> float | None:

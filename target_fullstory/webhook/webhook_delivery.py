@@ -12,11 +12,12 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import backoff
 import msgspec
 import requests
 
 from target_fullstory.accounting.rejects import timestamp
-from target_fullstory.api.retry import full_jitter, retry_after
+from target_fullstory.api.retry import retry_after
 from target_fullstory.api.transport import open_session, read_content
 from target_fullstory.logs import keep_addresses_out, logger
 from target_fullstory.settings.webhook_settings import WebhookSettings
@@ -110,7 +111,9 @@ class WebhookDelivery:
 
     def _take_failure(self, message: Message, failure: FailedAttemptError) -> None:
         message.reason = failure.reason
-        pause = failure.after + full_jitter(self._rules.longest_pause_after(message.attempts))
+        pause = failure.after + backoff.full_jitter(
+            self._rules.longest_pause_after(message.attempts)
+        )
         seconds = time.monotonic() + pause - message.first
         again = failure.retryable and self._rules.allow_retry(message.attempts, seconds)
         counts = self._queue.failed(message, retry_in=pause if again else None)

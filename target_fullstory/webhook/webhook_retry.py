@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import requests
 
-from target_fullstory.api.retry import longest_pause
 from target_fullstory.api.transport import NETWORK_ERRORS
 
 _RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})
@@ -35,7 +34,8 @@ class RetryRules(msgspec.Struct, frozen=True):
 
     def longest_pause_after(self, attempts: int) -> float:
         """The longest pause after so many attempts, in seconds."""
-        return longest_pause(attempts - 1, self.first_pause, self.longest_pause)
+        # The exponent is bounded: a float has an end.
+        return min(self.longest_pause, self.first_pause * 2.0 ** min(attempts - 1, 64))
 
     def allow_retry(self, attempts: int, seconds: float) -> bool:
         """Whether another attempt may follow, so many seconds after the beginning of the first one."""
