@@ -15,7 +15,7 @@ from target_fullstory.api.embedded_sandbox import start_sandbox
 from target_fullstory.errors import DeliveryError, OutputError
 from target_fullstory.logs import logger
 from target_fullstory.pipeline import Pipeline
-from target_fullstory.settings.model import SANDBOX, Settings, shown
+from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
     from target_fullstory.webhook.webhook_delivery import WebhookDelivery
@@ -133,7 +133,7 @@ class Run:
                     self.pipeline.rejects.summary(), final=True, every_job=True
                 ),
                 **webhook,
-                "config": shown(self._settings, self._config),
+                "config": self._settings.redacted(self._config),
                 "timings": {
                     "began": self._began,
                     "ended": timestamp(),

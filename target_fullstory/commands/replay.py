@@ -12,7 +12,7 @@ import msgspec
 from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
-from target_fullstory.input.messages import member, parse, peek
+from target_fullstory.input.messages import parse, peek, require
 from target_fullstory.input.progress import bytes_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
@@ -164,5 +164,5 @@ def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
                 if kin is not None and kin.type == "SCHEMA":
                     message = parse(line, number)
                     for name, kind in (("stream", str), ("schema", dict)):
-                        member(message, name, kind, number)
+                        require(message, name, kind, number)
                     yield message
