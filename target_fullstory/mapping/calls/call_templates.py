@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.plan.json_functions import (
-    compile_body,
     compile_template,
     compile_value,
 )
@@ -25,18 +24,13 @@ def check_json(stream: str, spec: MappingSpec) -> None:
         if getattr(spec, key):
             raise config_error(stream, key, "contradicts json: leave out one of the two")
     if spec.kind == "request":
-        compile_body(stream, "json", spec.json, Shape())
+        compile_template(stream, "json", spec.json, Shape())
     else:
         json_fields(stream, spec, Shape())
 
 
 def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
     """The sources of the fields in a template, by destination.
-
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        shape: The stream's SCHEMA; one that tells nothing to find the mistakes that show without.
 
     Raises:
         ConfigurationError: The template is mistaken, or lacks what every record needs.

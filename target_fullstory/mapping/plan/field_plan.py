@@ -76,12 +76,6 @@ def group_of(
 ) -> tuple[Group, dict[str, Column]]:
     """Makes an object column the whole of a group of fields.
 
-    Args:
-        kind: What the records become.
-        name: The group, such as `context` or `context.browser`.
-        column: The column.
-        exclude: Columns that are not sent, such as `context.browser.url`.
-
     Returns:
         The group, and the source of each of its fields.
     """

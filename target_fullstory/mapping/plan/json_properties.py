@@ -21,13 +21,6 @@ def plan_json(
 ) -> tuple[PropertyPlan, list[str]]:
     """Plans the properties of a `json` template.
 
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        form: The mapping's template.
-        shape: The stream's SCHEMA; one that tells nothing to find the mistakes that show without.
-        options: The settings that bear on every mapping.
-
     Returns:
         The plan, and one sentence per property that is not sent under its own name.
 

@@ -91,9 +91,6 @@ class Planner:
     def plan(self, used: frozenset[str]) -> PropertyPlan:
         """Plans the properties.
 
-        Args:
-            used: Top-level columns that are sources of fields.
-
         Raises:
             ConfigurationError: A property names a column the SCHEMA lacks, or a property's name is
                 too long.
@@ -124,9 +121,6 @@ class Planner:
 
     def plan_sources(self, properties: list[tuple[str, Source, Shape]]) -> PropertyPlan:
         """Plans properties of any source.
-
-        Args:
-            properties: For each its name, its source and the shape of its values.
 
         Raises:
             ConfigurationError: A name is too long, or a property cannot have its declared type.

@@ -26,10 +26,6 @@ def method_of(value: Any) -> str:
 def path_value(name: str, value: Any) -> str:
     """A record's value as part of a path, URL-encoded.
 
-    Args:
-        name: What it is, for the message.
-        value: The value.
-
     Raises:
         Rejection: `missing_path_value` for null and what cannot be written as text; `invalid_path`
             for `.` and `..`, which are no names in a path.
