@@ -14,11 +14,7 @@ from target_fullstory.mapping.spec import MappingSpec
 
 
 def check_json(stream: str, spec: MappingSpec) -> None:
-    """Finds the mistakes in a template that show without a SCHEMA.
-
-    Raises:
-        ConfigurationError: One is found.
-    """
+    """Finds the mistakes in a template that show without a SCHEMA."""
     replaced = ("properties", "exclude") if spec.kind == "request" else ("fields",)
     for key in replaced:
         if getattr(spec, key):
@@ -30,11 +26,7 @@ def check_json(stream: str, spec: MappingSpec) -> None:
 
 
 def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
-    """The sources of the fields in a template, by destination.
-
-    Raises:
-        ConfigurationError: The template is mistaken, or lacks what every record needs.
-    """
+    """The sources of the fields in a template, by destination."""
     if not isinstance(spec.json, dict):
         raise config_error(stream, "json", "takes an object, the fields")
     known = DESTINATIONS[spec.kind]

@@ -29,11 +29,7 @@ def fields_of(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
 def read_fields(
     fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]
 ) -> dict[str, Any]:
-    """The values of fields that lie in no object; the names of those left out are added to `dropped`.
-
-    Raises:
-        Rejection: The record cannot go with one of the values, nor without it.
-    """
+    """The values of fields that lie in no object; the names of those left out are added to `dropped`."""
     found = {}
     for field in fields:
         value = field.source.read(record)

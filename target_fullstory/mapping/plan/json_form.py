@@ -42,12 +42,7 @@ class JsonForm(msgspec.Struct, frozen=True):
 
 
 def read_json_form(stream: str, spec: MappingSpec, shape: Shape) -> JsonForm:
-    """Takes the `json` of a mapping of users or events apart.
-
-    Raises:
-        ConfigurationError: The template can never give a valid request, or is mistaken in another
-            way. The message names the key and the nearest valid name.
-    """
+    """Takes the `json` of a mapping of users or events apart."""
     for key in ("fields", "properties", "exclude"):
         if getattr(spec, key):
             raise config_error(stream, key, "json is the whole request: leave out one of the two")

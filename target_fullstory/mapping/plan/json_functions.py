@@ -49,9 +49,6 @@ def compile_value(stream: str, key: str, template: Any, shape: Shape = _ANYTHING
     """Makes one source of a template that stands where neither a list nor an object can.
 
     A list that is no call is a mistake here: most likely a misspelt function.
-
-    Raises:
-        ConfigurationError: As `compile_template`, and for a list or an object.
     """
     return _Compiler(stream, shape).plain(key, template)
 

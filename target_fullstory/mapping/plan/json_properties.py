@@ -23,10 +23,6 @@ def plan_json(
 
     Returns:
         The plan, and one sentence per property that is not sent under its own name.
-
-    Raises:
-        ConfigurationError: The template declares the type of a property that it has not, or a type
-            that the property cannot have.
     """
     declared = {_sent(path): declared_type for path, declared_type in form.declared.items()}
     planner = Planner(stream, spec, shape, options, declared)

@@ -89,12 +89,7 @@ class Planner:
         self._excluded = _Exclusions(frozenset(paths))
 
     def plan(self, used: frozenset[str]) -> PropertyPlan:
-        """Plans the properties.
-
-        Raises:
-            ConfigurationError: A property names a column the SCHEMA lacks, or a property's name is
-                too long.
-        """
+        """Plans the properties."""
         properties = self._spec.properties
         skipped: frozenset[str] | None = None
         if properties is None:
@@ -120,11 +115,7 @@ class Planner:
         return self._made(entries, skipped)
 
     def plan_sources(self, properties: list[tuple[str, Source, Shape]]) -> PropertyPlan:
-        """Plans properties of any source.
-
-        Raises:
-            ConfigurationError: A name is too long, or a property cannot have its declared type.
-        """
+        """Plans properties of any source."""
         top = _Level(self._names, "", 1)
         entries = []
         for name, source, shape in properties:
