@@ -223,9 +223,11 @@ class Mapper:
         made = TypedRequests([], [], [], timed=True)
         if typed and self._typed is not None:
             made = self._typed.map(typed, on_dropped)
-        places = [at for at, record in enumerate(records) if type(record) is not dict]
-        rejected = [(places[place], why) for place, why in made.rejected]
         lost = [place for place, _ in made.rejected]
+        rejected = list(made.rejected)
+        if lost and plain:
+            places = [at for at, record in enumerate(records) if type(record) is not dict]
+            rejected = [(places[place], why) for place, why in rejected]
         chunks, begin = _Chunks(), 0
         for number, at in enumerate([*plain, len(records)]):
             end = at - number - bisect_left(lost, at - number)
