@@ -1,4 +1,4 @@
-"""One stream's sink: validates and maps its records and hands them to the pipeline."""
+"""One stream's sink: validates and maps its records and hands them to the run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from target_fullstory.mapping import (
     Mapped,
     Rejected,
     StreamMapping,
+    chunk_of,
     compile_fast,
     compile_mapping,
     spec_for,
 )
+from target_fullstory.run import OVER_QUOTA
 from target_fullstory.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class FullstorySink(Sink):
-    """The way of one stream's records from the tap's SCHEMA to the pipeline."""
+    """The way of one stream's records from the tap's SCHEMA to the run."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class FullstorySink(Sink):
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
             ) from None
         settings = target.settings
-        self._pipeline = target.pipeline
+        self._run = target.run
         self._missing_keys = target.missing_keys
         self._keys = frozenset(self.key_properties)
         spec = spec_for(stream_name, settings.streams)
@@ -75,7 +77,7 @@ class FullstorySink(Sink):
             self._mapping = compile_mapping(
                 stream_name, spec, schema, self.key_properties, settings.mapping_options
             )
-        self._pipeline.open_stream(stream_name, spec.kind if spec else None)
+        self._run.open_stream(stream_name, spec.kind if spec else None)
         for notice in self._mapping.notices if self._mapping else ():
             self.logger.info(notice)
         self.fast: FastPath | None = None
@@ -89,7 +91,7 @@ class FullstorySink(Sink):
         """
         if not isinstance(self._mapping, StreamMapping):
             return
-        if plain and self._pipeline.takes_chunks:
+        if plain and self._run.events_left is None:
             self.fast = compile_fast(self._mapping, validate=self.validate_schema)
         self.logger.info(
             "Stream %s: %s",
@@ -181,7 +183,7 @@ class FullstorySink(Sink):
             lines = [line for line in BytesIO(chunk) if not line.isspace()]
             self._pass_on(Stretch(records, lines))
             return
-        self._pipeline.add_chunk(self.stream_name, self._mapping.kind, requests)
+        self._run.add(self.stream_name, requests)
 
     def _pass_on(self, stretch: Stretch) -> None:
         """Map a stretch; where some of its records need care, halve it until they are alone."""
@@ -195,7 +197,7 @@ class FullstorySink(Sink):
                     self._pass_on(half)
                 return
             stretch = stretch.carefully(parse(stretch.lines[0], 0)["record"])
-            chunk = Chunk([], [], timed=False)
+            chunk = Chunk(self._mapping.kind, [], [], timed=False)
         # One behind the other: code that has just run is the fastest.
         careful = [
             (at, mapped)
@@ -203,10 +205,7 @@ class FullstorySink(Sink):
             if (mapped := self._map(record)) is not None
         ]
         for part in in_order(chunk, careful):
-            if isinstance(part, Chunk):
-                self._pipeline.add_chunk(self.stream_name, self._mapping.kind, part)
-            else:
-                self._pipeline.add(self.stream_name, part.kind or self._mapping.kind, part, None)
+            self._run.add(self.stream_name, part)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Map one record and pass it on; what cannot be mapped goes to the rejects file.
@@ -215,12 +214,15 @@ class FullstorySink(Sink):
             TargetFullstoryError: An earlier request failed for good.
         """
         if self._mapping is None:
-            self._pipeline.ignore(self.stream_name, 1)
+            self._run.ignore(self.stream_name, 1)
             return
         mapped = self._map(record)
-        if mapped is not None:
-            kind = mapped.kind or self._mapping.kind
-            self._pipeline.add(self.stream_name, kind, mapped, record)
+        if mapped is None:
+            return
+        if self._mapping.kind == "events" and self._run.events_left == 0:
+            self._run.reject(self.stream_name, "events", OVER_QUOTA, record)
+        else:
+            self._run.add(self.stream_name, chunk_of(self._mapping.kind, mapped))
 
     def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
         """Write a record to the rejects file that did not get as far as the mapping.
@@ -229,10 +231,10 @@ class FullstorySink(Sink):
             OutputError: The file cannot be written.
         """
         if self._mapping is None:
-            self._pipeline.ignore(self.stream_name, 1)
+            self._run.ignore(self.stream_name, 1)
         else:
             record, rejected = self._mapping.concealed(record, rejected)
-            self._pipeline.reject(self.stream_name, self._mapping.kind, rejected, record)
+            self._run.reject(self.stream_name, self._mapping.kind, rejected, record)
 
     def _map(self, record: dict[str, Any]) -> Mapped | None:
         """Map a record with care; None where it went to the rejects file."""
@@ -250,10 +252,10 @@ class FullstorySink(Sink):
             self._missing_keys.add(self.stream_name)
         if isinstance(result, Rejected):
             record, result = self._mapping.concealed(record, result)
-            self._pipeline.reject(self.stream_name, self._mapping.kind, result, record)
+            self._run.reject(self.stream_name, self._mapping.kind, result, record)
             return None
         if result.dropped:
-            self._pipeline.tell_dropped(self.stream_name, result.dropped)
+            self._run.count_dropped(self.stream_name, result.dropped)
         return result
 
     def _missing_key(self, record: dict[str, Any]) -> Rejected | None:
@@ -275,11 +277,11 @@ class FullstorySink(Sink):
     # singer-sdk's own steps that would change a record, or do again what is done above
 
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Nothing is gathered here: the pipeline holds the batches."""
+        """Nothing is gathered here: the run holds the batches."""
 
     @property
     def is_full(self) -> bool:
-        """Never: the pipeline decides when to send."""
+        """Never: the run decides when to send."""
         return False
 
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:

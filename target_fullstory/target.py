@@ -1,4 +1,4 @@
-"""The Singer target: settings in, one sink per stream, one pipeline for all."""
+"""The Singer target: settings in, one sink per stream, one run for all."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.plugin_base import _ConfigInput
     from singer_sdk.singerlib.encoding.base import GenericSingerReader
-
-    from target_fullstory.outlet import Outlet
 
 
 def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
@@ -96,13 +94,8 @@ class TargetFullstory(Target):
         """This process's run, begun with the first use."""
         run = Run(self.settings, self.config, key_salt=self._key_salt)
         if self._stop_asked:
-            run.pipeline.interrupt()
+            run.interrupt()
         return run
-
-    @property
-    def pipeline(self) -> Outlet:
-        """Takes the records: the run's pipeline."""
-        return self.run.pipeline
 
     def end_run(self, *, deliver: bool = True) -> None:
         """End the run in order, at the end of the input or after an error.
@@ -126,9 +119,9 @@ class TargetFullstory(Target):
         self.mapper.register_raw_stream_schema(stream, schema, keys)
         for stream_map in self.mapper.stream_maps[stream]:
             if isinstance(stream_map, RemoveRecordTransform):
-                self.pipeline.open_stream(stream_map.stream_alias, None)
+                self.run.open_stream(stream_map.stream_alias, None)
                 continue
-            self.pipeline.know_schema(stream_map.stream_alias, message_dict)
+            self.run.know_schema(stream_map.stream_alias, message_dict)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -175,7 +168,7 @@ class TargetFullstory(Target):
             self.sink_of(stream_map.stream_alias).reject(message["record"], rejected)
             return
         if record is None:
-            self.pipeline.ignore(stream_map.stream_alias, 1)
+            self.run.ignore(stream_map.stream_alias, 1)
             return
         sink = self.sink_of(stream_map.stream_alias)
         if sink.include_sdc_metadata_properties:
@@ -243,14 +236,14 @@ class TargetFullstory(Target):
         self._check_rejects()
 
     def _check_rejects(self) -> None:
-        pipeline = self.run.pipeline
-        limit, count = self.settings.max_rejected_records, pipeline.ledger.totals().rejected
+        run = self.run
+        limit, count = self.settings.max_rejected_records, run.ledger.totals().rejected
         if limit is None or count <= limit:
             return
         kind = MissingKeysError if self.missing_keys else TooManyRejectsError
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
-            f"are delivered. The reasons are in {pipeline.rejects.summary()['path']}."
+            f"are delivered. The reasons are in {run.rejects.summary()['path']}."
         )
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -258,7 +251,7 @@ class TargetFullstory(Target):
             os._exit(1)
         self._stop_asked = True
         if "run" in self.__dict__:
-            self.run.pipeline.interrupt()
+            self.run.interrupt()
 
     @classmethod
     def invoke(  # type: ignore[override]

@@ -19,25 +19,15 @@ class KeptSchemas:
     """Keeps the SCHEMAs of streams with rejects. Used by the reading thread alone."""
 
     def __init__(self, output_dir: str, run_id: str) -> None:
-        """Name the file; it is created with the first reject.
-
-        Args:
-            output_dir: The directory.
-            run_id: The run's id.
-        """
+        """Name the file; it is created with the first reject."""
         self._path = Path(output_dir) / f"schemas-{run_id}.jsonl"
         self._messages: dict[str, dict[str, Any]] = {}
 
     def know(self, stream: str, message: dict[str, Any]) -> None:
-        """Take note of a stream's SCHEMA.
-
-        Args:
-            stream: The stream, by the name that stream maps have given it.
-            message: The tap's SCHEMA message.
-        """
+        """Take note of the SCHEMA message of a stream, by the name that stream maps have given it."""
         self._messages[stream] = message
 
-    def need(self, stream: str) -> None:
+    def keep(self, stream: str) -> None:
         """Keep a stream's SCHEMA; where it cannot be written, a warning says what `replay` then needs."""
         message = self._messages.pop(stream, None)
         if message is None:

@@ -1,15 +1,21 @@
-"""The rejects file: each refused record with the reason, safe on disk before a STATE covers it."""
+"""Rejected records: each is written with its reason, counted, and its SCHEMA kept for a replay.
+
+A line is safe on the disk before a STATE covers the record.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
+from target_fullstory.accounting.kept_schemas import KeptSchemas
+from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.errors import OutputError
 
 
@@ -18,12 +24,21 @@ def timestamp() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class _Entry(msgspec.Struct, omit_defaults=True):
-    """A line of the file."""
+class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A rejected record: a line of the file.
+
+    Attributes:
+        stage: Who refused it: the mapping, the API's response, or a batch job.
+        code: The stable code of the reason.
+        message: The reason in a sentence.
+        record: The record as received, where it is still at hand.
+        request: Otherwise the request that was made of it.
+        at: When it was written.
+    """
 
     stream: str
     kind: str
-    stage: str
+    stage: Literal["map", "api", "job"]
     code: str
     message: str
     job_id: str | None = None
@@ -37,50 +52,61 @@ _encoder = msgspec.json.Encoder()
 
 
 class Rejects:
-    """Appends to `<output_dir>/rejects-<run_id>.jsonl`, created with the first reject (mode 0600)."""
+    """Writes `<output_dir>/rejects-<run_id>.jsonl`, created with the first reject (mode 0600)."""
 
-    def __init__(self, output_dir: str, run_id: str) -> None:
-        """Name the file; nothing is created yet."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        output_dir: str,
+        run_id: str,
+        take: Callable[[Reject], None] | None = None,
+    ) -> None:
+        """Name the files; nothing is created yet.
+
+        Args:
+            ledger: Counts the rejects.
+            output_dir: Where the files go.
+            run_id: Names them.
+            take: Takes each reject instead of the files.
+        """
+        self._ledger = ledger
         self._path = Path(output_dir) / f"rejects-{run_id}.jsonl"
+        self._schemas = KeptSchemas(output_dir, run_id)
+        self._take = take or self._append
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._count = 0
         self._unsynced = False
+
+    def know_schema(self, stream: str, message: dict[str, Any]) -> None:
+        """Take note of a stream's SCHEMA message; it is kept once a record of the stream is rejected."""
+        self._schemas.know(stream, message)
 
     def summary(self) -> dict[str, Any]:
         """Count and path, as the state block shows them."""
         with self._lock:
             return {"count": self._count, "path": str(self._path) if self._count else None}
 
-    def write(
-        self,
-        *,
-        stream: str,
-        kind: str,
-        stage: str,
-        code: str,
-        message: str,
-        job_id: str | None = None,
-        record: Any = None,
-        request: Any = None,
-    ) -> None:
-        """Append one rejected record.
+    def write(self, reject: Reject, *, counted: bool = True) -> None:
+        """Write and count a rejected record.
 
         Args:
-            stream: Where the record came from.
-            kind: What it was to become.
-            stage: `map`, `api` or `job`: who refused it.
-            code: The stable code of the reason.
-            message: The reason in a sentence.
-            job_id: The batch job that refused it.
-            record: The record as received, where it is still at hand.
-            request: Otherwise the request that was made of it.
+            reject: The record.
+            counted: Whether it is one of this run's records; not so where an earlier run's job refused it.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        at = datetime.now(timezone.utc)
-        line = _encode(_Entry(stream, kind, stage, code, message, job_id, record, request, at))
+        self._take(reject)
+        if counted:
+            # A job refuses what counted as delivered when the job was accepted.
+            self._ledger.rejected(reject.stream, was_delivered=reject.stage == "job")
+
+    def _append(self, reject: Reject) -> None:
+        if reject.stage == "map":
+            self._schemas.keep(reject.stream)
+        reject.at = datetime.now(timezone.utc)
+        line = _encode(reject)
         with self._lock:
             try:
                 if self._file is None:
@@ -131,10 +157,10 @@ class Rejects:
         )
 
 
-def _encode(entry: _Entry) -> bytes:
+def _encode(reject: Reject) -> bytes:
     try:
-        return _encoder.encode(entry) + b"\n"
+        return _encoder.encode(reject) + b"\n"
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
         # A record that JSON itself cannot carry, such as one with half a surrogate pair.
-        entry.record = repr(entry.record).encode("utf-8", "backslashreplace").decode()
-        return _encoder.encode(entry) + b"\n"
+        reject.record = repr(reject.record).encode("utf-8", "backslashreplace").decode()
+        return _encoder.encode(reject) + b"\n"

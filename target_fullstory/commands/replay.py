@@ -47,17 +47,16 @@ def replay_command(
         logger.info("There is nothing to send again: the files hold no records")
         return
     size = sum(Path(path).stat().st_size for path in rejects)
-    pipeline = target.pipeline
     with target.ending_in_order(), bytes_bar("Sending again", size) as advance:
         streams.open(target, [*_kept_beside(rejects), *schema_files])
         for entry, length in read_entries(rejects):
             send(target, entry)
             advance(length)
-            pipeline.tick()
-            if pipeline.interrupted:
+            target.run.tick()
+            if target.run.interrupted:
                 break
     target.process_endofpipe()
-    ended = target.run.pipeline.ledger.totals().ended
+    ended = target.run.ledger.totals().ended
     if ended < total:
         raise DeliveryError(
             f"Stopped after {ended} of {total} records. Start the same replay again, from the first."

@@ -13,7 +13,7 @@ from target_fullstory.errors import InputError
 from target_fullstory.input.messages import member, parse, peek
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.mapping import Rejected, chunk_of, spec_for
 from target_fullstory.settings.model import Settings
 from target_fullstory.target import TargetFullstory
 
@@ -62,7 +62,7 @@ class ReplayStreams:
         """Make the sinks, and begin the streams.
 
         Args:
-            target: Has the sinks and the pipeline.
+            target: Has the sinks and the run.
             schema_files: Files of Singer messages whose SCHEMAs are taken; a later one replaces an earlier.
 
         Raises:
@@ -89,14 +89,14 @@ class ReplayStreams:
                 )
                 target.get_sink(stream, schema=_TELLS_NOTHING, key_properties=[])
         for stream, kind in self._kinds.items():
-            target.pipeline.open_stream(stream, kind)
+            target.run.open_stream(stream, kind)
 
 
 def send(target: TargetFullstory, entry: Entry) -> None:
     """Send one entry the way that a load would.
 
     Args:
-        target: Has the sinks and the pipeline.
+        target: Has the sinks and the run.
         entry: The entry.
 
     Raises:
@@ -112,9 +112,9 @@ def send(target: TargetFullstory, entry: Entry) -> None:
     if isinstance(mapped, Rejected):
         # There is nothing to send; it goes on to the new rejects file, with the reason.
         text = None if entry.record is msgspec.UNSET else entry.record
-        target.pipeline.reject(entry.stream, entry.kind, mapped, text, bytes(entry.request) or None)
+        target.run.reject(entry.stream, entry.kind, mapped, text, bytes(entry.request) or None)
         return
-    target.pipeline.add(entry.stream, entry.kind, mapped, None)
+    target.run.add(entry.stream, chunk_of(entry.kind, mapped))
 
 
 def _is_raw(entry: Entry) -> bool:

@@ -1,4 +1,4 @@
-"""Turns the tap's lines into messages for the target, between them the pipeline's timed work."""
+"""Turns the tap's lines into messages for the target, between them the run's timed work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from target_fullstory.mapping import NOT_FAST
 from target_fullstory.sending.in_flight import StopWaiting
 
 if TYPE_CHECKING:
-    from target_fullstory.outlet import Outlet
+    from target_fullstory.run import Run
     from target_fullstory.sink import FullstorySink
     from target_fullstory.target import TargetFullstory
 
@@ -64,21 +64,20 @@ class LineReader(GenericSingerReader[str]):
                 been ended in order.
         """
         self._callbacks = callbacks
-        pipeline = self._target.pipeline
         with self._target.ending_in_order():
-            self._read(file_input, pipeline)
+            self._read(file_input, self._target.run)
         return self._counts
 
-    def _read(self, file_input: IO[str] | None, pipeline: Outlet) -> None:
+    def _read(self, file_input: IO[str] | None, run: Run) -> None:
         with progress(file_input) as advance:
             for chunk in chunks(file_input):
                 if chunk is not None:
                     if not self._take_whole(chunk):
                         self._take_by_line(chunk)
                     advance(len(chunk))
-                if pipeline.interrupted:
+                if run.interrupted:
                     return
-                pipeline.tick()
+                run.tick()
 
     def _take_whole(self, chunk: bytes) -> bool:
         """Decode a chunk at once, where it holds nothing but records of the current stream."""
@@ -140,7 +139,7 @@ class LineReader(GenericSingerReader[str]):
         message = parse(line, self._line)
         kind = message["type"]
         if kind == SingerMessageType.STATE:
-            self._target.pipeline.state(state_value(line, message, self._line))
+            self._target.run.state(state_value(line, message, self._line))
             self._counts[kind] += 1
             return
         if kind == SingerMessageType.BATCH:
@@ -170,12 +169,12 @@ class LineReader(GenericSingerReader[str]):
     def _take_files(self, message: dict[str, Any]) -> None:
         for name, kind in (("stream", str), ("encoding", dict), ("manifest", list)):
             member(message, name, kind, self._line)
-        line, pipeline = self._line, self._target.pipeline
+        line, run = self._line, self._target.run
         for chunk in record_lines(message, self._target.config):
             if not self._take_whole(chunk):
                 self._take_by_line(chunk)
             # An error names the line of the BATCH message.
             self._line = line
-            if pipeline.interrupted:
+            if run.interrupted:
                 raise StopWaiting
-            pipeline.tick()
+            run.tick()

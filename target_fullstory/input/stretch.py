@@ -1,4 +1,4 @@
-"""Records of one stream that follow each other in the input, on their way to the pipeline together."""
+"""Records of one stream that follow each other in the input, on their way to the run together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.mapping import Chunk, Mapped
+from target_fullstory.mapping import Chunk, Mapped, chunk_of
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Stretch:
         return Stretch(careful=[*before, (0, record), *behind])
 
 
-def in_order(chunk: Chunk, careful: list[tuple[int, Mapped]]) -> Iterator[Chunk | Mapped]:
+def in_order(chunk: Chunk, careful: list[tuple[int, Mapped]]) -> Iterator[Chunk]:
     """The requests of a stretch in its order.
 
     Args:
@@ -66,13 +66,13 @@ def in_order(chunk: Chunk, careful: list[tuple[int, Mapped]]) -> Iterator[Chunk 
         done = at
         if mapped.kind is not None:
             if requests:
-                yield Chunk(requests, keys, timed)
+                yield Chunk(chunk.kind, requests, keys, timed)
             requests, keys = [], []
-            yield mapped
+            yield chunk_of(mapped.kind, mapped)
             continue
         requests.append(msgspec.Raw(mapped.body))
         if mapped.key is not None:
             keys.append(mapped.key)
     requests += chunk.requests[done:]
     if requests:
-        yield Chunk(requests, keys + chunk.keys[done:], timed)
+        yield Chunk(chunk.kind, requests, keys + chunk.keys[done:], timed)

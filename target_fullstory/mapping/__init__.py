@@ -13,7 +13,7 @@ from target_fullstory.mapping.calls.call import (
 from target_fullstory.mapping.checks import check_spec
 from target_fullstory.mapping.compile import compile_mapping
 from target_fullstory.mapping.fast.columns import NotFastError
-from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, compile_fast
+from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, chunk_of, compile_fast
 from target_fullstory.mapping.result import Mapped, Rejected
 from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
 from target_fullstory.mapping.stream import StreamMapping
@@ -33,6 +33,7 @@ __all__ = [
     "StreamMapping",
     "alone",
     "check_spec",
+    "chunk_of",
     "compile_fast",
     "compile_mapping",
     "decode_call",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from target_fullstory.accounting.ledger import JobEntry, Ledger
-from target_fullstory.accounting.rejects import Rejects, timestamp
+from target_fullstory.accounting.rejects import Reject, Rejects, timestamp
 from target_fullstory.api.client import Answer, Client
+from target_fullstory.batching.batch import Keys
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
-from target_fullstory.kinds import Kind
+from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.logs import logger
-from target_fullstory.sending.in_flight import Hold, InFlight
+from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_journal import Journal
 from target_fullstory.settings.model import Settings
 
@@ -24,13 +24,12 @@ _LONGEST_INTERVAL = 30.0
 _INTERVAL_GROWTH = 1.5
 _UNKNOWN_AFTER = 5
 _API_BATCH_LIMIT = 50_000
-_ITEM = {"users": "user", "events": "event"}
 
 
 @dataclass(eq=False)
 class _Job:
     entry: JobEntry
-    hold: Hold
+    reservation: Reservation
     own: bool = True
     interval: float = 0.0
     next_look: float = 0.0
@@ -57,7 +56,7 @@ class Jobs:
             client: Calls the API.
             ledger: Where jobs and counts are entered.
             rejects: Where refused items go.
-            in_flight: Where a job's hold is released at its end.
+            in_flight: Where a job's reservation is released at its end.
             journal: Where accepted jobs are written down; None where the run does not wait for jobs.
         """
         self._first_interval = settings.job_poll_interval_seconds
@@ -82,13 +81,10 @@ class Jobs:
                 records=_API_BATCH_LIMIT,
                 created="",
             )
-            self._follow(
-                _Job(entry, self._in_flight.hold_everybody(left.kind), own=False), soon=True
-            )
+            anybody = Reservation(left.kind, rows=0, keys=None, job=True)
+            self._follow(_Job(entry, self._in_flight.enter(anybody), own=False), soon=True)
 
-    def track(
-        self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], answer: Answer
-    ) -> str:
+    def track(self, kind: Kind, stream: str, rows: int, keys: Keys, answer: Answer) -> str:
         """Follow a job that was just created.
 
         Args:
@@ -117,12 +113,12 @@ class Jobs:
             records=rows,
             created=str(job.get("created") or timestamp()),
         )
-        hold = self._in_flight.hold(kind, rows, keys, job=True)
+        reservation = self._in_flight.enter(Reservation(kind, rows, keys, job=True))
         if self._journal is not None:
             self._journal.accepted(entry.id, kind, stream)
         self._ledger.job(entry)
         logger.info("Job %s created: %d %s of stream %s", entry.id, rows, kind, stream)
-        self._follow(_Job(entry, hold))
+        self._follow(_Job(entry, reservation))
         return entry.id
 
     def watch(self) -> None:
@@ -183,7 +179,7 @@ class Jobs:
             if ended:
                 with self._wake:
                     self._jobs.remove(due)
-                self._in_flight.release(due.hold)
+                self._in_flight.release(due.reservation)
 
     def _due(self) -> _Job | None:
         if not self._watching or not self._jobs:
@@ -272,17 +268,16 @@ class Jobs:
     def _take_errors(self, entry: JobEntry, *, own: bool) -> int:
         listed = 0
         for failed in self._errors(entry):
-            self._rejects.write(
+            reject = Reject(
                 stream=entry.stream,
                 kind=entry.kind,
                 stage="job",
                 code=str(failed.get("code") or "unknown"),
                 message=str(failed.get("message") or ""),
                 job_id=entry.id,
-                request=failed.get(_ITEM[entry.kind]),
+                request=failed.get(KINDS[entry.kind].item),
             )
-            if own:
-                self._ledger.rejected(entry.stream, was_delivered=True)
+            self._rejects.write(reject, counted=own)
             listed += 1
         self._rejects.sync()
         return listed
@@ -308,7 +303,7 @@ class Jobs:
 
 
 def _path(entry: JobEntry) -> str:
-    return f"/v2/{entry.kind}/batch/{quote(entry.id, safe='')}"
+    return f"{KINDS[entry.kind].endpoint}/batch/{quote(entry.id, safe='')}"
 
 
 def _count(value: Any) -> int:

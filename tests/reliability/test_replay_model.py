@@ -1,4 +1,4 @@
-"""The real pipeline before a fake Fullstory: order, windows, checkpoints and replays, many inputs.
+"""The real run before a fake Fullstory: order, windows, checkpoints and replays, many inputs.
 
 Every STATE that is written is a place to restart from: the records before it are in, and a run that begins
 there forms the same batches of events again, to the byte.
@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import pipeline as pipeline_module
-from target_fullstory.mapping import Mapped
-from target_fullstory.pipeline import Pipeline
+from target_fullstory import delivery
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import Mapped, chunk_of
+from target_fullstory.run import Run
 from target_fullstory.settings.model import Settings
 from tests.reliability.fake import FakeFullstory
 
@@ -39,6 +40,10 @@ def messages(rng: random.Random, count: int) -> list[Message]:
     return [*made, ("state", count)]
 
 
+def kind_of(stream: str) -> Kind:
+    return "users" if stream.startswith("users") else "events"
+
+
 def mapped(stream: str, uid: str, number: int) -> Mapped:
     if stream.startswith("users"):
         request = {"uid": uid, "properties": {"version": number, f"p{number % 3}": number}}
@@ -59,7 +64,7 @@ def unsafe_before(given: list[Message], place: int, fullstory: FakeFullstory) ->
 
 
 class Harness:
-    """Runs the pipeline over messages from some place on."""
+    """Makes runs over messages from some place on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self._monkeypatch = monkeypatch
@@ -78,32 +83,28 @@ class Harness:
             def flush(self) -> None:
                 pass
 
-        self._monkeypatch.setattr(pipeline_module, "Client", fullstory)
+        self._monkeypatch.setattr(delivery, "Client", fullstory)
         self._monkeypatch.setattr("sys.stdout", Output())
         full = Settings(
             api_key="k",
+            api_url="http://127.0.0.1:1",
             output_dir=str(self._directory),
             job_poll_interval_seconds=0.001,
             batch_wait_limit_seconds=3600,
             **settings,
         )
-        pipeline = Pipeline(full, "http://127.0.0.1:1", "run")
+        run = Run(full, {})
         try:
             for stream in _STREAMS:
-                pipeline.open_stream(stream, "users" if stream.startswith("users") else "events")
-            for kind, value in given:
-                if kind == "state":
-                    pipeline.state(json.dumps({"n": value}).encode())
+                run.open_stream(stream, kind_of(stream))
+            for stream, value in given:
+                if stream == "state":
+                    run.state(json.dumps({"n": value}).encode())
                 else:
-                    request = mapped(kind, *value)
-                    pipeline.add(
-                        kind, "users" if kind.startswith("users") else "events", request, {}
-                    )
-            pipeline.flush()
+                    run.add(stream, chunk_of(kind_of(stream), mapped(stream, *value)))
         finally:
-            pipeline.close()
-            pipeline.write_last_state(complete=True)
-        counts = pipeline.ledger.totals()
+            run.end()
+        counts = run.ledger.totals()
         assert counts.received == counts.ended
         assert not unsafe, "a STATE covers records that are not safe"
         return written

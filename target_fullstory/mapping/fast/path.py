@@ -34,23 +34,33 @@ from target_fullstory.mapping.schemas import shape_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from target_fullstory.kinds import Kind
     from target_fullstory.mapping.fast.sources import Reader
+    from target_fullstory.mapping.result import Mapped
     from target_fullstory.mapping.stream import StreamMapping
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """The requests of a chunk of lines.
+    """The requests of records that follow each other, all of one kind.
 
     Attributes:
+        kind: What the records become.
         requests: One Struct per record, in order; `msgspec.json.encode(requests[a:b])[1:-1]` is what
             `b",".join` makes of the careful path's bodies.
         keys: For users, one `Mapped.key` per record; empty for events.
         timed: Every event carries a timestamp of its own; False for users.
     """
 
+    kind: Kind
     requests: list[Any]
     keys: list[str]
     timed: bool
+
+
+def chunk_of(kind: Kind, mapped: Mapped) -> Chunk:
+    """The request of a single record as a chunk."""
+    keys = [] if mapped.key is None else [mapped.key]
+    return Chunk(mapped.kind or kind, [msgspec.Raw(mapped.body)], keys, mapped.timed)
 
 
 _Make: TypeAlias = "Callable[[list[Any]], Chunk]"
@@ -60,9 +70,10 @@ _record = attrgetter("record")
 class FastPath:
     """Maps the plain records of one stream; made by `compile_fast`."""
 
-    def __init__(self, message: type[msgspec.Struct], make: _Make) -> None:
+    def __init__(self, message: type[msgspec.Struct], make: _Make, kind: Kind) -> None:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)
         self._make = make
+        self._kind = kind
 
     def decode_lines(self, lines: bytes) -> list[Any]:
         """Decodes whole lines, every one a RECORD message of the stream.
@@ -102,7 +113,7 @@ class FastPath:
             NotFastError: One of them needs care: map them one by one.
         """
         try:
-            return self._make(records) if records else Chunk([], [], timed=False)
+            return self._make(records) if records else Chunk(self._kind, [], [], timed=False)
         except (AttributeError, RecursionError, Rejection) as error:
             raise NotFastError(str(error)) from error
 
@@ -134,7 +145,7 @@ def compile_fast(mapping: StreamMapping, *, validate: bool) -> FastPath | None:
             ],
             gc=False,
         )
-        return FastPath(message, make)
+        return FastPath(message, make, mapping.kind)
     except (Uncovered, TypeError, ValueError):
         # The latter two are msgspec's: a name or a limit it cannot express.
         return None
@@ -205,7 +216,7 @@ def _users(
     def make(records: list[Any]) -> Chunk:
         columns = [read(records) for read in fields]
         requests = list(map(UserRequest, *columns, *properties.read(records)))
-        return Chunk(requests, columns[position], timed=False)
+        return Chunk("users", requests, columns[position], timed=False)
 
     return make
 
@@ -213,6 +224,6 @@ def _users(
 def _events(requests: EventRequests) -> _Make:
     def make(records: list[Any]) -> Chunk:
         made, timed = requests.make(records)
-        return Chunk(made, [], timed)
+        return Chunk("events", made, [], timed)
 
     return make
