@@ -111,7 +111,7 @@ class Run:
 
     def ignore(self, stream: str, count: int) -> None:
         """Count records of an ignored stream."""
-        self.ledger.ignored(stream, count)
+        self.ledger.count(stream, received=count, ignored=count)
 
     def add(self, stream: str, chunk: Chunk) -> None:
         """Take the requests of records that follow each other; events beyond the quota are rejected."""
@@ -122,7 +122,7 @@ class Run:
                 encoded = msgspec.json.encode(request)
                 self.reject(stream, chunk.kind, OVER_QUOTA, None, request=encoded)
             chunk = Chunk(chunk.kind, allowed, [], chunk.timed)
-        self.ledger.received(stream, len(chunk.requests))
+        self.ledger.count(stream, received=len(chunk.requests))
         self._batcher.add(stream, chunk)
 
     def reject(
@@ -138,7 +138,7 @@ class Run:
         Raises:
             OutputError: The rejects file cannot be written.
         """
-        self.ledger.received(stream)
+        self.ledger.count(stream, received=1)
         reject = Reject(
             stream=stream,
             kind=kind,

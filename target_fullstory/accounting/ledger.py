@@ -88,6 +88,7 @@ OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Hears of each response as it comes: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
 _LISTED_JOBS = 1000
+_ENDS = ("received", "delivered", "rejected", "merged", "ignored")
 
 
 class Ledger:
@@ -109,35 +110,24 @@ class Ledger:
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 
-    def received(self, stream: str, count: int = 1) -> None:
-        """Count records read; a negative count takes back what will be read again by a later run."""
-        with self._lock:
-            self._streams[stream].received += count
-
-    def delivered(self, stream: str, count: int = 1) -> None:
-        """Count records accepted by Fullstory."""
-        with self._lock:
-            self._streams[stream].delivered += count
-
-    def rejected(self, stream: str, count: int = 1, *, was_delivered: bool = False) -> None:
-        """Count records refused; `was_delivered` moves those that a job refused after its acceptance."""
-        with self._lock:
-            counts = self._streams[stream]
-            counts.rejected += count
-            if was_delivered:
-                counts.delivered -= count
-
-    def merged(self, stream: str, count: int) -> None:
-        """Count records absorbed by later ones of the same batch."""
-        with self._lock:
-            self._streams[stream].merged += count
-
-    def ignored(self, stream: str, count: int) -> None:
-        """Count records of a stream that is configured to be ignored."""
+    def count(
+        self,
+        stream: str,
+        *,
+        received: int = 0,
+        delivered: int = 0,
+        rejected: int = 0,
+        merged: int = 0,
+        ignored: int = 0,
+    ) -> None:
+        """Add to a stream's counts; less than nothing takes back what counted before."""
         with self._lock:
             counts = self._streams[stream]
-            counts.received += count
-            counts.ignored += count
+            counts.received += received
+            counts.delivered += delivered
+            counts.rejected += rejected
+            counts.merged += merged
+            counts.ignored += ignored
 
     def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""
@@ -167,14 +157,9 @@ class Ledger:
     def totals(self) -> StreamCounts:
         """The sums over all streams."""
         with self._lock:
-            total = StreamCounts(kind="all")
-            for counts in self._streams.values():
-                total.received += counts.received
-                total.delivered += counts.delivered
-                total.rejected += counts.rejected
-                total.merged += counts.merged
-                total.ignored += counts.ignored
-            return total
+            streams = self._streams.values()
+            sums = {name: sum(getattr(one, name) for one in streams) for name in _ENDS}
+        return StreamCounts(kind="all", **sums)
 
     def streams(self, *, final: bool) -> dict[str, dict[str, Any]]:
         """Counts per stream, as the state block shows them.

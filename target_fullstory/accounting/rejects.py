@@ -1,6 +1,7 @@
-"""Rejected records: each is written with its reason, counted, and its SCHEMA kept for a replay.
+"""Rejected records: each is written with its reason, counted, and its SCHEMA kept for `replay`.
 
-A line is safe on the disk before a STATE covers the record.
+A line is safe on the disk before a STATE covers the record. It holds the record and no SCHEMA: that goes
+to a file of its own with the first record of a stream that the mapping rejects.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from target_fullstory.accounting.kept_schemas import KeptSchemas
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.errors import OutputError
+from target_fullstory.logs import logger
 
 
 def timestamp() -> str:
@@ -52,7 +53,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Rejects:
-    """Writes `<output_dir>/rejects-<run_id>.jsonl`, created with the first reject (mode 0600)."""
+    """Writes `<output_dir>/rejects-<run_id>.jsonl` and `schemas-<run_id>.jsonl`, created when needed."""
 
     def __init__(
         self,
@@ -61,17 +62,11 @@ class Rejects:
         run_id: str,
         take: Callable[[Reject], None] | None = None,
     ) -> None:
-        """Name the files; nothing is created yet.
-
-        Args:
-            ledger: Counts the rejects.
-            output_dir: Where the files go.
-            run_id: Names them.
-            take: Takes each reject instead of the files.
-        """
+        """Name the files; where `take` is given, it takes each reject instead of them."""
         self._ledger = ledger
         self._path = Path(output_dir) / f"rejects-{run_id}.jsonl"
-        self._schemas = KeptSchemas(output_dir, run_id)
+        self._schemas_path = Path(output_dir) / f"schemas-{run_id}.jsonl"
+        self._schemas: dict[str, dict[str, Any]] = {}
         self._take = take or self._append
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
@@ -79,8 +74,8 @@ class Rejects:
         self._unsynced = False
 
     def know_schema(self, stream: str, message: dict[str, Any]) -> None:
-        """Take note of a stream's SCHEMA message; it is kept once a record of the stream is rejected."""
-        self._schemas.know(stream, message)
+        """Take note of the SCHEMA message of a stream, by the name that stream maps have given it."""
+        self._schemas[stream] = message
 
     def summary(self) -> dict[str, Any]:
         """Count and path, as the state block shows them."""
@@ -100,22 +95,36 @@ class Rejects:
         self._take(reject)
         if counted:
             # A job refuses what counted as delivered when the job was accepted.
-            self._ledger.rejected(reject.stream, was_delivered=reject.stage == "job")
+            undone = -1 if reject.stage == "job" else 0
+            self._ledger.count(reject.stream, rejected=1, delivered=undone)
 
     def _append(self, reject: Reject) -> None:
-        if reject.stage == "map":
-            self._schemas.keep(reject.stream)
+        if reject.stage == "map" and reject.stream in self._schemas:
+            self._keep_schema(reject.stream)
         reject.at = datetime.now(timezone.utc)
         line = _encode(reject)
         with self._lock:
             try:
                 if self._file is None:
-                    self._file = self._create()
+                    self._file = _create(self._path)
                 self._file.write(line)
             except OSError as error:
                 raise self._failure(error) from None
             self._count += 1
             self._unsynced = True
+
+    def _keep_schema(self, stream: str) -> None:
+        try:
+            line = msgspec.json.encode(self._schemas.pop(stream)) + b"\n"
+            with _create(self._schemas_path) as file:
+                file.write(line)
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            logger.warning(
+                "The SCHEMA of stream %s cannot be kept in %s (%s): `replay` needs --schema for its records",
+                stream,
+                self._schemas_path,
+                type(error).__name__,
+            )
 
     def sync(self) -> None:
         """Bring everything written so far to the disk.
@@ -145,16 +154,17 @@ class Rejects:
                 self._file.close()
                 self._file = None
 
-    def _create(self) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(handle, "ab", _BUFFER_BYTES)
-
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
             f"The rejects file {self._path} cannot be written: {error.strerror or error}. Free the disk "
             "or set output_dir to a writable directory; no STATE was written past the rejected record."
         )
+
+
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(handle, "ab", _BUFFER_BYTES)
 
 
 def _encode(reject: Reject) -> bytes:

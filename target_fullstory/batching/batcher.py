@@ -238,7 +238,7 @@ class Batcher:
 
     def _leave_all(self) -> None:
         for batch in list(self._open.values()):
-            self._ledger.received(batch.stream, -batch.rows)
+            self._ledger.count(batch.stream, received=-batch.rows)
             logger.info(
                 "%d records of stream %s came after the last STATE; the next run reads them again",
                 batch.rows,

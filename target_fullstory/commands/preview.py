@@ -11,12 +11,12 @@ from typing import IO, Any
 import click
 import msgspec
 
+from target_fullstory.batching.encoded_requests import single_request
 from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.preview_recorder import Recorder, Sent
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.mapping import decode_call, shown_call
 from target_fullstory.run import Run
-from target_fullstory.sending.single_request import single_request
 from target_fullstory.settings.model import SANDBOX, Settings
 from target_fullstory.target import TargetFullstory
 

@@ -87,8 +87,7 @@ class Recorder:
         sent.in_jobs |= job
         missing = self._shown - len(sent.first)
         sent.first += [(batch.kind, job, request) for request in requests[:missing]]
-        self.accounting.ledger.delivered(batch.stream, batch.rows)
-        self.accounting.ledger.merged(batch.stream, merged)
+        self.accounting.ledger.count(batch.stream, delivered=batch.rows, merged=merged)
         self.accounting.checkpoints.release(batch.ticket)
 
     def _take_reject(self, reject: Reject) -> None:

@@ -64,7 +64,7 @@ class CallDispatcher:
         unknown = answer.status == 404 and answer.code == UNKNOWN_USER
         if answer.ok or (unknown and answer.uncertain):
             # An earlier attempt, whose answer was lost, has most likely deleted the user.
-            self._ledger.delivered(batch.stream)
+            self._ledger.count(batch.stream, delivered=1)
         elif unknown or answer.status in CONCERNS_RECORDS:
             self._reject(batch, [call], answer)
         else:
@@ -103,7 +103,7 @@ class CallDispatcher:
         # A deletion whose answer was lost has most likely been carried out.
         gone = call.method == "DELETE" and answer.status == 404 and answer.uncertain
         if answer.ok or gone:
-            self._ledger.delivered(batch.stream, len(calls))
+            self._ledger.count(batch.stream, delivered=len(calls))
             _log_new_id(batch.stream, call, answer)
         elif answer.status == 413 and len(calls) > 1:
             self._limit.refused(len(call.content or b""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -15,7 +14,7 @@ from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.batch_body import BatchBody
-from target_fullstory.batching.encoded_requests import has_timestamp, identity
+from target_fullstory.batching.encoded_requests import has_timestamp, identity, single_request
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
@@ -25,7 +24,6 @@ from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import Jobs
 from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
-from target_fullstory.sending.single_request import single_request
 from target_fullstory.settings.model import Settings
 
 
@@ -93,9 +91,8 @@ class Dispatcher:
         elif KINDS[batch.kind].in_series:
             self._start(self._send_in_order, batch, reservation)
         else:
-            singles = _Singles(batch, reservation)
             for request, key in _keyed(batch, self._key_salt, deleted):
-                self._start(self._send_single, singles, request, key)
+                self._start(self._send_single, batch, reservation, request, key)
 
     def close(self) -> None:
         """Wait for the requests in flight and end the threads."""
@@ -136,7 +133,7 @@ class Dispatcher:
             self._in_flight.free_slot()
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
-        self._ledger.merged(batch.stream, batch.records - batch.rows)
+        self._ledger.count(batch.stream, merged=batch.records - batch.rows)
         # First the STATE, then whoever waits: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)
         self._in_flight.release(reservation)
@@ -146,21 +143,34 @@ class Dispatcher:
     def _send_job(self, batch: Batch, whole: Reservation, deleted: AbstractSet[str]) -> None:
         by_content = KINDS[batch.kind].cut_at_state and batch.timed
         if deleted and by_content:
-            self._send_apart(batch, whole, deleted)
+            # Events that a restart would take away go apart, under a key of their own.
+            requests = batch.requests()
+            gone = [request for request in requests if goes_with(request, deleted)]
+            kept = [request for request in requests if not goes_with(request, deleted)]
+            self._send_parts(batch, whole, [kept], by_content=True)
+            self._send_parts(batch, whole, [gone], by_content=False)
         else:
             body = batch.take_body()
             if self._try_job(batch, body, batch.rows, by_content=by_content):
-                self._send_halves(batch, body, whole, by_content=by_content)
+                self._send_parts(batch, whole, _halves(body), by_content=by_content)
         self._finish(batch, whole)
 
-    def _send_apart(self, batch: Batch, whole: Reservation, deleted: AbstractSet[str]) -> None:
-        """Send events that a restart would take away under a key of their own."""
-        requests = batch.requests()
-        gone = [request for request in requests if goes_with(request, deleted)]
-        kept = [request for request in requests if not goes_with(request, deleted)]
-        for part, by_content in ((kept, True), (gone, False)):
-            if part:
-                self._send_part(batch, part, whole, by_content=by_content)
+    def _send_parts(
+        self, batch: Batch, whole: Reservation, parts: list[list[bytes]], *, by_content: bool
+    ) -> None:
+        for requests in parts:
+            if not requests:
+                continue
+            body, rows = BatchBody(requests), len(requests)
+            part = self._in_flight.reserve(
+                Reservation(batch.kind, rows, batch.keys, job=True), self._jobs.watch, part_of=whole
+            )
+            try:
+                refused = self._try_job(batch, body, rows, by_content=by_content)
+            finally:
+                self._in_flight.release(part)
+            if refused:
+                self._send_parts(batch, whole, _halves(body), by_content=by_content)
 
     def _try_job(self, batch: Batch, body: BatchBody, rows: int, *, by_content: bool) -> bool:
         """Send requests as one job; returns whether they have to be sent in halves."""
@@ -172,7 +182,7 @@ class Dispatcher:
         response = ResponseEntry(stream=batch.stream, kind=batch.kind, status=answer.status)
         if answer.ok:
             response.job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, answer)
-            self._ledger.delivered(batch.stream, rows)
+            self._ledger.count(batch.stream, delivered=rows)
         else:
             response.code = answer.code
         self._ledger.response(response)
@@ -187,39 +197,17 @@ class Dispatcher:
             self._limit.refused(len(body))
         return True
 
-    def _send_halves(
-        self, batch: Batch, body: BatchBody, whole: Reservation, *, by_content: bool
-    ) -> None:
-        requests = body.requests()
-        middle = len(requests) // 2
-        for half in (requests[:middle], requests[middle:]):
-            self._send_part(batch, half, whole, by_content=by_content)
-
-    def _send_part(
-        self, batch: Batch, requests: list[bytes], whole: Reservation, *, by_content: bool
-    ) -> None:
-        body = BatchBody(requests)
-        part = self._in_flight.reserve(
-            Reservation(batch.kind, len(requests), batch.keys, job=True),
-            self._jobs.watch,
-            part_of=whole,
-        )
-        try:
-            refused = self._try_job(batch, body, len(requests), by_content=by_content)
-        finally:
-            self._in_flight.release(part)
-        if refused:
-            self._send_halves(batch, body, whole, by_content=by_content)
-
     # A batch as single requests, or as calls
 
-    def _send_single(self, singles: _Singles, request: bytes, key: str) -> None:
-        if KINDS[singles.batch.kind].endpoint:
-            self._post(singles.batch, request, key)
+    def _send_single(
+        self, batch: Batch, reservation: Reservation, request: bytes, key: str
+    ) -> None:
+        if KINDS[batch.kind].endpoint:
+            self._post(batch, request, key)
         else:
-            self._calls.delete_user(singles.batch, request)
-        if singles.one_less():
-            self._finish(singles.batch, singles.reservation)
+            self._calls.delete_user(batch, request)
+        if self._in_flight.all_answered(reservation):
+            self._finish(batch, reservation)
 
     def _post(self, batch: Batch, request: bytes, key: str) -> None:
         rules = KINDS[batch.kind]
@@ -238,7 +226,7 @@ class Dispatcher:
             )
         )
         if answer.ok:
-            self._ledger.delivered(batch.stream)
+            self._ledger.count(batch.stream, delivered=1)
         elif answer.status in CONCERNS_RECORDS or answer.code == UNKNOWN_USER:
             self._rejects.write(refusal(batch, request, answer))
         else:
@@ -249,20 +237,10 @@ class Dispatcher:
             self._finish(batch, reservation)
 
 
-class _Singles:
-    """A batch in flight as single requests; counts those that are left."""
-
-    def __init__(self, batch: Batch, reservation: Reservation) -> None:
-        self.batch = batch
-        self.reservation = reservation
-        self._left = batch.rows
-        self._lock = threading.Lock()
-
-    def one_less(self) -> bool:
-        """Count one request done; returns whether it was the last."""
-        with self._lock:
-            self._left -= 1
-            return self._left == 0
+def _halves(body: BatchBody) -> list[list[bytes]]:
+    requests = body.requests()
+    middle = len(requests) // 2
+    return [requests[:middle], requests[middle:]]
 
 
 def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple[bytes, str]]:

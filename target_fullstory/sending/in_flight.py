@@ -31,6 +31,7 @@ class Reservation:
         keys: Users in it; None where that is not known, so that it may be anybody.
         job: Whether it is a job (or the request that creates one).
         size: Bytes that it keeps in memory.
+        answered: How many of its single requests have their response.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Reservation:
     keys: Keys | None = field(repr=False)
     job: bool
     size: int = 0
+    answered: int = 0
 
     def concerns(self, users: set[int]) -> bool:
         """Whether one of these users, by their hashes, is in it."""
@@ -155,6 +157,12 @@ class InFlight:
         with self._changed:
             self._reservations.add(new)
         return new
+
+    def all_answered(self, reservation: Reservation) -> bool:
+        """Count a response to one of its single requests; returns whether it was the last."""
+        with self._changed:
+            reservation.answered += 1
+            return reservation.answered == reservation.rows
 
     def release(self, reservation: Reservation) -> None:
         """It has an end."""

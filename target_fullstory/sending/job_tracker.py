@@ -250,7 +250,7 @@ class Jobs:
         missing = errors - listed
         if missing > 0:
             logger.warning("Job %s reports %d errors but lists %d", entry.id, errors, listed)
-            self._ledger.rejected(entry.stream, missing, was_delivered=True)
+            self._ledger.count(entry.stream, rejected=missing, delivered=-missing)
         entry.status = str(status["status"])
         entry.imports = _count(answer.data.get("imports"))
         entry.errors = max(errors, listed)

@@ -17,6 +17,7 @@ import pytest
 
 from target_fullstory import delivery
 from target_fullstory.api import roles
+from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import (
     Mapped,
@@ -26,6 +27,7 @@ from target_fullstory.mapping import (
     compile_mapping,
 )
 from target_fullstory.run import Run
+from target_fullstory.sending import in_flight
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
 from tests.reliability.crash_input import SCHEMAS, STREAMS, Input, make_input
@@ -74,6 +76,8 @@ class Story:
             max_batch_bytes=rng.choice([1024, 1 << 20]),
             concurrency=rng.choice([1, 3, 6]),
         )
+        # Now and then the open batches together take too much memory.
+        self._most_memory = rng.choice([700, 2000, 1 << 30])
 
     def load(self, cuts: int) -> None:
         for number in range(cuts + 1):
@@ -95,6 +99,8 @@ class Story:
         for module in (roles, delivery):
             self._monkeypatch.setattr(module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
+        self._monkeypatch.setattr(batcher, "max_open_bytes", lambda _: self._most_memory)
+        self._monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", self._most_memory)
         run = Run(self._settings, {})
         cut = DeliveryError("cut off")
         self.fullstory.when_down = lambda: run._in_flight.fail(cut)
