@@ -168,7 +168,6 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
         run.add("events", chunk("events", number))
     run.end()
     assert run.ledger.totals().delivered == 600
-    assert server.most_bytes + 200 * 20 * (delivery_mode == "single") > 2000
     assert server.most_bytes <= 5000
     assert server.most_requests > 1
 
