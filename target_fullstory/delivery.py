@@ -28,11 +28,7 @@ class FullstoryDelivery:
     """Sends to Fullstory, and keeps the run's books on disk."""
 
     def __init__(self, settings: Settings, run_id: str, key_salt: str) -> None:
-        """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
-
-        Raises:
-            OutputError: The embedded sandbox cannot keep its database.
-        """
+        """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs."""
         self._settings = settings
         self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
         url = self._sandbox.url if self._sandbox else settings.api_url
@@ -56,11 +52,7 @@ class FullstoryDelivery:
         self._role_check = RoleCheck(settings, url)
 
     def require(self, stream: str, kind: Kind) -> None:
-        """Make sure that the API key's role allows a stream's kind.
-
-        Raises:
-            ConfigurationError: It surely does not.
-        """
+        """Raise a ConfigurationError where the API key's role surely does not allow a stream's kind."""
         self._role_check.require(stream, kind)
 
     def stop_sending(self) -> None:

@@ -42,11 +42,7 @@ class Delivery(Protocol):
         """Takes closed batches."""
 
     def require(self, stream: str, kind: Kind) -> None:
-        """Make sure that the API key's role allows a stream's kind.
-
-        Raises:
-            ConfigurationError: It surely does not.
-        """
+        """Raise a ConfigurationError where the API key's role surely does not allow a stream's kind."""
 
     def stop_sending(self) -> None:
         """Wait for the requests in flight and end the threads."""
@@ -73,9 +69,6 @@ class Run:
             config: The configuration as given, for the run report.
             key_salt: Sets the keys that are made of content apart from those of other runs.
             delivery: Delivers elsewhere than to Fullstory.
-
-        Raises:
-            OutputError: The embedded sandbox cannot keep its database.
         """
         self._settings = settings
         self._config = config
@@ -96,11 +89,7 @@ class Run:
     # What the tap sends: each call may raise the error that an earlier request met
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
-        """Begin a stream; None for one that is ignored.
-
-        Raises:
-            ConfigurationError: The key's role surely does not allow its kind.
-        """
+        """Begin a stream; None for one that is ignored."""
         if kind is not None:
             self._delivery.require(stream, kind)
         self.ledger.open_stream(stream, kind or "ignored")
@@ -133,11 +122,7 @@ class Run:
         record: Any,
         request: bytes | None = None,
     ) -> None:
-        """Take a record that is not to be sent; None and its request where that alone is at hand.
-
-        Raises:
-            OutputError: The rejects file cannot be written.
-        """
+        """Take a record that is not to be sent; None and its request where that alone is at hand."""
         self.ledger.count(stream, received=1)
         reject = Reject(
             stream=stream,
@@ -162,11 +147,7 @@ class Run:
             )
 
     def state(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON.
-
-        Raises:
-            OutputError: The STATE cannot be written.
-        """
+        """Take a STATE message's value, as JSON."""
         self._checkpoints.receive(value)
         self._batcher.mark_state()
         self._checkpoints.write_due()
@@ -205,13 +186,10 @@ class Run:
             logger.warning("Stopped while batches or jobs were unfinished; the next run takes over")
 
     def end(self, *, deliver: bool = True) -> None:
-        """Send what is open, wait for it, write the last STATE and the run report.
+        """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
 
-        Args:
-            deliver: Whether there is a point in sending; False where a request or a file has failed.
-
-        Raises:
-            TargetFullstoryError: Something could not be delivered or written.
+        Where a request or a file has failed before, there is no point in sending, nor in raising it again:
+        then `deliver` is False.
         """
         error: Exception | None = None
         try:

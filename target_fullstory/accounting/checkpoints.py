@@ -38,11 +38,7 @@ class Ticket:
 
 
 def print_line(line: bytes) -> None:
-    """Write a STATE line to stdout.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write a STATE line to stdout."""
     try:
         sys.stdout.write(line.decode() + "\n")
         sys.stdout.flush()
@@ -59,13 +55,7 @@ class Checkpoints:
     def __init__(
         self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
     ) -> None:
-        """Start before the first STATE.
-
-        Args:
-            block: Inserts the run's block into a STATE.
-            rejects: Synced to the disk before each STATE.
-            write: Writes a STATE line; may raise OutputError, which goes on to the caller.
-        """
+        """Start before the first STATE; what `write` raises goes on to the caller."""
         self._lock = threading.Lock()
         self._block = block
         self._rejects = rejects
@@ -135,11 +125,7 @@ class Checkpoints:
             self._write_due()
 
     def write_last(self, *, complete: bool) -> None:
-        """End the run's STATE lines with one that holds the final counts and job statuses.
-
-        Args:
-            complete: Whether the end of every record received is known.
-        """
+        """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
         with self._lock:
             due = self._due()
             value = due.value if due is not None else self._last_value

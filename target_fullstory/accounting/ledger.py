@@ -60,15 +60,7 @@ class JobEntry(msgspec.Struct, kw_only=True):
 class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A response of the API as the state block lists it.
 
-    Attributes:
-        status: The HTTP status.
-        job: The id of the job that it created.
-        method: Of a call of kind `request`, like `path`.
-        action: What was done to a webhook endpoint.
-        uid: The user's.
-        id: The user's or the webhook endpoint's.
-        previous_id: The webhook endpoint's id before an update that gave it another.
-        code: The API's error code, where the call was refused.
+    Of calls of kind `request` it has `method` and `path`; `action` and `previous_id` are webhook endpoints'.
     """
 
     stream: str
@@ -164,9 +156,7 @@ class Ledger:
     def streams(self, *, final: bool) -> dict[str, dict[str, Any]]:
         """Counts per stream, as the state block shows them.
 
-        Args:
-            final: Whether the run is over. Before that `received` leaves out what is still on its way, so
-                that the sum holds in every STATE that is written.
+        Unless `final`, `received` leaves out what has no end yet, so that the sum holds in every STATE.
         """
         with self._lock:
             shown: dict[str, dict[str, Any]] = msgspec.to_builtins(self._streams)

@@ -30,11 +30,8 @@ class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     Attributes:
         stage: Who refused it: the mapping, the API's response, or a batch job.
-        code: The stable code of the reason.
-        message: The reason in a sentence.
-        record: The record as received, where it is still at hand.
-        request: Otherwise the request that was made of it.
-        at: When it was written.
+        record: The record as received, where it is still at hand; else there is the request made of it.
+        at: Set when it is written.
     """
 
     stream: str
@@ -83,14 +80,10 @@ class Rejects:
             return {"count": self._count, "path": str(self._path) if self._count else None}
 
     def write(self, reject: Reject, *, counted: bool = True) -> None:
-        """Write and count a rejected record.
-
-        Args:
-            reject: The record.
-            counted: Whether it is one of this run's records; not so where an earlier run's job refused it.
+        """Write a rejected record and, unless an earlier run's job refused it, count it.
 
         Raises:
-            OutputError: The file cannot be written.
+            OutputError: The file cannot be written; as for `sync` and `close`.
         """
         self._take(reject)
         if counted:
@@ -127,11 +120,7 @@ class Rejects:
             )
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk.
-
-        Raises:
-            OutputError: The disk does not take it.
-        """
+        """Bring everything written so far to the disk."""
         with self._lock:
             if self._file is None or not self._unsynced:
                 return
@@ -143,11 +132,7 @@ class Rejects:
             self._unsynced = False
 
     def close(self) -> None:
-        """Sync and close the file.
-
-        Raises:
-            OutputError: The disk does not take it.
-        """
+        """Sync and close the file."""
         self.sync()
         with self._lock:
             if self._file is not None:

@@ -23,15 +23,7 @@ class Accounting:
         take_reject: Callable[[Reject], None] | None = None,
         write_state: Callable[[bytes], None] = print_line,
     ) -> None:
-        """Begin; no file is created yet.
-
-        Args:
-            settings: Of the state block, and where files go.
-            run_id: Names the run.
-            on_response: Hears of each response and job; returns at once and raises nothing.
-            take_reject: Takes each reject instead of the rejects file.
-            write_state: Takes each STATE line.
-        """
+        """Begin; `take_reject` takes each reject instead of the rejects file."""
         self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
         self.rejects = Rejects(self.ledger, settings.output_dir, run_id, take_reject)
         self.block = StateBlock(settings.state_key, run_id, self.ledger, self.rejects)

@@ -23,12 +23,7 @@ class StateBlock:
         self._rejects = rejects
 
     def build(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:
-        """The block as of now.
-
-        Args:
-            final: Whether the run is over.
-            every_job: List all jobs instead of the latest.
-        """
+        """The block as of now, or `final` when the run is over; with the latest jobs or all of them."""
         return {
             "version": VERSION,
             "run_id": self._run_id,

@@ -97,15 +97,7 @@ class OpenBatch:
     def add(
         self, joined: bytes, rows: int, keys: list[str], *, timed: bool, covered_by: int
     ) -> None:
-        """Add requests that follow each other.
-
-        Args:
-            joined: The requests as JSON, joined by commas.
-            rows: How many they are.
-            keys: Their users' keys, in order; empty for events and other calls.
-            timed: Whether each carries a timestamp.
-            covered_by: The number of the first STATE behind them.
-        """
+        """Add requests that follow each other, as JSON joined by commas; `keys` as in a chunk."""
         if keys:
             before = len(self._keys)
             self._keys.update(keys)
@@ -138,14 +130,7 @@ class OpenBatch:
         return self._close_at(whole)
 
     def cut(self, new_ticket: Callable[[], Ticket]) -> tuple[Batch, OpenBatch | None]:
-        """Cut at the last STATE.
-
-        Args:
-            new_ticket: Gives the ticket for what remains, if anything does.
-
-        Returns:
-            The batch up to the STATE, and what came after it, still open (None: nothing did).
-        """
+        """The batch up to the last STATE; and what came after it, still open (None: nothing did)."""
         mark = self._mark
         if mark is None:
             raise ValueError("no STATE lies inside this batch")

@@ -39,11 +39,7 @@ class BatchDispatcher(Protocol):
         """Whether a restart would repeat deletions, were it now."""
 
     def submit(self, batch: Batch) -> None:
-        """Send a batch when its turn has come.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+        """Send a batch when its turn has come."""
 
 
 class Batcher:
@@ -129,9 +125,8 @@ class Batcher:
     def flush_all(self, *, leave_rest: bool) -> None:
         """Send everything at the end of a run.
 
-        Args:
-            leave_rest: Leave events and calls behind the last STATE to the next run, which reads them again:
-                sent in other batches, or once more, they would not be recognised.
+        With `leave_rest` events and calls behind the last STATE are left to the next run, which reads them
+        again: sent in other batches, or once more, they would not be recognised.
         """
         self._flush_user_changes()
         self._flush_events_to_state()

@@ -13,7 +13,7 @@ import msgspec
 
 from target_fullstory.batching.encoded_requests import single_request
 from target_fullstory.commands.config_option import config_option, read_config
-from target_fullstory.commands.preview_recorder import Recorder, Sent
+from target_fullstory.commands.preview_recorder import Recorder, StreamRecord
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.mapping import decode_call, shown_call
 from target_fullstory.run import Run
@@ -27,11 +27,7 @@ class PreviewTarget(TargetFullstory):
     """The target with a run that records what it would send."""
 
     def __init__(self, config: dict[str, Any], shown: int) -> None:
-        """Read the settings, which need no key; so many requests are kept per stream.
-
-        Raises:
-            ConfigurationError: A setting is mistaken.
-        """
+        """Read the settings, which need no key; so many requests are kept per stream."""
         # The sandbox needs no key, and is not started.
         super().__init__(config={**config, "api_url": SANDBOX})
         self.recorder = Recorder(self.settings, shown)
@@ -90,40 +86,29 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
 def _lines(
     name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings
 ) -> Iterator[str]:
-    """What is printed of a stream.
-
-    Args:
-        name: The stream.
-        counts: As in the state block.
-        recorder: Has its requests and rejects.
-        settings: The settings.
-    """
-    kind = counts["kind"]
+    """What is printed of a stream, with its counts as in the state block."""
+    kind, received, stream = counts["kind"], counts["received"], recorder.streams[name]
     if kind not in KINDS:
-        yield from (f"{name}: ignored, {counts['received']} records", "")
+        yield from (f"{name}: ignored, {received} records", "")
         return
-    sent, rejected = recorder.sent[name], recorder.rejected[name]
+    sent, rejected = counts["delivered"] + counts["merged"], counts["rejected"]
     yield (
-        f"{name} ({kind}): {counts['received']} records, {sent.records.total()} would be sent, "
-        f"{counts['rejected']} rejected, {counts['ignored']} ignored"
+        f"{name} ({kind}): {received} records, {sent} would be sent, {rejected} rejected, "
+        f"{counts['ignored']} ignored"
     )
-    if sent.merged:
-        yield f"  of these up to {sent.merged} would be merged into an earlier update of the same user"
-    if sent.requests and (how := _delivery(kind, sent, settings)):
+    if merged := counts["merged"]:
+        yield f"  of these up to {merged} would be merged into an earlier update of the same user"
+    if sent and (how := _delivery(kind, sent, stream, settings)):
         yield f"  {how}"
-    for sent_kind, in_job, body in sent.first:
+    for sent_kind, in_job, body in stream.first:
         yield from _request(sent_kind, body, in_job=in_job)
-    if sent.requests > len(sent.first):
-        noun = "items" if sent.in_jobs else "requests"
-        yield f"  … and {sent.requests - len(sent.first)} more {noun}"
-    for reject in rejected.first:
-        yield from (
-            f"  rejected: {reject.code}: {reject.message}",
-            f"    {_shortened(reject.record)}",
-        )
-    if counts["rejected"] > len(rejected.first):
-        more = counts["rejected"] - len(rejected.first)
-        yield f"  … and {more} more; in all {_counts(rejected.codes, '')}"
+    if more := stream.requests - len(stream.first):
+        yield f"  … and {more} more {'items' if stream.in_jobs else 'requests'}"
+    for reject in stream.rejects:
+        yield f"  rejected: {reject.code}: {reject.message}"
+        yield f"    {_shortened(reject.record)}"
+    if more := rejected - len(stream.rejects):
+        yield f"  … and {more} more; in all {_counts(stream.codes, '')}"
     if dropped := Counter[str](counts["dropped_properties"]):
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
     yield ""
@@ -133,18 +118,18 @@ def _counts(counter: Counter[str], of: str) -> str:
     return ", ".join(f"{count} {of}{name}" for name, count in counter.most_common())
 
 
-def _delivery(kind: Kind, sent: Sent, settings: Settings) -> str | None:
+def _delivery(kind: Kind, sent: int, stream: StreamRecord, settings: Settings) -> str | None:
     """How the requests would travel, where that is not one by one whatever their number."""
     job = f"POST {KINDS[kind].endpoint}/batch"
-    if sent.in_jobs:
+    if stream.in_jobs:
         how = f"sent as batch jobs: these are the items of {job}, up to {settings.batch_size_rows} a job"
         if settings.delivery == "auto":
             how += f"; what a flush has up to {settings.batch_threshold} of is sent one by one"
         return f"{how}:"
     if KINDS[kind].item and settings.delivery == "auto":
         return f"sent one by one; more than {settings.batch_threshold} at a flush would be items of {job}:"
-    if KINDS[kind].in_series and sent.requests != sent.records.total():
-        return f"sent in {sent.requests} requests, which records share:"
+    if KINDS[kind].in_series and stream.requests != sent:
+        return f"sent in {stream.requests} requests, which records share:"
     return None
 
 

@@ -21,29 +21,21 @@ _SHOWN_REJECTS = 10
 
 
 @dataclass
-class Sent:
-    """The requests of one stream.
+class StreamRecord:
+    """What became of one stream, beside its counts in the ledger.
 
     Attributes:
-        records: Records in them, by what they become: a user may become a deletion.
         requests: How many there are; the items of jobs count one by one.
-        merged: Records that an update of the same user in the same batch absorbs.
         in_jobs: Whether some are items of batch jobs.
-        first: The first ones, each with its kind and whether it is such an item.
+        first: The first requests, each with its kind and whether it is such an item.
+        rejects: The first rejects.
+        codes: All rejects by code.
     """
 
-    records: Counter[Kind] = field(default_factory=Counter)
     requests: int = 0
-    merged: int = 0
     in_jobs: bool = False
     first: list[tuple[Kind, bool, bytes]] = field(default_factory=list)
-
-
-@dataclass
-class Rejected:
-    """The rejects of one stream: the first few, and all by code."""
-
-    first: list[Reject] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
     codes: Counter[str] = field(default_factory=Counter)
 
 
@@ -52,8 +44,7 @@ class Recorder:
 
     def __init__(self, settings: Settings, shown: int) -> None:
         """Keep nothing yet, later so many requests per stream."""
-        self.sent: defaultdict[str, Sent] = defaultdict(Sent)
-        self.rejected: defaultdict[str, Rejected] = defaultdict(Rejected)
+        self.streams: defaultdict[str, StreamRecord] = defaultdict(StreamRecord)
         self.accounting = Accounting(
             settings, "preview", take_reject=self._take_reject, write_state=lambda _: None
         )
@@ -73,28 +64,26 @@ class Recorder:
     def submit(self, batch: Batch) -> None:
         """Record the requests of a batch."""
         self._deletions.add(batch.deleted)
-        sent, requests = self.sent[batch.stream], batch.requests()
+        stream, requests = self.streams[batch.stream], batch.requests()
         if KINDS[batch.kind].in_series:
             runs = shared(map(decode_call, requests), self.max_bytes)
             requests = [encode_call(alone(calls)) for calls in runs]
         elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
             self._deletions.repeated_before(requests, batch.covered_by)
         job = goes_as_job(batch, self._settings)
+        stream.requests += len(requests)
+        stream.in_jobs |= job
+        missing = self._shown - len(stream.first)
+        stream.first += [(batch.kind, job, request) for request in requests[:missing]]
         merged = batch.records - batch.rows
-        sent.records[batch.kind] += batch.records
-        sent.requests += len(requests)
-        sent.merged += merged
-        sent.in_jobs |= job
-        missing = self._shown - len(sent.first)
-        sent.first += [(batch.kind, job, request) for request in requests[:missing]]
         self.accounting.ledger.count(batch.stream, delivered=batch.rows, merged=merged)
         self.accounting.checkpoints.release(batch.ticket)
 
     def _take_reject(self, reject: Reject) -> None:
-        rejected = self.rejected[reject.stream]
-        rejected.codes[reject.code] += 1
-        if len(rejected.first) < _SHOWN_REJECTS:
-            rejected.first.append(reject)
+        stream = self.streams[reject.stream]
+        stream.codes[reject.code] += 1
+        if len(stream.rejects) < _SHOWN_REJECTS:
+            stream.rejects.append(reject)
 
     def require(self, stream: str, kind: Kind) -> None:
         """Nothing is asked of Fullstory."""

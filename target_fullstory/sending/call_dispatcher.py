@@ -53,11 +53,7 @@ class CallDispatcher:
         self._limit = limit
 
     def delete_user(self, batch: Batch, request: bytes) -> None:
-        """Delete a user by a call, one of the batch's requests.
-
-        Raises:
-            DeliveryError: The answer concerns more than this user.
-        """
+        """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
         answer = self._client.call(call.method, call.path, name="/v2/users", content="json")
         self._enter(batch, answer, uid=call.uid, id=call.id)
@@ -71,14 +67,7 @@ class CallDispatcher:
             raise unexpected("DELETE /v2/users", answer)
 
     def send_in_order(self, batch: Batch) -> bool:
-        """Send a batch's calls one after the other.
-
-        Returns:
-            Whether all have an end; False where the run is to end before.
-
-        Raises:
-            DeliveryError: An answer concerns more than one record.
-        """
+        """Send a batch's calls one after the other; False where the run is to end before the last."""
         for calls in shared(map(decode_call, batch.requests()), self._limit.bytes):
             if self._in_flight.ending:
                 return False
@@ -134,14 +123,7 @@ def shared(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
     """Bring calls together that are to become one, in the order received.
 
     Calls that have a group in common come together wherever they are; others where they follow each other.
-    Of a group, and of calls without one, the order stays.
-
-    Args:
-        calls: A batch's calls.
-        max_bytes: The most bytes of their bodies in one call; a larger body goes alone.
-
-    Yields:
-        Calls of the same method and path; one where calls are not shared.
+    Of a group, and of calls without one, the order stays. A body larger than `max_bytes` goes alone.
     """
     runs: list[list[Call]] = []
     latest: dict[str | None, tuple[list[Call], int]] = {}

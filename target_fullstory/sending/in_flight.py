@@ -66,11 +66,9 @@ class InFlight:
     def wait_until(
         self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None
     ) -> None:
-        """Wait until a condition over this object's state holds.
+        """Wait until a condition over this object's state holds, which is called with the lock held.
 
-        Args:
-            ready: The condition; called with the lock held, whenever something changed.
-            before_waiting: Called once where there is something to wait for.
+        Where there is something to wait for, `before_waiting` is called once.
 
         Raises:
             Exception: The error that a request met in the meantime.
@@ -129,12 +127,10 @@ class InFlight:
         *,
         part_of: Reservation | None = None,
     ) -> Reservation:
-        """Wait until a batch fits within the limits, and enter it.
+        """Wait until a batch fits within the limits, and enter it; one that is larger goes alone.
 
-        Args:
-            new: The batch; one that is larger than a limit goes alone.
-            before_waiting: Called once where it has to wait for jobs.
-            part_of: The batch that it is a part of, which does not stand in its own way.
+        Where it has to wait for jobs, `before_waiting` is called once. A batch that it is `part_of` does not
+        stand in its way.
         """
         with self._changed:
             self.wait_until(lambda: self._has_room(new))

@@ -19,23 +19,14 @@ class PendingDeletions:
     """The users deleted since the STATE that a restart would begin at."""
 
     def __init__(self, last_written: Callable[[], int], forbid: Callable[[range], None]) -> None:
-        """Start with none.
-
-        Args:
-            last_written: Gives the number of the STATE written last, 0 before the first.
-            forbid: Forbids the STATEs of these numbers.
-        """
+        """Start with none; `last_written` and `forbid` are those of the checkpoints."""
         self._last_written = last_written
         self._forbid = forbid
         self._seen = 0
         self._users: dict[str, int] = {}
 
     def add(self, users: Mapping[str, int]) -> None:
-        """Take note of deletions that are sent.
-
-        Args:
-            users: By uid or id, the number of the first STATE behind the user's last deletion.
-        """
+        """Take note of users whose deletions are sent, each with the first STATE behind its last deletion."""
         self._users |= users
 
     def repeated(self) -> AbstractSet[str]:
@@ -48,9 +39,8 @@ class PendingDeletions:
     def repeated_before(self, requests: list[bytes], covered_by: int) -> frozenset[str]:
         """The users whose deletion a restart would repeat, where it takes away one of these events.
 
-        Args:
-            requests: Events that are about to be sent; nothing else is in flight that a STATE waits for.
-            covered_by: The number of the first STATE behind all of them.
+        The events are about to be sent, and nothing else is in flight that a STATE waits for; `covered_by`
+        is the number of the first STATE behind all of them.
         """
         users = frozenset(self.repeated())
         if not any(goes_with(request, users) for request in requests):
