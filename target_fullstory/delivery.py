@@ -13,12 +13,12 @@ from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.sending.dispatcher import Dispatcher
 from target_fullstory.sending.in_flight import InFlight
-from target_fullstory.sending.job_journal import Journal
-from target_fullstory.sending.job_tracker import Jobs
+from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
-    from target_fullstory.webhook.webhook_delivery import Webhook
+    from target_fullstory.webhook.webhook_delivery import WebhookDelivery
 
 _WEBHOOK_GRACE_SECONDS = 5.0
 _WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
@@ -33,12 +33,12 @@ class FullstoryDelivery:
         self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
         url = self._sandbox.url if self._sandbox else settings.api_url
         self._webhook = _webhook(settings, run_id)
-        on_response = self._webhook.tell if self._webhook else None
+        on_response = self._webhook.on_response if self._webhook else None
         self.accounting = Accounting(settings, run_id, on_response=on_response)
         self.in_flight = InFlight(settings)
         self._client = Client(settings, url)
-        journal = Journal(settings.output_dir, run_id, settings.api_url)
-        self._jobs = Jobs(
+        journal = JobJournal(settings.output_dir, run_id, settings.api_url)
+        self._jobs = JobTracker(
             settings,
             self._client,
             self.accounting.ledger,
@@ -80,10 +80,10 @@ class FullstoryDelivery:
         return report
 
 
-def _webhook(settings: Settings, run_id: str) -> Webhook | None:
+def _webhook(settings: Settings, run_id: str) -> WebhookDelivery | None:
     if settings.response_webhook is None:
         return None
     # Imported here: most runs have none.
-    from target_fullstory.webhook.webhook_delivery import Webhook  # noqa: PLC0415
+    from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
 
-    return Webhook(settings.response_webhook, run_id)
+    return WebhookDelivery(settings.response_webhook, run_id)

@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from target_fullstory.batching.encoded_requests import single_request
-from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.preview_recorder import Recorder, StreamRecord
+from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.mapping import decode_call, shown_call
 from target_fullstory.run import Run

@@ -10,10 +10,11 @@ import msgspec
 from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
 from target_fullstory.api.responses import (
     CONCERNS_RECORDS,
     UNKNOWN_USER,
+    Response,
     reject_code,
     unexpected,
 )
@@ -27,14 +28,14 @@ from target_fullstory.sending.in_flight import InFlight
 _ENVELOPE_BYTES = 8
 
 
-def refusal(batch: Batch, request: bytes, answer: Answer) -> Reject:
+def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
     """The reject of a request that the API refused."""
     return Reject(
         stream=batch.stream,
         kind=batch.kind,
         stage="api",
-        code=reject_code(answer),
-        message=answer.message,
+        code=reject_code(response),
+        message=response.message,
         request=msgspec.Raw(request),
     )
 
@@ -55,16 +56,16 @@ class CallDispatcher:
     def delete_user(self, batch: Batch, request: bytes) -> None:
         """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
-        answer = self._client.call(call.method, call.path, name="/v2/users", content="json")
-        self._enter(batch, answer, uid=call.uid, id=call.id)
-        unknown = answer.status == 404 and answer.code == UNKNOWN_USER
-        if answer.ok or (unknown and answer.uncertain):
-            # An earlier attempt, whose answer was lost, has most likely deleted the user.
+        response = self._client.call(call.method, call.path, name="/v2/users", content="json")
+        self._enter(batch, response, uid=call.uid, id=call.id)
+        unknown = response.status == 404 and response.code == UNKNOWN_USER
+        if response.ok or (unknown and response.uncertain):
+            # An earlier attempt, whose response was lost, has most likely deleted the user.
             self._ledger.count(batch.stream, delivered=1)
-        elif unknown or answer.status in CONCERNS_RECORDS:
-            self._reject(batch, [call], answer)
+        elif unknown or response.status in CONCERNS_RECORDS:
+            self._reject(batch, [call], response)
         else:
-            raise unexpected("DELETE /v2/users", answer)
+            raise unexpected("DELETE /v2/users", response)
 
     def send_in_order(self, batch: Batch) -> bool:
         """Send a batch's calls one after the other; False where the run is to end before the last."""
@@ -77,44 +78,44 @@ class CallDispatcher:
     def _send(self, batch: Batch, calls: list[Call]) -> None:
         """Send calls as one; in halves where that is too large."""
         call = alone(calls)
-        answer = self._client.call(
+        response = self._client.call(
             call.method,
             call.path,
             call.content,
             key=new_key() if call.method == "POST" else None,
             # A path may hold a record's values.
             name=f"of stream {batch.stream!r}",
-            # Other calls answer as they like. An endpoint's answer is known: another is a proxy's.
+            # Other calls answer as they like. An endpoint's response is known: another is a proxy's.
             content="any" if call.action is None else "json",
             redirects=True,
         )
-        self._enter(batch, answer, **_about(call, answer))
-        # A deletion whose answer was lost has most likely been carried out.
-        gone = call.method == "DELETE" and answer.status == 404 and answer.uncertain
-        if answer.ok or gone:
+        self._enter(batch, response, **_about(call, response))
+        # A deletion whose response was lost has most likely been carried out.
+        gone = call.method == "DELETE" and response.status == 404 and response.uncertain
+        if response.ok or gone:
             self._ledger.count(batch.stream, delivered=len(calls))
-            _log_new_id(batch.stream, call, answer)
-        elif answer.status == 413 and len(calls) > 1:
+            _log_new_id(batch.stream, call, response)
+        elif response.status == 413 and len(calls) > 1:
             self._limit.refused(len(call.content or b""))
             middle = len(calls) // 2
             self._send(batch, calls[:middle])
             self._send(batch, calls[middle:])
-        elif 300 <= answer.status < 500:
-            self._reject(batch, calls, answer)
+        elif 300 <= response.status < 500:
+            self._reject(batch, calls, response)
         else:
-            raise unexpected(f"{call.method} of stream {batch.stream!r}", answer)
+            raise unexpected(f"{call.method} of stream {batch.stream!r}", response)
 
-    def _enter(self, batch: Batch, answer: Answer, **about: str | None) -> None:
-        code = None if answer.ok else answer.code
+    def _enter(self, batch: Batch, response: Response, **about: str | None) -> None:
+        code = None if response.ok else response.code
         self._ledger.response(
             ResponseEntry(
-                stream=batch.stream, kind=batch.kind, status=answer.status, code=code, **about
+                stream=batch.stream, kind=batch.kind, status=response.status, code=code, **about
             )
         )
 
-    def _reject(self, batch: Batch, calls: list[Call], answer: Answer) -> None:
+    def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
-            reject = refusal(batch, shown_call(alone([call])), answer)
+            reject = refusal(batch, shown_call(alone([call])), response)
             reject.message = _without_secret(call, reject.message)
             self._rejects.write(reject)
 
@@ -150,22 +151,22 @@ def shared(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
     yield from runs
 
 
-def _about(call: Call, answer: Answer) -> dict[str, str | None]:
+def _about(call: Call, response: Response) -> dict[str, str | None]:
     """What a call was about, for the state block."""
     if call.action is None:
         return {"method": call.method, "path": call.path}
-    new = _id_in(answer) or call.id
+    new = _id_in(response) or call.id
     previous = call.id if new != call.id else None
     return {"action": call.action, "id": new, "previous_id": previous}
 
 
-def _id_in(answer: Answer) -> str | None:
-    found = answer.data.get("id")
+def _id_in(response: Response) -> str | None:
+    found = response.data.get("id")
     return found if isinstance(found, str) and found else None
 
 
-def _log_new_id(stream: str, call: Call, answer: Answer) -> None:
-    new = _id_in(answer)
+def _log_new_id(stream: str, call: Call, response: Response) -> None:
+    new = _id_in(response)
     if call.action == "update" and new is not None and new != call.id:
         logger.info("Stream %s: webhook endpoint %s has the id %s now", stream, call.id, new)
 

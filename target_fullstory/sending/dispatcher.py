@@ -22,7 +22,7 @@ from target_fullstory.sending.body_limit import BodyLimit
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
-from target_fullstory.sending.job_tracker import Jobs
+from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
 from target_fullstory.settings.model import Settings
 
@@ -43,7 +43,7 @@ class Dispatcher:
         self,
         settings: Settings,
         client: Client,
-        jobs: Jobs,
+        jobs: JobTracker,
         in_flight: InFlight,
         accounting: Accounting,
         key_salt: str = "",
@@ -178,22 +178,22 @@ class Dispatcher:
             return True
         path = f"{KINDS[batch.kind].endpoint}/batch"
         key = content_key(body, salt=self._key_salt) if by_content else new_key()
-        answer = self._client.call("POST", path, body, key=key)
-        response = ResponseEntry(stream=batch.stream, kind=batch.kind, status=answer.status)
-        if answer.ok:
-            response.job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, answer)
+        response = self._client.call("POST", path, body, key=key)
+        entry = ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status)
+        if response.ok:
+            entry.job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
         else:
-            response.code = answer.code
-        self._ledger.response(response)
-        if answer.ok:
+            entry.code = response.code
+        self._ledger.response(entry)
+        if response.ok:
             return False
-        if answer.status not in CONCERNS_RECORDS:
-            raise unexpected(f"POST {path}", answer)
+        if response.status not in CONCERNS_RECORDS:
+            raise unexpected(f"POST {path}", response)
         if rows == 1:
-            self._rejects.write(refusal(batch, body.requests()[0], answer))
+            self._rejects.write(refusal(batch, body.requests()[0], response))
             return False
-        if answer.status == 413:
+        if response.status == 413:
             self._limit.refused(len(body))
         return True
 
@@ -214,23 +214,23 @@ class Dispatcher:
         endpoint = rules.endpoint
         uid, user_id = identity(request) if rules.changes_users else (None, None)
         path, body = single_request(batch.kind, request)
-        answer = self._client.call("POST", path, body, key=key, name=endpoint)
+        response = self._client.call("POST", path, body, key=key, name=endpoint)
         self._ledger.response(
             ResponseEntry(
                 stream=batch.stream,
                 kind=batch.kind,
-                status=answer.status,
+                status=response.status,
                 uid=uid,
-                id=answer.data.get("id") or user_id,
-                code=None if answer.ok else answer.code,
+                id=response.data.get("id") or user_id,
+                code=None if response.ok else response.code,
             )
         )
-        if answer.ok:
+        if response.ok:
             self._ledger.count(batch.stream, delivered=1)
-        elif answer.status in CONCERNS_RECORDS or answer.code == UNKNOWN_USER:
-            self._rejects.write(refusal(batch, request, answer))
+        elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
+            self._rejects.write(refusal(batch, request, response))
         else:
-            raise unexpected(f"POST {endpoint}", answer)
+            raise unexpected(f"POST {endpoint}", response)
 
     def _send_in_order(self, batch: Batch, reservation: Reservation) -> None:
         if self._calls.send_in_order(batch):

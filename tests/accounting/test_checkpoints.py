@@ -59,7 +59,7 @@ class Model:
             self.sent.append((stream, self.open.pop(stream)))
 
     def flush_events(self) -> None:
-        """Cut every batch of events at the last STATE, as the pipeline does."""
+        """Cut every batch of events at the last STATE, as the batcher does."""
         boundary = self.states[-1]
         parts = []
         for stream in [name for name in self.open if name.startswith("events")]:

@@ -13,7 +13,7 @@ import pytest
 
 from target_fullstory import delivery
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.api.client import Answer
+from target_fullstory.api.responses import Response
 from target_fullstory.batching import batcher as batcher_module
 from target_fullstory.batching import memory_limits
 from target_fullstory.batching.batch import Batch
@@ -134,7 +134,7 @@ class SlowServer:
     def close(self) -> None:
         """Nothing is open."""
 
-    def call(self, method: str, path: str, body: bytes | BatchBody, **_: Any) -> Answer:
+    def call(self, method: str, path: str, body: bytes | BatchBody, **_: Any) -> Response:
         with self._lock:
             self._bytes += len(body)
             self._requests += 1
@@ -144,7 +144,7 @@ class SlowServer:
         with self._lock:
             self._bytes -= len(body)
             self._requests -= 1
-        return Answer(200, {"id": "1", "job": {"id": str(time.monotonic_ns())}})
+        return Response(200, {"id": "1", "job": {"id": str(time.monotonic_ns())}})
 
 
 @pytest.mark.parametrize("delivery_mode", ["batch", "single"])
