@@ -244,9 +244,9 @@ def test_a_stored_call_can_be_sent_again(spec: MappingSpec, value: str) -> None:
     mapped = compiled(spec, ["id", "x"]).map_record({"id": value, "x": 1})
     assert isinstance(mapped, Mapped)
     stored = json.loads(shown_call(decode_call(mapped.body)))
-    again = stored_call(stored)
+    again = stored_call("request", stored)
     assert not isinstance(again, Rejected)
-    assert (json.loads(again.body), again.key) == (json.loads(mapped.body), mapped.key)
+    assert (json.loads(bytes(again.request)), again.key) == (json.loads(mapped.body), mapped.key)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_stored_call_can_be_sent_again(spec: MappingSpec, value: str) -> None:
     ],
 )
 def test_what_is_no_stored_call(stored: Any, code: str) -> None:
-    again = stored_call(stored)
+    again = stored_call("request", stored)
     assert isinstance(again, Rejected)
     assert again.code == code
 

@@ -423,7 +423,9 @@ def test_a_column_of_moments(texts: list[str]) -> None:
 @example(-62_135_596_801)
 @example(253_402_300_800_000)
 def test_a_whole_number_as_a_moment(number: int) -> None:
-    assert timestamp_of(number) == timestamp_of(str(number)) == timestamp_of(Decimal(number))
+    assert timestamp_of(number) == timestamp_of(Decimal(number))
+    if len(str(number)) != 8:  # which as text may be a date such as 20260105
+        assert timestamp_of(number) == timestamp_of(str(number))
     seconds = unix_seconds_of(number)
     if seconds is not None:
         whole = timestamp_of(number).partition(".")[0].removesuffix("Z") + "Z"

@@ -149,9 +149,9 @@ class Live:
 
 
 _WITH_GRACE = """
-import target_fullstory.pipeline as pipeline
-assert pipeline._GRACE_SECONDS
-pipeline._GRACE_SECONDS = {seconds}
+import target_fullstory.run as run
+assert run._GRACE_SECONDS
+run._GRACE_SECONDS = {seconds}
 from target_fullstory.cli import main
 main()
 """

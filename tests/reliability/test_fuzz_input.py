@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
-from target_fullstory import pipeline as pipeline_module
+from target_fullstory import delivery
 from target_fullstory.errors import TargetFullstoryError
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.target import TargetFullstory
@@ -244,7 +244,7 @@ def load(fed: Fed, piece: int, **config: Any) -> tuple[Exception | None, FakeFul
         pytest.MonkeyPatch.context() as patch,
         _own_signals(),
     ):
-        patch.setattr(pipeline_module, "Client", fullstory)
+        patch.setattr(delivery, "Client", fullstory)
         patch.setattr("sys.stdout", Output())
         target = TargetFullstory(
             config={
