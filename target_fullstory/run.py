@@ -23,7 +23,7 @@ from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
-from target_fullstory.settings.model import Settings, shown
+from target_fullstory.settings.model import Settings
 
 OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
 
@@ -243,7 +243,7 @@ class Run:
             {
                 **self._block.build(final=True, every_job=True),
                 **of_delivery,
-                "config": shown(self._settings, self._config),
+                "config": self._settings.redacted(self._config),
                 "timings": {
                     "began": self._began,
                     "ended": timestamp(),

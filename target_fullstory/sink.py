@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from io import BytesIO
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from logging import DEBUG
+from typing import Any, Protocol, cast
 
+from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
-from target_fullstory.input.messages import member, parse, record_in
-from target_fullstory.input.stretch import Stretch, in_order
+from target_fullstory.input.messages import parse
 from target_fullstory.mapping import (
-    NOT_FAST,
-    CallMapping,
-    Chunk,
-    FastPath,
-    Mapped,
+    LineDecoder,
+    Mapper,
     Rejected,
-    StreamMapping,
-    chunk_of,
-    compile_fast,
-    compile_mapping,
+    compile_mapper,
     spec_for,
 )
-from target_fullstory.run import OVER_QUOTA
+from target_fullstory.run import OVER_QUOTA, Run
+from target_fullstory.settings.model import Settings
 from target_fullstory.validation import RecordValidator
 
-if TYPE_CHECKING:
-    from target_fullstory.target import TargetFullstory
+
+class SinkTarget(Protocol):
+    """What a sink needs of its target."""
+
+    settings: Settings
+    missing_keys: set[str]
+
+    @property
+    def run(self) -> Run:
+        """Takes the records."""
 
 
 class FullstorySink(Sink):
@@ -38,7 +40,7 @@ class FullstorySink(Sink):
 
     def __init__(
         self,
-        target: TargetFullstory,
+        target: SinkTarget,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
@@ -56,7 +58,7 @@ class FullstorySink(Sink):
             InputError: The SCHEMA is no JSON Schema.
         """
         try:
-            super().__init__(target, stream_name, schema, key_properties)
+            super().__init__(cast("Target", target), stream_name, schema, key_properties)
         except InvalidJSONSchema as error:
             raise InputError(
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
@@ -65,210 +67,113 @@ class FullstorySink(Sink):
         self._run = target.run
         self._missing_keys = target.missing_keys
         self._keys = frozenset(self.key_properties)
-        spec = spec_for(stream_name, settings.streams)
-        if spec is None and settings.unmapped_streams == "error":
+        self.decoder: LineDecoder | None = None
+        self._mapper = self._compile(settings, schema)
+        self._run.open_stream(stream_name, self._mapper.kind if self._mapper else None)
+        for notice in self._mapper.notices if self._mapper else ():
+            self.logger.info(notice)
+
+    def _compile(self, settings: Settings, schema: dict[str, Any]) -> Mapper | None:
+        """The stream's mapping; None where its records are ignored."""
+        spec = spec_for(self.stream_name, settings.streams)
+        if spec is not None:
+            return compile_mapper(
+                self.stream_name,
+                spec,
+                schema,
+                self.key_properties,
+                settings.mapping_options,
+                violation=self._violation if self._validator else None,
+            )
+        if settings.unmapped_streams == "error":
             known = ", ".join(sorted(settings.streams)) or "none"
             raise ConfigurationError(
-                f"Stream {stream_name!r} has no mapping (configured: {known}). Add it under streams, or "
+                f"Stream {self.stream_name!r} has no mapping (configured: {known}). Add it under streams, or "
                 "set unmapped_streams to ignore."
             )
-        self._mapping: StreamMapping | CallMapping | None = None
-        if spec is not None:
-            self._mapping = compile_mapping(
-                stream_name, spec, schema, self.key_properties, settings.mapping_options
-            )
-        self._run.open_stream(stream_name, spec.kind if spec else None)
-        for notice in self._mapping.notices if self._mapping else ():
-            self.logger.info(notice)
-        self.fast: FastPath | None = None
-        self._stretch = Stretch()
+        return None
 
     def choose_path(self, *, plain: bool) -> None:
-        """Choose between the fast path and the careful one, once per SCHEMA.
+        """Choose between the fast path and the slow one, once per SCHEMA.
 
         Args:
             plain: Whether records come as the tap sent them: no stream map, flattening or metadata.
         """
-        if not isinstance(self._mapping, StreamMapping):
+        if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
         if plain and self._run.events_left is None:
-            self.fast = compile_fast(self._mapping, validate=self.validate_schema)
+            self.decoder = self._mapper.decoder
         self.logger.info(
             "Stream %s: %s",
             self.stream_name,
-            "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
+            "fast path" if self.decoder else "slow path (SCHEMA or settings ask for it)",
         )
+        for source in self._mapper.sources if self.logger.isEnabledFor(DEBUG) else ():
+            self.logger.debug("Stream %s is mapped by\n%s", self.stream_name, source)
 
-    def take_lines(self, lines: list[bytes], begin: int, number: int) -> int:
-        """Take lines into the current stretch, as far as they are records of this stream.
-
-        Records that `fast` refuses are to be mapped with care, and keep their place in it all the same.
+    def take(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
+        """Map records that follow each other and pass them on; what has no request goes to the rejects file.
 
         Args:
-            lines: The lines.
-            begin: Where to begin.
-            number: The number of that line in the input.
-
-        Returns:
-            How many were taken.
-
-        Raises:
-            InputError: One is a record of this stream that cannot be read.
-        """
-        if self.fast is None:
-            return 0
-        stretch, at = self._stretch, begin
-        records = self.fast.decode_each(islice(lines, begin, None))
-        while at < len(lines):
-            known = len(stretch.records)
-            try:  # noqa: SIM105 - `suppress` takes several times as long, and this is for each dirty record
-                # What comes before a line that is refused stays in the list.
-                stretch.records.extend(records)
-            except NOT_FAST:
-                pass
-            fast = len(stretch.records) - known
-            stretch.lines += lines[at : at + fast]
-            at += fast
-            if at == len(lines):
-                break
-            if lines[at].isspace():
-                break
-            record = self._record_in(lines[at], number + at - begin)
-            if record is None:
-                break
-            stretch.careful.append((len(stretch.records), record))
-            at += 1
-        return at - begin
-
-    def _record_in(self, line: bytes, number: int) -> dict[str, Any] | None:
-        """The record of a line that is one of this stream's records; None for any other line."""
-        record = record_in(line, self.stream_name)
-        if record is not None:
-            return record
-        try:
-            message = parse(line, number)
-            if message["type"] != "RECORD" or message.get("stream") != self.stream_name:
-                return None
-            found: dict[str, Any] = member(message, "record", dict, number)
-        except InputError:
-            # The records before it are delivered, whatever this line is.
-            self.end_stretch()
-            raise
-        return found
-
-    def end_stretch(self) -> None:
-        """Pass on the records taken line by line.
+            records: As `decoder` has decoded them, or plain dictionaries.
+            lines: Makes the list of their lines.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
-        stretch, self._stretch = self._stretch, Stretch()
-        self._pass_on(stretch)
+        if self._mapper is None:
+            self._run.ignore(self.stream_name, len(records))
+        elif self._run.events_left is None:
+            self._take(self._mapper, records, lines)
+        else:
+            for record in records:
+                self._take(self._mapper, [record], lines)
 
-    def process_chunk(self, records: list[Any], chunk: bytes) -> None:
-        """Map the records of a whole chunk and pass them on.
+    def _take(self, mapper: Mapper, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
+        def reject(index: int, rejected: Rejected) -> None:
+            record = records[index]
+            if type(record) is not dict:
+                record = parse(lines()[index], 0)["record"]
+            self.reject(record, rejected)
 
-        Args:
-            records: The records, as `fast` decoded them.
-            chunk: Their lines.
+        def count_dropped(names: tuple[str, ...]) -> None:
+            self._run.count_dropped(self.stream_name, names)
 
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
-        if self.fast is None or self._mapping is None:
-            raise ValueError("this stream has no fast path")
-        try:
-            requests = self.fast.requests(records)
-        except NOT_FAST:
-            lines = [line for line in BytesIO(chunk) if not line.isspace()]
-            self._pass_on(Stretch(records, lines))
-            return
-        self._run.add(self.stream_name, requests)
-
-    def _pass_on(self, stretch: Stretch) -> None:
-        """Map a stretch; where some of its records need care, halve it until they are alone."""
-        if self.fast is None or self._mapping is None:
-            raise ValueError("this stream has no fast path")
-        try:
-            chunk = self.fast.requests(stretch.records)
-        except NOT_FAST:
-            if len(stretch.records) > 1:
-                for half in stretch.halves():
-                    self._pass_on(half)
-                return
-            stretch = stretch.carefully(parse(stretch.lines[0], 0)["record"])
-            chunk = Chunk(self._mapping.kind, [], [], timed=False)
-        # One behind the other: code that has just run is the fastest.
-        careful = [
-            (at, mapped)
-            for at, record in stretch.careful
-            if (mapped := self._map(record)) is not None
-        ]
-        for part in in_order(chunk, careful):
-            self._run.add(self.stream_name, part)
+        for chunk in mapper.map(records, reject, count_dropped):
+            if chunk.kind == "events" and self._run.events_left == 0:
+                # With a quota, records come one at a time.
+                self._run.reject(self.stream_name, chunk.kind, OVER_QUOTA, records[0])
+            else:
+                self._run.add(self.stream_name, chunk)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
-        """Map one record and pass it on; what cannot be mapped goes to the rejects file.
+        """Take one record, as singer-sdk gives it.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
-        if self._mapping is None:
-            self._run.ignore(self.stream_name, 1)
-            return
-        mapped = self._map(record)
-        if mapped is None:
-            return
-        if self._mapping.kind == "events" and self._run.events_left == 0:
-            self._run.reject(self.stream_name, "events", OVER_QUOTA, record)
-        else:
-            self._run.add(self.stream_name, chunk_of(self._mapping.kind, mapped))
+        self.take([record], list)
 
     def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
-        """Write a record to the rejects file that did not get as far as the mapping.
+        """Write a record to the rejects file.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        if self._mapping is None:
+        if self._mapper is None:
             self._run.ignore(self.stream_name, 1)
-        else:
-            record, rejected = self._mapping.concealed(record, rejected)
-            self._run.reject(self.stream_name, self._mapping.kind, rejected, record)
-
-    def _map(self, record: dict[str, Any]) -> Mapped | None:
-        """Map a record with care; None where it went to the rejects file."""
-        if self._mapping is None:
-            raise ValueError("this stream has no mapping")
-        missing = not record.keys() >= self._keys
-        violation = self._missing_key(record) if missing else self._violation(record)
-        result: Mapped | Rejected
-        if violation is None:
-            result = self._mapping.map_record(record)
-        else:
-            # The mapping's own codes say more than a violation of the SCHEMA does.
-            result = self._mapping.refusal(record) or violation
-        if missing:
+            return
+        if not record.keys() >= self._keys:
             self._missing_keys.add(self.stream_name)
-        if isinstance(result, Rejected):
-            record, result = self._mapping.concealed(record, result)
-            self._run.reject(self.stream_name, self._mapping.kind, result, record)
-            return None
-        if result.dropped:
-            self._run.count_dropped(self.stream_name, result.dropped)
-        return result
+        record, rejected = self._mapper.redact(record, rejected)
+        self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
 
-    def _missing_key(self, record: dict[str, Any]) -> Rejected | None:
-        if self._validator is None:
-            return None
-        name = next(name for name in self.key_properties if name not in record)
-        return Rejected("schema_violation", f"the key property {name!r} is missing")
-
-    def _violation(self, record: dict[str, Any]) -> Rejected | None:
-        if not isinstance(self._validator, RecordValidator):
-            return None
-        violation = self._validator.violation(record)
-        return None if violation is None else Rejected("schema_violation", violation)
+    def _violation(self, record: dict[str, Any]) -> str | None:
+        if not record.keys() >= self._keys:
+            name = next(name for name in self.key_properties if name not in record)
+            return f"the key property {name!r} is missing"
+        validator = self._validator
+        return validator.violation(record) if isinstance(validator, RecordValidator) else None
 
     def get_validator(self) -> RecordValidator | None:
         """singer-sdk's place for another validator; None where records are not validated."""

@@ -12,11 +12,11 @@ import msgspec
 from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
-from target_fullstory.input.messages import member, parse, peek
+from target_fullstory.input.messages import parse, peek, require
 from target_fullstory.input.progress import bytes_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.mapping import Rejected, chunk_of, spec_for
+from target_fullstory.mapping import Chunk, Rejected, spec_for
 from target_fullstory.target import TargetFullstory
 
 _NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
@@ -143,7 +143,9 @@ def _send(target: TargetFullstory, entry: Entry) -> None:
         text = None if entry.record is msgspec.UNSET else entry.record
         target.run.reject(entry.stream, entry.kind, mapped, text, bytes(entry.request) or None)
     else:
-        target.run.add(entry.stream, chunk_of(entry.kind, mapped))
+        keys = [] if mapped.key is None else [mapped.key]
+        chunk = Chunk(entry.kind, [msgspec.Raw(mapped.body)], keys, mapped.timed)
+        target.run.add(entry.stream, chunk)
 
 
 def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
@@ -163,5 +165,5 @@ def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
                 if kin is not None and kin.type == "SCHEMA":
                     message = parse(line, number)
                     for name, kind in (("stream", str), ("schema", dict)):
-                        member(message, name, kind, number)
+                        require(message, name, kind, number)
                     yield message

@@ -12,7 +12,8 @@ from rich.table import Table
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.model import Settings, from_environment, load_settings
+from target_fullstory.settings.load_settings import load_settings
+from target_fullstory.settings.model import Settings
 from target_fullstory.target import TargetFullstory
 
 _WIDTH_ELSEWHERE = 250
@@ -51,9 +52,7 @@ def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigurationError(f"A configuration file is not a JSON object, {where}.") from None
     config = dict(given.config)
     if given.parse_env:
-        known: dict[str, Any] = {"properties": {}}
-        TargetFullstory.append_builtin_config(known)
-        config |= from_environment(known)
+        config |= TargetFullstory.config_from_environment()
     return config
 
 

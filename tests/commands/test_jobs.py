@@ -16,7 +16,7 @@ import pytest
 from target_fullstory.commands.saved_block import read_block
 from target_fullstory.errors import InputError
 from target_fullstory.sandbox import Sandbox, SandboxOptions
-from target_fullstory.settings.model import load_settings
+from target_fullstory.settings.load_settings import load_settings
 from tests.conftest import EVENTS, EXECUTABLE, USERS, Outcome, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer

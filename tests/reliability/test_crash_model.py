@@ -19,13 +19,7 @@ from target_fullstory import delivery
 from target_fullstory.api import roles
 from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    chunk_of,
-    compile_mapping,
-)
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected, compile_mapper
 from target_fullstory.run import Run
 from target_fullstory.sending import in_flight
 from target_fullstory.sending.in_flight import StopWaiting
@@ -40,12 +34,13 @@ def _mappings() -> dict[str, Any]:
     schemas = {one["stream"]: one for one in map(json.loads, SCHEMAS)}
     options = MappingOptions(hard_delete=True)
     return {
-        stream: compile_mapping(
+        stream: compile_mapper(
             stream,
             MappingSpec(**spec),
             schemas[stream]["schema"],
             schemas[stream]["key_properties"],
             options,
+            violation=None,
         )
         for stream, spec in (STREAMS | _CALLS).items()
     }
@@ -133,12 +128,13 @@ class Story:
             run.state(json.dumps(message["value"]).encode())
             return
         stream, record = message["stream"], message["record"]
-        mapping = MAPPINGS[stream]
-        outcome = mapping.map_record(record)
-        if isinstance(outcome, Mapped):
-            run.add(stream, chunk_of(mapping.kind, outcome))
-        else:
-            run.reject(stream, mapping.kind, outcome, record)
+        mapper = MAPPINGS[stream]
+
+        def reject(_: int, rejected: Rejected) -> None:
+            run.reject(stream, mapper.kind, rejected, record)
+
+        for chunk in mapper.map([record], reject, lambda _: None):
+            run.add(stream, chunk)
 
     def compare(self) -> None:
         fullstory, wanted = self.fullstory, self.input

@@ -16,7 +16,7 @@ import pytest
 from target_fullstory import delivery
 from target_fullstory.batching import batcher
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping import Mapped, chunk_of
+from target_fullstory.mapping import Chunk
 from target_fullstory.run import Run
 from target_fullstory.sending import in_flight
 from target_fullstory.settings.model import Settings
@@ -46,12 +46,13 @@ def kind_of(stream: str) -> Kind:
     return "users" if stream.startswith("users") else "events"
 
 
-def mapped(stream: str, uid: str, number: int) -> Mapped:
+def chunk(stream: str, uid: str, number: int) -> Chunk:
+    request: dict[str, Any]
     if stream.startswith("users"):
         request = {"uid": uid, "properties": {"version": number, f"p{number % 3}": number}}
-        return Mapped(body=json.dumps(request).encode(), key=uid)
+        return Chunk("users", [request], [uid], timed=False)
     request = {"name": stream, "timestamp": "2026-01-01T00:00:00Z", "properties": {"n": number}}
-    return Mapped(body=json.dumps(request).encode(), timed=True)
+    return Chunk("events", [request], [], timed=True)
 
 
 def unsafe_before(given: list[Message], place: int, fullstory: FakeFullstory) -> list[Message]:
@@ -103,7 +104,7 @@ class Harness:
                 if stream == "state":
                     run.state(json.dumps({"n": value}).encode())
                 else:
-                    run.add(stream, chunk_of(kind_of(stream), mapped(stream, *value)))
+                    run.add(stream, chunk(stream, *value))
         finally:
             run.end()
         counts = run.ledger.totals()
