@@ -1,0 +1,647 @@
+"""What docs/mapping.md and docs/json-form.md say, as a small and slow mapper of its own.
+
+It is written from those pages, not from the mapper's code, and shares nothing with it. It knows mappings that
+are valid: mistakes are the mapper's own affair.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+ABSENT = object()
+"""No value at all, where null is one."""
+UNUSABLE = object()
+"""A value that is none: no text can be made of it, or no moment."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+USER_FIELDS = {"id": None, "uid": 256, "email": 128, "display_name": 256}
+TEXT_FIELDS = {
+    "browser": ["url", "user_agent", "initial_referrer"],
+    "mobile": ["app_id", "app_version", "app_name", "build_variant"],
+    "device": ["manufacturer", "model"],
+    "location": ["country", "region", "city", "ip_address"],
+}
+PIXEL_FIELDS = ["screen_width", "screen_height", "viewport_width", "viewport_height"]
+NUMBER_FIELDS = ["latitude", "longitude"]
+GROUPS = ("user", "session", "context")
+
+
+class RejectError(Exception):
+    """Carries the code of a rejected record."""
+
+
+class Reference:
+    """Maps records as the pages say."""
+
+    def __init__(self, kind: str, spec: dict[str, Any], schema: Any, keys: list[str], options: Any):
+        self.kind, self.spec, self.schema, self.keys = kind, spec, schema, keys
+        self.options = options
+        self.columns = list((schema or {}).get("properties") or {})
+
+    def map(self, record: dict[str, Any]) -> tuple[dict[str, Any] | str, list[str]]:
+        """The request, or the code of the reason why there is none; and the names left out."""
+        dropped: list[str] = []
+        try:
+            fields = (
+                self.user(record, dropped) if self.kind == "users" else self.event(record, dropped)
+            )
+            return fields | self.properties(record, dropped), sorted(set(dropped))
+        except RejectError as reject:
+            return str(reject), []
+
+    # Sources
+
+    def sources(self) -> dict[str, Any]:
+        """By Fullstory's field, its source as written; an object column for a group of fields."""
+        if "json" in self.spec:
+            return flat(self.spec["json"])
+        found = dict(self.spec.get("fields") or {})
+        exclude, used = self.spec.get("exclude") or [], self.used(found)
+        if self.kind == "users":
+            if "uid" not in found and "uid" in self.columns and "uid" not in used:
+                found["uid"] = "uid"
+            if "uid" not in found and "id" not in found and len(self.keys) == 1:
+                found["uid"] = self.keys[0]
+            defaults = ["email", "display_name"]
+        else:
+            found.setdefault("name", "name")
+            defaults = ["timestamp"]
+        for name in defaults:
+            if name not in found and name in self.columns and name not in exclude:
+                found[name] = name
+        for group in GROUPS if self.kind == "events" else ():
+            mapped = any(name.split(".")[0] == group for name in found)
+            free = group not in exclude and group not in self.used(found)
+            schema = told(self.schema["properties"].get(group)) if group in self.columns else None
+            if schema is not None and not mapped and free and may_be(schema, "object"):
+                found[group] = group
+        return found
+
+    def used(self, sources: dict[str, Any]) -> set[str]:
+        """The columns that fields take as a whole."""
+        names: list[str] = []
+        for source in sources.values():
+            if isinstance(source, str):
+                names.append(source)
+            elif "template" in source:
+                names += re.findall(r"\{([^{}]+)\}", source["template"])
+        return {name for name in names if name in self.columns}
+
+    def value(self, source: Any, record: dict[str, Any]) -> Any:
+        """A source's value; a template of the `json` form is a source, too."""
+        if "json" in self.spec:
+            return evaluated(source, record)
+        if isinstance(source, str):
+            return at(record, source, self.columns)
+        if "const" in source:
+            return source["const"]
+        parts = re.split(r"\{([^{}]+)\}", source["template"])
+        return joined(
+            part if number % 2 == 0 else at(record, part, self.columns)
+            for number, part in enumerate(parts)
+            if part
+        )
+
+    # Fields
+
+    def user(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
+        sources, request = self.sources(), {}
+        for name, limit in USER_FIELDS.items():
+            if name in sources:
+                value = self.value(sources[name], record)
+                text = self.text_field(name, value, limit, dropped)
+                if name == "id" and text is not None and (text in (".", "..") or "/" in text):
+                    raise RejectError("invalid_path")
+                if text is not None:
+                    request[name] = text
+        if not request.keys() & {"uid", "id"}:
+            raise RejectError("missing_uid")
+        return request
+
+    def text_field(
+        self, name: str, value: Any, limit: int | None, dropped: list[str]
+    ) -> str | None:
+        if value is ABSENT or value is None or value == "":
+            return None
+        text = text_of(value)
+        if text is None:
+            dropped.append(name)
+        elif limit is not None and len(text) > limit:
+            raise RejectError(f"{name.rpartition('.')[2]}_too_long")
+        return text
+
+    def event(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
+        sources = self.sources()
+        asked: dict[str, Any] = {}
+        for name, source in sources.items():
+            if name in GROUPS or (name.startswith("context.") and name.count(".") == 1):
+                self.group(name, self.value(source, record), asked, dropped)
+            elif name != "properties":
+                asked[name] = self.value(source, record)
+        texts = {"name": 250, "user.uid": 256, "user.id": None}
+        found = {
+            name: self.text_field(name, asked[name], limit, dropped)
+            for name, limit in texts.items()
+            if name in asked
+        }
+        moment = asked.get("timestamp", ABSENT)
+        if moment is not ABSENT and moment is not None:
+            found["timestamp"] = timestamp(moment)
+            if found["timestamp"] is None:
+                raise RejectError("invalid_timestamp")
+        for name, value in asked.items():
+            if name.startswith(("session.", "context.")) and value not in (ABSENT, None, ""):
+                found[name] = other_field(name, value)
+                if found[name] is None:
+                    dropped.append(name)
+        if found.get("name") is None:
+            raise RejectError("missing_name")
+        found = {name: value for name, value in found.items() if value is not None}
+        return nested(identified(found))
+
+    def group(self, name: str, value: Any, asked: dict[str, Any], dropped: list[str]) -> None:
+        """Take the fields of a whole object, and note what has no place."""
+        if value is ABSENT or value is None:
+            return
+        places = [place for place in event_fields() if place.startswith(f"{name}.")]
+        if not isinstance(value, dict):
+            dropped.append(name)
+            return
+        exclude = self.spec.get("exclude") or []
+        for key, inner in value.items():
+            place = f"{name}.{key}"
+            if place in exclude or inner is None:
+                continue
+            if place in places and place != "session.uid":
+                asked[place] = inner
+            elif any(other.startswith(f"{place}.") for other in places):
+                self.group(place, inner, asked, dropped)
+            else:
+                dropped.append(f"{name}.{property_name(key)}")
+
+    # Properties
+
+    def properties(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
+        declared: dict[str, str] = {}
+        if "json" in self.spec:
+            if "properties" not in self.spec["json"]:
+                return {}
+            rows = self.rows_of_template(record)
+        elif self.spec.get("properties") == [] or self.spec.get("properties") == {}:
+            return {}
+        else:
+            rows = self.rows(record)
+        if "json" in self.spec and not rows and not self.spec["json"]["properties"]:
+            return {}
+        made = self.level(rows, "", dropped, declared, top=True)
+        count = sum(leaves(value) for value in made.values())
+        if self.kind == "users" and count > 500:
+            raise RejectError("too_many_properties")
+        types = {"schema": {"properties": declared}} if declared else {}
+        return {"properties": made} | types
+
+    def rows(self, record: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        """Name, value and schema of each top-level property, the SCHEMA's columns first, be they absent."""
+        chosen, exclude = self.spec.get("properties"), self.spec.get("exclude") or []
+        types = self.schema.get("properties") or {}
+        if chosen is not None:
+            pairs = (
+                chosen.items() if isinstance(chosen, dict) else [(name, name) for name in chosen]
+            )
+            rows = [
+                (
+                    name,
+                    without(at(record, path, self.columns), path, exclude),
+                    schema_at(types, path),
+                )
+                for name, path in pairs
+            ]
+            named = isinstance(chosen, dict)
+            return [row for one in rows for row in (spread([one]) if not named else [one])]
+        used = self.used(self.sources())
+        names = [*types, *(name for name in record if name not in types)]
+        return spread(
+            [
+                (name, without(record.get(name, ABSENT), name, exclude), types.get(name))
+                for name in names
+                if name not in used and name not in exclude and not name.startswith("_sdc_")
+            ]
+        )
+
+    def rows_of_template(self, record: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        template = self.spec["json"]["properties"]
+        return [
+            (name, evaluated(inner, record), schema_of(inner, self.schema))
+            for name, inner in template.items()
+        ]
+
+    def level(
+        self,
+        rows: Any,
+        path: str,
+        dropped: list[str],
+        declared: dict[str, str],
+        *,
+        top: bool = False,
+    ) -> dict[str, Any]:
+        """One object of properties."""
+        names: dict[str, int] = {}
+        made: dict[str, Any] = {}
+        # What the SCHEMA tells takes its name first, whether or not the record has it.
+        for column, value, schema in rows:
+            name = unused(property_name(column), names)
+            full = f"{path}{name}"
+            if value is ABSENT or (
+                value is None and not (top and self.options.null_values == "send")
+            ):
+                continue
+            if len(full) > 512:
+                raise RejectError("property_name_too_long")
+            if isinstance(value, dict):
+                types = (told(schema) or {}).get("properties") or {}
+                inner = [*types, *(key for key in value if key not in types)]
+                inside = [(key, value.get(key, ABSENT), types.get(key)) for key in inner]
+                made[name] = self.level(inside, f"{full}.", dropped, declared)
+                continue
+            leaf = leaf_of(value)
+            if leaf is UNUSABLE:
+                dropped.append(full)
+                continue
+            made[name] = leaf
+            kind = self.declared(schema)
+            if kind is not None and fits(kind, leaf):
+                declared[full] = kind
+                if kind == "int":
+                    made[name] = int(leaf)
+                if kind == "ints":
+                    made[name] = [int(item) for item in leaf]
+        return made
+
+    def declared(self, schema: Any) -> str | None:
+        """The type to declare for a column."""
+        kind = type_of(told(schema))
+        choice = self.options.declare_types
+        return kind if choice == "all" or (choice == "auto" and kind in AUTO) else None
+
+
+AUTO = ("int", "date", "ints", "dates")
+
+
+def event_fields() -> list[str]:
+    """The dotted names of an event's fields that lie in objects."""
+    texts = [f"context.{group}.{name}" for group, names in TEXT_FIELDS.items() for name in names]
+    numbers = [f"context.device.{name}" for name in PIXEL_FIELDS]
+    numbers += [f"context.location.{name}" for name in NUMBER_FIELDS]
+    session = ["session.id", "session.uid", "session.use_most_recent"]
+    return ["user.uid", "user.id", *session, *texts, *numbers]
+
+
+def other_field(name: str, value: Any) -> Any:
+    """The value of a field of a session or a context; None where it cannot be taken."""
+    last = name.rpartition(".")[2]
+    if name == "session.use_most_recent":
+        value = (
+            {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+        )
+        return value if isinstance(value, bool) else None
+    if last in PIXEL_FIELDS or last in NUMBER_FIELDS:
+        try:
+            number = float(value) if isinstance(value, str) else value
+        except ValueError:
+            return None
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            return None
+        if not math.isfinite(number):
+            return None
+        if last in NUMBER_FIELDS:
+            return number
+        return int(number) if number == int(number) and abs(number) < 2**31 else None
+    text = text_of(value)
+    if name == "session.id" and text is not None and text.startswith("http"):
+        return (
+            text.rstrip("/").rpartition("/")[2].replace("%3A", ":") if text.count("/") > 2 else None
+        )
+    if name == "session.uid" and text is not None and len(text) > 256:
+        return None
+    return text
+
+
+def identified(found: dict[str, Any]) -> dict[str, Any]:
+    """An event is identified in one way."""
+    ways = ("session.id", "session.uid", "user.uid", "user.id")
+    way = next((name for name in ways if name in found), None)
+    recent = found.get("session.use_most_recent") and way in ("user.uid", "user.id")
+    kept = {
+        name: value
+        for name, value in found.items()
+        if name.split(".")[0] not in ("user", "session")
+    }
+    if way is not None:
+        kept[way] = found[way]
+    if recent:
+        kept["session.use_most_recent"] = True
+    return kept
+
+
+# Values
+
+
+def text_of(value: Any) -> str | None:
+    """An identifier or a name as text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value == int(value) else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    return value if isinstance(value, str) and value and is_text(value) else None
+
+
+def is_text(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def is_unusable(value: Any) -> bool:
+    """Whether a value is none, or something in it."""
+    if isinstance(value, dict):
+        return any(map(is_unusable, value.values()))
+    return any(map(is_unusable, value)) if isinstance(value, list) else value is UNUSABLE
+
+
+def leaf_of(value: Any) -> Any:
+    """A property's value that is no object."""
+    if isinstance(value, str):
+        return value if is_text(value) and len(value.encode()) <= 8192 else UNUSABLE
+    if isinstance(value, float):
+        return value if math.isfinite(value) else UNUSABLE
+    if isinstance(value, list):
+        items = [item for item in value if item is not None]
+        if is_unusable(items):
+            return UNUSABLE
+        encoded = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+        if not is_text(encoded) or len(encoded.encode()) > 8192:
+            return UNUSABLE
+        return encoded if any(isinstance(item, dict | list) for item in items) else items
+    return value
+
+
+def timestamp(value: Any) -> str | None:
+    """A moment as it is sent."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    number = value if isinstance(value, int | float) else None
+    found = re.fullmatch(
+        r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?",
+        text,
+    )
+    if found is not None:
+        year, month, day, hour, minute, second, fraction, offset = found.groups()
+        clock = [int(part or 0) for part in (hour, minute, second)]
+        try:
+            datetime(int(year), int(month), int(day), *clock, tzinfo=timezone.utc)
+        except ValueError:
+            return None
+        written = f"{year}-{month}-{day}T{clock[0]:02}:{clock[1]:02}:{clock[2]:02}"
+        return f"{written}{fraction or ''}{offset or 'Z'}"
+    if number is None and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+        number = float(text)
+    if number is None or not math.isfinite(number):
+        return None
+    seconds = number / 1000 if abs(number) >= 100_000_000_000 else number
+    try:
+        moment = EPOCH + timedelta(milliseconds=round(seconds * 1000))
+    except OverflowError:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
+
+
+def unix_seconds(value: Any) -> Any:
+    """Whole seconds since 1970."""
+    if value is ABSENT or value is None:
+        return ABSENT
+    text = timestamp(value)
+    if text is None:
+        return UNUSABLE
+    whole = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
+    try:
+        return math.floor(datetime.fromisoformat(whole).astimezone(timezone.utc).timestamp())
+    except OverflowError:
+        return UNUSABLE
+
+
+# Names and types
+
+
+def property_name(column: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_]", "_", column).lstrip("_") or "p"
+    return f"p_{name}" if name[0].isdigit() else name
+
+
+def unused(name: str, names: dict[str, int]) -> str:
+    """The name, or with `_2`, `_3` … where it is taken."""
+    found = name
+    while found in names:
+        names[name] += 1
+        found = f"{name}_{names[name]}"
+    names[found] = 1
+    return found
+
+
+def told(schema: Any) -> Any:
+    """A column's schema, of `anyOf` and `oneOf` the one branch besides null."""
+    if not isinstance(schema, dict):
+        return {}
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if "type" in schema or not isinstance(branches, list):
+        return schema
+    rest = [one for one in branches if one not in ({"type": "null"}, {"type": ["null"]})]
+    return told(rest[0]) if len(rest) == 1 else {}
+
+
+def may_be(schema: Any, kind: str) -> bool:
+    types = types_of(schema)
+    return not types or kind in types
+
+
+def types_of(schema: Any) -> set[str]:
+    types = schema.get("type") or ("object" if schema.get("properties") else [])
+    return {types} - {"null"} if isinstance(types, str) else set(types) - {"null"}
+
+
+def type_of(schema: Any, *, element: bool = False) -> str | None:
+    """Fullstory's type of a column's values, as the SCHEMA tells it."""
+    types = types_of(schema or {})
+    if types == {"array"} and not element:
+        inner = type_of(told(schema.get("items")), element=True)
+        return inner and f"{inner}s"
+    if types == {"string"}:
+        return "date" if schema.get("format") in ("date", "date-time") else "str"
+    names = {"integer": "int", "number": "real", "boolean": "bool"}
+    return names.get(next(iter(types))) if len(types) == 1 else None
+
+
+DATE = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+)
+
+
+def fits(kind: str, value: Any) -> bool:
+    """Whether a value is of a declared type."""
+    if kind.endswith("s"):
+        return isinstance(value, list) and all(fits(kind[:-1], item) for item in value)
+    if kind == "bool":
+        return isinstance(value, bool)
+    if isinstance(value, bool | list):
+        return False
+    if kind == "int":
+        return isinstance(value, int | float) and value == int(value) and -(2**63) <= value < 2**63
+    if kind == "real":
+        return isinstance(value, int | float)
+    return isinstance(value, str) and (kind == "str" or DATE.fullmatch(value) is not None)
+
+
+# The record
+
+
+def at(record: Any, path: str, columns: Any = ()) -> Any:
+    """The value at a path; a column of that very name comes first."""
+    if path in columns:
+        return record.get(path, ABSENT)
+    for step in path.split("."):
+        if isinstance(record, dict):
+            record = record.get(step, ABSENT)
+        elif isinstance(record, list) and step.isdigit() and int(step) < len(record):
+            record = record[int(step)]
+        else:
+            return ABSENT
+    return record
+
+
+def schema_at(columns: dict[str, Any], path: str) -> Any:
+    if path in columns:
+        return columns[path]
+    schema: Any = {"properties": columns}
+    for step in path.split("."):
+        schema = told(schema)
+        inside = (
+            schema.get("items") if step.isdigit() else (schema.get("properties") or {}).get(step)
+        )
+        schema = inside
+    return schema
+
+
+def without(value: Any, path: str, exclude: list[str]) -> Any:
+    """A value without what of it is excluded."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: inner for key, inner in value.items() if f"{path}.{key}" not in exclude}
+    return {key: without(inner, f"{path}.{key}", exclude) for key, inner in kept.items()}
+
+
+def spread(rows: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
+    """An object column called `properties` is not nested; columns that the record alone tells come last."""
+    told_rows: list[tuple[str, Any, Any]] = []
+    further: list[tuple[str, Any, Any]] = []
+    for name, value, schema in rows:
+        if name != "properties" or not may_be(told(schema), "object"):
+            (told_rows if schema is not None else further).append((name, value, schema))
+            continue
+        types = told(schema).get("properties") or {}
+        known = value if isinstance(value, dict) else {}
+        told_rows += [(key, known.get(key, ABSENT), types[key]) for key in types]
+        if isinstance(value, dict):
+            further += [(key, value[key], None) for key in value if key not in types]
+        else:
+            # What is no object is a property of that name, but a null is not sent.
+            further.append((name, ABSENT if value is None else value, None))
+    return told_rows + [row for row in further if row[1] is not ABSENT]
+
+
+def leaves(value: Any) -> int:
+    return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
+
+
+def nested(found: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names as objects."""
+    made: dict[str, Any] = {}
+    for name, value in found.items():
+        *parents, last = name.split(".")
+        node = made
+        for step in parents:
+            node = node.setdefault(step, {})
+        node[last] = value
+    return made
+
+
+# The `json` form
+
+
+def flat(template: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The templates of fields, by dotted name."""
+    found: dict[str, Any] = {}
+    for name, inner in template.items():
+        if path or name not in ("properties", "schema"):
+            place = f"{path}{name}"
+            found |= flat(inner, f"{place}.") if isinstance(inner, dict) else {place: inner}
+    return found
+
+
+def is_call(template: Any) -> bool:
+    names = ("var", "concat", "list", "toUnixTimestamp")
+    return isinstance(template, list) and bool(template) and template[0] in names
+
+
+def evaluated(template: Any, record: dict[str, Any]) -> Any:
+    """What a template gives."""
+    if isinstance(template, dict):
+        members = {key: evaluated(inner, record) for key, inner in template.items()}
+        return {key: one for key, one in members.items() if one is not ABSENT and one is not None}
+    if not isinstance(template, list):
+        return template
+    function, arguments = template[0], template[1:]
+    if function == "var":
+        return at(record, arguments[0])
+    values = [evaluated(argument, record) for argument in arguments]
+    if function == "toUnixTimestamp":
+        return UNUSABLE if values[0] is UNUSABLE else unix_seconds(values[0])
+    if function == "concat":
+        return joined(values)
+    return [value for value in values if value is not ABSENT and value is not None]
+
+
+def joined(values: Any) -> Any:
+    """Texts one after the other; nothing where one of them is."""
+    texts: list[str] = []
+    for value in values:
+        if value is ABSENT or value is None or value == "":
+            return ABSENT
+        text = text_of(value)
+        if text is None:
+            return UNUSABLE
+        texts.append(text)
+    return "".join(texts)
+
+
+def schema_of(template: Any, schema: Any) -> Any:
+    """What a template tells of its values."""
+    if isinstance(template, dict):
+        return {"properties": {key: schema_of(inner, schema) for key, inner in template.items()}}
+    if is_call(template):
+        kinds = {"concat": {"type": "string"}, "toUnixTimestamp": {"type": "integer"}}
+        if template[0] == "var":
+            return schema_at(schema["properties"], template[1])
+        if template[0] in kinds:
+            return kinds[template[0]]
+        inner = [schema_of(item, schema) for item in template[1:]]
+        alike = inner and all(type_of(told(one)) == type_of(told(inner[0])) for one in inner)
+        return {"type": "array", "items": inner[0] if alike else None}
+    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    return {"type": names[type(template)]}
