@@ -1,11 +1,8 @@
-"""Shared by all tests: the real executable, a sandbox, and Singer lines."""
+"""Shared by all tests: the executable, a sandbox, and Singer lines."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,9 @@ import pytest
 import requests
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
+from tests import executable
 
-EXECUTABLE = [sys.executable, "-m", "target_fullstory"]
+EXECUTABLE = executable.EXECUTABLE
 KEY = "test-key-0123456789"
 
 
@@ -129,26 +127,21 @@ def config(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def run_target(tmp_path: Path, config: dict[str, Any]) -> Callable[..., Outcome]:
-    """Runs the real executable on lines of input; keywords are settings."""
+    """Runs the target on lines of input; keywords are settings.
 
-    def run(lines: list[str] | bytes, *, timeout: float = 60, **settings: Any) -> Outcome:
+    It runs in a fork; with `start` the executable is started, as users do.
+    """
+
+    def run(
+        lines: list[str] | bytes, *, timeout: float = 60, start: bool = False, **settings: Any
+    ) -> Outcome:
         full = config | settings
         path = tmp_path / "config.json"
         path.write_text(json.dumps(full))
         data = lines if isinstance(lines, bytes) else "".join(f"{li}\n" for li in lines).encode()
-        done = subprocess.run(
-            [*EXECUTABLE, "--config", str(path)],
-            input=data,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-        outcome = Outcome(
-            done.returncode, done.stdout.decode(), done.stderr.decode(), Path(full["output_dir"])
-        )
-        assert "Traceback" not in outcome.stderr, outcome.stderr
-        return outcome
+        execute = executable.start if start else executable.fork
+        done = execute(["--config", str(path)], data, directory=Path.cwd(), timeout=timeout)
+        return Outcome(done.returncode, done.stdout, done.stderr, Path(full["output_dir"]))
 
     return run
 
