@@ -11,7 +11,7 @@ import os
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -36,7 +36,7 @@ _FORKS.set_forkserver_preload(["target_fullstory.cli", *_modules(), *_SERVER, __
 def start(
     arguments: Sequence[str], data: bytes = b"", *, directory: Path, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run the executable as a user does, from the start of Python on."""
+    """Start the executable as a user does."""
     done = subprocess.run(
         [*EXECUTABLE, *arguments],
         input=data,
@@ -50,14 +50,19 @@ def start(
 
 
 def fork(
-    arguments: Sequence[str], data: bytes = b"", *, directory: Path, timeout: float = 60
+    arguments: Sequence[str],
+    data: bytes = b"",
+    *,
+    directory: Path,
+    timeout: float = 60,
+    environment: Mapping[str, str] = os.environ,
 ) -> subprocess.CompletedProcess[str]:
     """Run the executable's `main` in a fork."""
     pipes = [_FORKS.Pipe(duplex=False) for _ in range(3)]
     (stdin, feed), (out, stdout), (err, stderr) = pipes
     process = _FORKS.Process(
         target=_run,
-        args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(os.environ)),
+        args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(environment)),
     )
     process.start()
     for end in (stdin, stdout, stderr):
@@ -97,7 +102,10 @@ def _read(end: Connection) -> bytes:
 
 
 def _run(
-    arguments: list[str], standard: tuple[Connection, ...], directory: str, environ: dict[str, str]
+    arguments: list[str],
+    standard: tuple[Connection, ...],
+    directory: str,
+    environment: dict[str, str],
 ) -> None:
     """In the fork: take its standard streams, directory and environment, and never return."""
     for number, end in enumerate(standard):
@@ -107,7 +115,7 @@ def _run(
     sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace")
     os.chdir(directory)
     os.environ.clear()
-    os.environ.update(environ)
+    os.environ.update(environment)
     sys.argv = ["target-fullstory", *arguments]
     # Not imported above: that takes SIGINT from pytest.
     import_module("target_fullstory.cli").main()

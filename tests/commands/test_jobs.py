@@ -149,7 +149,7 @@ def test_a_failed_job_is_exit_code_1(
 def test_jobs_in_progress_are_exit_code_3_until_they_have_ended(
     run_target: Run, tmp_path: Path, config: Config
 ) -> None:
-    with Sandbox(SandboxOptions(job_seconds=10)) as slow:
+    with Sandbox(SandboxOptions(job_seconds=4)) as slow:
         config |= {"api_url": slow.url, "wait_for_jobs": False}
         loaded = run_target([USERS, user(1), state(a=1)], delivery="batch")
         assert loaded.block["jobs"][0]["status"] == "PROCESSING"

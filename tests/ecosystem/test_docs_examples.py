@@ -14,8 +14,8 @@ import yaml
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import KEY as SANDBOX_KEY
-from tests.ecosystem.conftest import KEY, Demo
-from tests.ecosystem.example_run import RULES, ExampleRun, without_what_changes
+from tests.ecosystem.conftest import KEY, Demo, in_the_demo
+from tests.ecosystem.example_run import FILES, RULES, ExampleRun, without_what_changes
 from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
 from tests.ecosystem.project import ROOT, Project
 
@@ -127,6 +127,7 @@ def check_long(demo: Demo, command: list[str]) -> None:
         assert option.isdecimal() or option in options, command
 
 
+@in_the_demo
 @others("sh")
 def test_commands_run(demo: Demo, block: Block) -> None:
     lines = [line.partition(" #")[0].split() for line in block.text.splitlines()]
@@ -145,6 +146,7 @@ def test_commands_run(demo: Demo, block: Block) -> None:
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
+@in_the_demo
 @others("text")
 def test_the_output_shown_is_what_is_printed(demo: Demo, block: Block) -> None:
     before = BLOCKS[BLOCKS.index(block) - 1]
@@ -199,8 +201,7 @@ def load(directory: Path, config: dict[str, Any], lines: list[Any], code: int = 
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config | {"api_url": "sandbox"}))
     (directory / "input.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
-    done = Project(directory).run(*command, code=code)
+    done = Project(directory).execute(*FILES, code=code)
     return json.loads(done.stdout.splitlines()[-1])["target_fullstory"]
 
 
