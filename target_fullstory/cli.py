@@ -39,7 +39,7 @@ _COMMANDS = {
     "preview": "target_fullstory.commands.preview",
     "jobs": "target_fullstory.commands.jobs",
     "replay": "target_fullstory.commands.replay",
-    "sandbox": "target_fullstory.sandbox.command",
+    "sandbox": "target_fullstory.sandbox.sandbox_command",
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""
 

@@ -1,14 +1,13 @@
 """A local Fullstory Server API, for trying things out and for tests.
 
-It needs the extra `sandbox`; importing this module does not, using it without raises
+It needs the extra `sandbox`. This module can be imported without; starting a sandbox then raises
 `SandboxNotInstalledError`.
 """
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.errors import SandboxNotInstalledError
-from target_fullstory.sandbox.options import Role, SandboxOptions
-from target_fullstory.sandbox.server import Sandbox, create_app, serve
+from target_fullstory.sandbox.sandbox_options import Role, SandboxOptions
+from target_fullstory.sandbox.server import Sandbox, SandboxNotInstalledError, create_app, serve
 
 __all__ = [
     "Role",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.command import sandbox_command
+from target_fullstory.sandbox.sandbox_command import sandbox_command
 
 if __name__ == "__main__":
     sandbox_command()

@@ -1,33 +1,41 @@
 """Running a sandbox: as a server of its own, or inside a process.
 
-Nothing of the extra `sandbox` is imported before it is needed, so that this module can be imported
-without it.
+Starlette and uvicorn come with the extra `sandbox`. They are imported only when they are needed, so that this
+module can be imported without them.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from target_fullstory.sandbox.errors import SandboxNotInstalledError
-from target_fullstory.sandbox.options import SandboxOptions
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
     from starlette.applications import Starlette
 
 _PACKAGES = ("starlette", "uvicorn")
+_OUTSIDE = "the sandbox runs only within its context"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 
 
+class SandboxNotInstalledError(ImportError):
+    """The packages of the extra `sandbox` are missing."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"the sandbox needs the package {package!r}: pip install 'target-fullstory[sandbox]'",
+            name=package,
+        )
+
+
 def _load(module: str) -> Any:
     try:
-        return import_module(f"target_fullstory.sandbox.{module}")
+        return import_module(f"target_fullstory.sandbox.http.{module}")
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in _PACKAGES:
             raise SandboxNotInstalledError(error.name) from error
@@ -35,18 +43,12 @@ def _load(module: str) -> Any:
 
 
 def create_app(options: SandboxOptions | None = None) -> Starlette:
-    """Makes the ASGI application, to be run by any server.
-
-    Args:
-        options: The sandbox's settings.
-
-    Returns:
-        The application.
+    """Create the ASGI application, to be run by any server.
 
     Raises:
         SandboxNotInstalledError: The extra `sandbox` is not installed.
     """
-    app: Starlette = _load("app").build_app(options or SandboxOptions())
+    app: Starlette = _load("asgi_app").build_app(options or SandboxOptions())
     return app
 
 
@@ -70,10 +72,10 @@ def serve(
     port: int = 8765,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Runs a sandbox until SIGINT or SIGTERM.
+    """Run a sandbox until SIGINT or SIGTERM.
 
     Args:
-        options: The sandbox's settings.
+        options: The sandbox's options.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         ready: Called with the base URL once requests are answered.
@@ -98,46 +100,35 @@ class Sandbox:
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
-        self._app: Starlette | None = None
-        self._server: Any = None
-        self._thread: threading.Thread | None = None
-        self._final: dict[str, int] | None = None
         self._url: str | None = None
+        self._counts: Callable[[], dict[str, int]] | None = None
+        self._server: Any
+        self._thread: threading.Thread
 
     @property
     def url(self) -> str:
         """Base URL, without a slash at the end."""
         if self._url is None:
-            raise RuntimeError("the sandbox runs only within its context")
+            raise RuntimeError(_OUTSIDE)
         return self._url
 
     def counts(self) -> dict[str, int]:
-        """Counts what the sandbox holds; after its end, what it held then.
-
-        Returns:
-            `users`, `events` and `jobs`.
-        """
-        if self._final is not None:
-            return self._final
-        if self._app is None:
-            raise RuntimeError("the sandbox runs only within its context")
-        counts: dict[str, int] = self._app.state.inspection.counts()
-        return counts
+        """Count the `users`, `events` and `jobs` that the sandbox holds or, after its end, held."""
+        if self._counts is None:
+            raise RuntimeError(_OUTSIDE)
+        return self._counts()
 
     def __enter__(self) -> Sandbox:
-        """Starts the sandbox.
-
-        Returns:
-            It, once it answers requests.
+        """Start the sandbox, and return it once it answers requests.
 
         Raises:
             SandboxNotInstalledError: The extra `sandbox` is not installed.
-            RuntimeError: It does not start.
+            RuntimeError: The sandbox did not start.
         """
-        self._app = create_app(self._options)
-        self._final = None
+        app = create_app(self._options)
+        self._counts = app.state.inspection.counts
         started = threading.Event()
-        self._server = _load("uvicorn_server").make_server(self._app, started.set)
+        self._server = _load("uvicorn_server").make_server(app, started.set)
         listener, self._url = _listen("127.0.0.1", 0)
 
         def run() -> None:
@@ -150,15 +141,9 @@ class Sandbox:
             raise RuntimeError("the sandbox did not start")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stops the sandbox; unfinished jobs go on when its file is opened again."""
-        self._final = self.counts()
+    def __exit__(self, *_: object) -> None:
+        """Stop the sandbox; unfinished jobs go on when its file is opened again."""
+        final = self.counts()
+        self._counts = lambda: final
         self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(_STOP_SECONDS)
-        self._app = None
+        self._thread.join(_STOP_SECONDS)

@@ -11,8 +11,7 @@ import pytest
 
 from target_fullstory.api.roles import ROLES, allows, may_read_jobs
 from target_fullstory.kinds import Kind
-from target_fullstory.sandbox import Sandbox, SandboxOptions
-from target_fullstory.sandbox.options import Role
+from target_fullstory.sandbox import Role, Sandbox, SandboxOptions
 from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer

@@ -31,6 +31,11 @@ class Postgres:
         self.port = port
         self._programs = programs
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """How a tap reaches the server, as its owner."""
+        return {"host": "127.0.0.1", "port": self.port, "user": "postgres", "password": _PASSWORD}
+
     def sql(self, script: str) -> str:
         """Run SQL as the database's owner; returns what it prints, a line a row."""
         return self._psql(self.DATABASE, script)

@@ -117,7 +117,7 @@ import sys
 sys.modules[{package!r}] = None
 import target_fullstory.sandbox
 assert "uvicorn.config" not in sys.modules and "starlette.applications" not in sys.modules
-from target_fullstory.sandbox.command import sandbox_command
+from target_fullstory.sandbox.sandbox_command import sandbox_command
 try:
     with target_fullstory.sandbox.Sandbox():
         pass

@@ -9,30 +9,30 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from target_fullstory.sandbox import model
-from target_fullstory.sandbox.event_rules import MAX_UID_LENGTH
-from target_fullstory.sandbox.properties import MAX_USER_PROPERTIES
-from target_fullstory.sandbox.user_rules import MAX_LENGTHS
+from target_fullstory.sandbox.rules import sandbox_request_shapes as shapes
+from target_fullstory.sandbox.rules.sandbox_event_rules import MAX_UID_LENGTH
+from target_fullstory.sandbox.rules.sandbox_property_rules import MAX_USER_PROPERTIES
+from target_fullstory.sandbox.rules.sandbox_user_rules import MAX_LENGTHS
 
 SPEC = Path(__file__).parents[2] / ".." / "shared" / "spec"
 # Fields that are documented, but newer than the documents.
 NEWER = {("SessionIdRequest", "uid")}
 SHAPES = {
-    "users.CreateUserRequest": model.UserRequest,
-    "users.UpdateUserRequest": model.UserRequest,
-    "users.BatchUserImportRequest": model.BatchUserRequest,
-    "users.CreateBatchUserImportJobRequest": model.UserBatch,
-    "events.CreateEventRequest": model.EventRequest,
-    "events.CreateBatchEventsImportJobRequest": model.EventBatch,
-    "events.SharedData": model.SharedData,
-    "events.Context": model.Context,
-    "events.BrowserContext": model.BrowserContext,
-    "events.MobileContext": model.MobileContext,
-    "events.DeviceContext": model.DeviceContext,
-    "events.LocationContext": model.LocationContext,
-    "events.UserIdRequest": model.UserIdentity,
-    "events.SessionIdRequest": model.SessionIdentity,
-    "varsapi.Schema": model.Schema,
+    "users.CreateUserRequest": shapes.UserRequest,
+    "users.UpdateUserRequest": shapes.UserRequest,
+    "users.BatchUserImportRequest": shapes.BatchUserRequest,
+    "users.CreateBatchUserImportJobRequest": shapes.UserBatch,
+    "events.CreateEventRequest": shapes.EventRequest,
+    "events.CreateBatchEventsImportJobRequest": shapes.EventBatch,
+    "events.SharedData": shapes.SharedData,
+    "events.Context": shapes.Context,
+    "events.BrowserContext": shapes.BrowserContext,
+    "events.MobileContext": shapes.MobileContext,
+    "events.DeviceContext": shapes.DeviceContext,
+    "events.LocationContext": shapes.LocationContext,
+    "events.UserIdRequest": shapes.UserIdentity,
+    "events.SessionIdRequest": shapes.SessionIdentity,
+    "varsapi.Schema": shapes.Schema,
 }
 
 

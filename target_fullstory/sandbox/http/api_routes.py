@@ -1,0 +1,95 @@
+"""The parts of one sandbox put together, and the table of its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from target_fullstory.sandbox.http.api_key_access import Permission
+from target_fullstory.sandbox.http.kept_responses import KeptResponses
+from target_fullstory.sandbox.operations.batch_operations import BatchOperations
+from target_fullstory.sandbox.operations.event_operations import EventOperations
+from target_fullstory.sandbox.operations.handler_types import Handler, ok
+from target_fullstory.sandbox.operations.job_worker import JobWorker
+from target_fullstory.sandbox.operations.sandbox_inspection import SandboxInspection
+from target_fullstory.sandbox.operations.user_operations import UserOperations
+from target_fullstory.sandbox.operations.webhook_operations import WebhookOperations
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
+from target_fullstory.sandbox.store.database import Database
+from target_fullstory.sandbox.store.job_store import Kind
+from target_fullstory.sandbox.store.received_requests import RequestLog
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the API; its path has placeholders in braces.
+
+    The sandbox's own operations need no permission. One that is `keyed` heeds an `Idempotency-Key`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    permission: Permission | None
+    keyed: bool = False
+
+
+class SandboxApi:
+    """One sandbox, apart from HTTP."""
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self._options = options
+        self.database = Database(options.db)
+        self.log = RequestLog()
+        self.kept_responses = KeptResponses(self.database)
+        self.inspection = SandboxInspection(self.database, self.log)
+        self._users = UserOperations(self.database, self.log, options.page_size)
+        self._events = EventOperations(self.database, self.log)
+        self.worker = JobWorker(
+            self.database,
+            {"users": self._users.import_items, "events": self._events.import_items},
+            options,
+        )
+
+    def operations(self) -> Iterator[Operation]:
+        """List the operations, the more specific path first where two fit."""
+        me = {"email": "sandbox@example.com", "orgId": "SANDBOX", "role": self._options.role}
+        yield Operation("GET", "/me", lambda _: ok(me), Permission.ANY_KEY)
+        yield from self._batch_operations("users")
+        yield from self._batch_operations("events")
+        yield from self._single_operations()
+        yield from self._webhook_operations()
+        yield Operation("GET", "/sandbox/events", self.inspection.events, None)
+        yield Operation("GET", "/sandbox/requests", self.inspection.requests, None)
+        yield Operation("GET", "/sandbox/stats", self.inspection.stats, None)
+        yield Operation("POST", "/sandbox/reset", self.inspection.reset, None)
+
+    def _batch_operations(self, kind: Kind) -> Iterator[Operation]:
+        batches = BatchOperations(kind, self.database, self.worker, self._options)
+        path, read = f"/v2/{kind}/batch", Permission.READ
+        create = self.kept_responses.guard(batches.create)
+        yield Operation("POST", path, create, Permission.WRITE, keyed=True)
+        yield Operation("GET", f"{path}/{{job_id}}", batches.status, read)
+        yield Operation("GET", f"{path}/{{job_id}}/imports", batches.imports, read)
+        yield Operation("GET", f"{path}/{{job_id}}/errors", batches.errors, read)
+
+    def _single_operations(self) -> Iterator[Operation]:
+        users, guard = self._users, self.kept_responses.guard
+        write, read, delete = Permission.WRITE, Permission.READ, Permission.DELETE_USERS
+        yield Operation("POST", "/v2/events", guard(self._events.create), write, keyed=True)
+        yield Operation("POST", "/v2/users", guard(users.create), write, keyed=True)
+        yield Operation("GET", "/v2/users", users.list, read)
+        yield Operation("DELETE", "/v2/users", users.delete_by_uid, delete)
+        yield Operation("POST", "/v2/users/{id}", users.update, write)
+        yield Operation("GET", "/v2/users/{id}", users.get, read)
+        yield Operation("DELETE", "/v2/users/{id}", users.delete, delete)
+
+    def _webhook_operations(self) -> Iterator[Operation]:
+        webhooks, read = WebhookOperations(self.database), Permission.READ
+        path = "/webhooks/v1/endpoints"
+        yield Operation("POST", path, webhooks.create, read)
+        yield Operation("POST", f"{path}/{{id}}", webhooks.update, read)
+        yield Operation("DELETE", f"{path}/{{id}}", webhooks.delete, read)
+        # Fullstory's pages spell this path in both ways.
+        yield Operation("GET", "/webhooks/v1/event_types", webhooks.event_types, read)
+        yield Operation("GET", "/webhooks/v1/event-types", webhooks.event_types, read)

@@ -1,0 +1,190 @@
+"""The ASGI application: the way of a request from the socket to its operation and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from target_fullstory.sandbox.http.api_key_access import Access
+from target_fullstory.sandbox.http.api_routes import Operation, SandboxApi
+from target_fullstory.sandbox.http.fault_injection import (
+    ConnectionReset,
+    Fault,
+    FaultPlan,
+    TruncatedResponse,
+    delay,
+    response_instead,
+    server_error,
+)
+from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
+from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
+from target_fullstory.sandbox.rules.refusals import ApiError, not_found
+from target_fullstory.sandbox.sandbox_options import SandboxOptions
+from target_fullstory.sandbox.store.database import utc_now
+from target_fullstory.sandbox.store.received_requests import Entry
+
+_PREFIX = "/v2/"
+_OLDER_PREFIX = "/v2beta/"
+
+
+def build_app(options: SandboxOptions) -> Starlette:
+    """Build the application; its `state.inspection` counts what is stored."""
+    api = SandboxApi(options)
+    gateway = _Gateway(api, options)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        api.worker.start()
+        yield
+        await run_in_threadpool(api.worker.stop)
+        api.database.close()
+
+    app = Starlette(
+        routes=[route for operation in api.operations() for route in gateway.routes(operation)],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _refuse_route, Exception: _refuse_defect},
+    )
+    app.state.inspection = api.inspection
+    return app
+
+
+async def _refuse_route(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        refused = ApiError(405, "method_not_allowed", "The resource has no such method")
+        return _response(refusal(refused), dict(error.headers or {}))
+    return _response(refusal(not_found()))
+
+
+async def _refuse_defect(_: Request, error: Exception) -> Response:
+    return _response(refusal(ApiError(500, "server_error", f"A defect of the sandbox: {error!r}")))
+
+
+def _response(response: ApiResponse, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        response.body,
+        response.status,
+        {"Content-Type": "application/json", **dict(response.headers), **(headers or {})},
+    )
+
+
+class _Gateway:
+    """Everything that happens to a request around its operation."""
+
+    def __init__(self, api: SandboxApi, options: SandboxOptions) -> None:
+        self._log = api.log
+        self._access = Access(options.api_key, options.role)
+        self._rate = RateLimit(options.rate_limit)
+        self._faults = FaultPlan(options.fail_rate, options.seed)
+        self._max_body_bytes = options.max_body_bytes
+        self._keep_500 = api.kept_responses.guard(lambda _: server_error)
+
+    def routes(self, operation: Operation) -> list[Route]:
+        """Make the routes of an operation, one per version of the API that has it."""
+        endpoint = partial(self._serve, operation)
+        paths = [operation.path]
+        if operation.path.startswith(_PREFIX):
+            paths.append(operation.path.replace(_PREFIX, _OLDER_PREFIX, 1))
+        return [Route(path, endpoint, methods=[operation.method]) for path in paths]
+
+    async def _serve(self, operation: Operation, request: Request) -> Response:
+        fault: Fault | None = None
+        size = 0
+        try:
+            # Read first: a client that is still sending would not see an early response.
+            body, size = await self._read(request)
+            call = _call(request, body)
+            if operation.permission is not None:
+                self._access.check(request.headers.get("authorization"), operation.permission)
+                self._rate.take()
+            self._check_size(size)
+            if operation.path.startswith(_PREFIX):
+                fault = self._faults.draw(keyed=operation.keyed and bool(call.idempotency_key))
+            answered = await self._carry_out(operation, call, fault)
+        except ApiError as error:
+            answered = refusal(error)
+        except ClientDisconnect:
+            return Response()
+        response = _faulty(answered, fault)
+        if operation.permission is not None:
+            status = None if isinstance(response, ConnectionReset) else answered.status
+            self._log.add(_entry(request, size, status, answered.replayed, fault))
+        return response
+
+    async def _read(self, request: Request) -> tuple[bytes, int]:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= self._max_body_bytes:
+                chunks.append(chunk)
+        return b"".join(chunks), size
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body_bytes:
+            message = f"The body exceeds {self._max_body_bytes} bytes"
+            raise ApiError(413, "request_too_large", message)
+
+    async def _carry_out(
+        self, operation: Operation, call: Call, fault: Fault | None
+    ) -> ApiResponse:
+        handler = operation.handler
+        if fault is not None:
+            instead = response_instead(fault)
+            if instead is not None:
+                return instead
+            if fault is Fault.SLOW:
+                await delay()
+            if fault is Fault.ERROR_500_KEPT:
+                handler = self._keep_500
+        return await run_in_threadpool(handler, call)
+
+
+def _entry(
+    request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None
+) -> Entry:
+    headers = request.headers
+    return Entry(
+        at=utc_now(),
+        method=request.method,
+        path=request.url.path,
+        query=request.url.query,
+        status=status,
+        bytes=size,
+        idempotency_key=headers.get("idempotency-key"),
+        replayed=replayed,
+        integration_source=headers.get("integration-source"),
+        user_agent=headers.get("user-agent"),
+        content_type=headers.get("content-type"),
+        fault=None if fault is None else fault.value,
+    )
+
+
+def _call(request: Request, body: bytes) -> Call:
+    path = request.url.path
+    if path.startswith(_OLDER_PREFIX):
+        path = path.replace(_OLDER_PREFIX, _PREFIX, 1)
+    return Call(
+        method=request.method,
+        path=path,
+        params=request.path_params,
+        query=request.query_params,
+        body=body,
+        idempotency_key=request.headers.get("idempotency-key"),
+    )
+
+
+def _faulty(response: ApiResponse, fault: Fault | None) -> Response:
+    if fault in {Fault.RESET_BEFORE, Fault.RESET_AFTER}:
+        return ConnectionReset()
+    if fault is Fault.TRUNCATED:
+        json = {"Content-Type": "application/json"}
+        return TruncatedResponse(response.body, response.status, json)
+    return _response(response)

@@ -1,0 +1,1 @@
+"""Fullstory's rules as the sandbox applies them: an oracle that shares nothing with the target."""

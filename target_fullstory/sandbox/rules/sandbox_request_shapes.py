@@ -1,0 +1,172 @@
+"""The shapes of the requests: which fields there are, and their JSON types.
+
+A request with a field that is not named here, or of another JSON type, is refused as a whole. A null is the
+same as an absent field, and so is an empty string, as everywhere in Fullstory's protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from target_fullstory.sandbox.rules.refusals import invalid
+
+T = TypeVar("T")
+
+
+class _Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+class Schema(_Shape):
+    """Declared types: dotted property name to type name."""
+
+    properties: dict[str, Any] | None = None
+
+
+class UserRequest(_Shape):
+    """Body of the calls that create or update one user."""
+
+    uid: str | None = None
+    display_name: str | None = None
+    email: str | None = None
+    properties: dict[str, Any] | None = None
+    schema: Schema | None = None
+
+
+class BatchUserRequest(UserRequest):
+    """One item of a batch of users, which may also name the user by its Fullstory id."""
+
+    id: str | None = None
+
+
+class UserBatch(_Shape):
+    """Body of a batch of users."""
+
+    requests: list[BatchUserRequest]
+
+
+class UserIdentity(_Shape):
+    """Whose event it is."""
+
+    uid: str | None = None
+    id: str | None = None
+
+
+class SessionIdentity(_Shape):
+    """The session an event belongs to."""
+
+    id: str | None = None
+    uid: str | None = None
+    use_most_recent: bool | None = None
+
+
+class BrowserContext(_Shape):
+    """The browser an event happened in."""
+
+    url: str | None = None
+    user_agent: str | None = None
+    initial_referrer: str | None = None
+
+
+class MobileContext(_Shape):
+    """The mobile application an event happened in."""
+
+    app_id: str | None = None
+    app_version: str | None = None
+    app_name: str | None = None
+    build_variant: str | None = None
+
+
+class DeviceContext(_Shape):
+    """The device an event happened on."""
+
+    manufacturer: str | None = None
+    model: str | None = None
+    screen_width: int | None = None
+    screen_height: int | None = None
+    viewport_width: int | None = None
+    viewport_height: int | None = None
+
+
+class LocationContext(_Shape):
+    """Where an event happened."""
+
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    ip_address: str | None = None
+
+
+class Context(_Shape):
+    """The circumstances of an event."""
+
+    browser: BrowserContext | None = None
+    mobile: MobileContext | None = None
+    device: DeviceContext | None = None
+    location: LocationContext | None = None
+
+
+class EventRequest(_Shape):
+    """Body of the call that creates one event, and one item of a batch."""
+
+    name: str | None = None
+    timestamp: str | None = None
+    user: UserIdentity | None = None
+    session: SessionIdentity | None = None
+    context: Context | None = None
+    properties: dict[str, Any] | None = None
+    schema: Schema | None = None
+
+
+class SharedData(_Shape):
+    """What all events of a batch have in common."""
+
+    context: Context | None = None
+
+
+class EventBatch(_Shape):
+    """Body of a batch of events."""
+
+    requests: list[EventRequest]
+    shared: SharedData | None = None
+
+
+class WebhookEventType(_Shape):
+    """A kind of event that a webhook endpoint receives."""
+
+    event_name: str
+    subcategory: str | None = None
+
+
+class WebhookRequest(_Shape):
+    """Body of the calls that create or update a webhook endpoint."""
+
+    url: str | None = None
+    event_types: list[WebhookEventType] | None = None
+    secret: str | None = None
+    disabled: bool | None = None
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """Read a request's JSON into one of the shapes above.
+
+    Raises:
+        ApiError: The body is not valid JSON, or not of that shape.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        if "missing required field" in message:
+            raise invalid("required_field", message) from None
+        if "unknown field" in message:
+            raise invalid("unknown_field", message) from None
+        raise invalid("invalid_type", message) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid("invalid_json", f"The body is no valid JSON: {error}") from None
+    except RecursionError:
+        raise invalid("invalid_json", "The body is nested too deeply") from None

@@ -1,0 +1,1 @@
+"""What the sandbox holds, in SQLite and in memory."""
