@@ -11,12 +11,34 @@ from typing import Any
 
 import pytest
 import requests
+from xdist.scheduler import LoadScopeScheduling
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests import executable
 
 EXECUTABLE = executable.EXECUTABLE
 KEY = "test-key-0123456789"
+TOGETHER = {
+    "tests/ecosystem/test_docs_examples.py::test_commands_run": "demo",
+    "tests/ecosystem/test_docs_examples.py::test_the_output_shown": "demo",
+    "tests/ecosystem/test_meltano_run.py": "demo",
+    "tests/ecosystem/test_meltano_commands.py": "commands",
+    "tests/ecosystem/test_wheel.py": "wheel",
+}
+"""Beginnings of tests for one and the same process: each looks at what others have made."""
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Spreads the tests one by one, but for those that belong together; these begin first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        groups = (group for start, group in TOGETHER.items() if nodeid.startswith(start))
+        return next(groups, nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """For pytest-xdist."""
+    return _Scheduling(config, log)
 
 
 @dataclass

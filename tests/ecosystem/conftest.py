@@ -16,8 +16,6 @@ import pytest
 from tests.ecosystem.project import BIN, STREAMS, Project
 
 KEY = "NA1.a-key-that-must-not-be-seen"
-in_the_demo = pytest.mark.xdist_group("demo")
-"""For one process of the tests: what one of them has run in the demo, another looks at."""
 
 
 @dataclass(frozen=True)

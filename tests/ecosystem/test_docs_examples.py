@@ -14,7 +14,7 @@ import yaml
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import KEY as SANDBOX_KEY
-from tests.ecosystem.conftest import KEY, Demo, in_the_demo
+from tests.ecosystem.conftest import KEY, Demo
 from tests.ecosystem.example_run import FILES, RULES, ExampleRun, without_what_changes
 from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
 from tests.ecosystem.project import ROOT, Project
@@ -127,7 +127,6 @@ def check_long(demo: Demo, command: list[str]) -> None:
         assert option.isdecimal() or option in options, command
 
 
-@in_the_demo
 @others("sh")
 def test_commands_run(demo: Demo, block: Block) -> None:
     lines = [line.partition(" #")[0].split() for line in block.text.splitlines()]
@@ -146,7 +145,6 @@ def test_commands_run(demo: Demo, block: Block) -> None:
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
-@in_the_demo
 @others("text")
 def test_the_output_shown_is_what_is_printed(demo: Demo, block: Block) -> None:
     before = BLOCKS[BLOCKS.index(block) - 1]

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from tests.ecosystem.conftest import Demo, in_the_demo
+from tests.ecosystem.conftest import Demo
 from tests.ecosystem.project import ROOT, STREAMS
 
-pytestmark = in_the_demo
 CUSTOMERS, ORDERS = 200, 600
 
 

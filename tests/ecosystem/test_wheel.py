@@ -12,7 +12,6 @@ import pytest
 
 from tests.ecosystem.project import BIN, ROOT, Project
 
-pytestmark = pytest.mark.xdist_group("the wheel")
 SAMPLE = ROOT / "examples/sample.singer.jsonl"
 
 
