@@ -23,16 +23,15 @@ with deferred_imports():
 
 import click  # noqa: E402
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError  # noqa: E402
+from singer_sdk.plugin_base import _ConfigInput  # noqa: E402
 from singer_sdk.singerlib.exceptions import SingerError  # noqa: E402
 
 from target_fullstory.errors import TargetFullstoryError  # noqa: E402
+from target_fullstory.logs import logger  # noqa: E402
 from target_fullstory.target import TargetFullstory  # noqa: E402
 
 gc.freeze()
 gc.enable()
-
-logger = logging.getLogger("target-fullstory")
-
 
 _COMMANDS = {
     "check": "target_fullstory.commands.check",
@@ -51,10 +50,9 @@ class _Executable(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(module), f"{cmd_name}_command")
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), f"{cmd_name}_command")
         return command
 
 
@@ -65,7 +63,7 @@ def _command() -> click.Group:
         command = click.get_current_context().invoked_subcommand
         if command is None:
             TargetFullstory.invoke(**options)
-        elif options["file_input"] or options["about"] or _any_config(options["config"]):
+        elif options["file_input"] or options["about"] or options["config"] != _ConfigInput():
             raise click.UsageError(
                 f"Options of the command come after its name: {command} --config …"
             )
@@ -82,10 +80,6 @@ def _command() -> click.Group:
     )
 
 
-def _any_config(given: Any) -> bool:
-    return given is not None and bool(given.config or given.parse_env)
-
-
 def main() -> None:
     """Run the command line; every error is one line on stderr and exit code 1."""
     try:
@@ -97,14 +91,12 @@ def main() -> None:
         _fail("Stopped.")
     except ConfigValidationError as error:
         _fail("The configuration is not valid: " + "; ".join(error.errors))
-    except TargetFullstoryError as error:
-        _fail(str(error))
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
         _fail(f"A file cannot be read or written: {reason.rstrip('.')}.")
-    except (SingerSDKError, SingerError) as error:
+    except (TargetFullstoryError, SingerSDKError, SingerError) as error:
         _fail(str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - every error is one line
         if (line := getattr(error, "lineno", None)) is not None:
             # Lines of input have their own error; this one is singer-sdk's, from the configuration.
             _fail(f"A configuration file is not JSON, see its line {line}.")

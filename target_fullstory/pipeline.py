@@ -22,8 +22,8 @@ from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Mapped, Rejected
 from target_fullstory.sending.dispatcher import Sender
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
-from target_fullstory.sending.job_journal import Journal
-from target_fullstory.sending.job_tracker import Jobs
+from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import Erasures
 from target_fullstory.settings.model import Settings
 
@@ -59,8 +59,8 @@ class Pipeline:
         self._checkpoint = CheckpointWriter(self.block, self.rejects)
         self._in_flight = InFlight(settings.concurrency)
         self._client = Client(settings, url)
-        journal = Journal(settings.output_dir, run_id, settings.api_url)
-        self._jobs = Jobs(
+        journal = JobJournal(settings.output_dir, run_id, settings.api_url)
+        self._jobs = JobTracker(
             settings,
             self._client,
             self.ledger,

@@ -15,10 +15,10 @@ from target_fullstory.api.embedded_sandbox import start_sandbox
 from target_fullstory.errors import DeliveryError, OutputError
 from target_fullstory.logs import logger
 from target_fullstory.pipeline import Pipeline
-from target_fullstory.settings.model import SANDBOX, Settings, shown
+from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
-    from target_fullstory.webhook.webhook_delivery import Webhook
+    from target_fullstory.webhook.webhook_delivery import WebhookDelivery
 
 _WEBHOOK_GRACE_SECONDS = 5.0
 _WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
@@ -48,7 +48,7 @@ class Run:
         self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
         url = self._sandbox.url if self._sandbox else settings.api_url
         self._webhook = _webhook(settings, self.id)
-        tell = self._webhook.tell if self._webhook else None
+        tell = self._webhook.on_response if self._webhook else None
         self.pipeline = Pipeline(settings, url, self.id, key_salt, tell)
 
     def end(self, *, deliver: bool = True) -> None:
@@ -133,7 +133,7 @@ class Run:
                     self.pipeline.rejects.summary(), final=True, every_job=True
                 ),
                 **webhook,
-                "config": shown(self._settings, self._config),
+                "config": self._settings.redacted(self._config),
                 "timings": {
                     "began": self._began,
                     "ended": timestamp(),
@@ -143,10 +143,10 @@ class Run:
         )
 
 
-def _webhook(settings: Settings, run_id: str) -> Webhook | None:
+def _webhook(settings: Settings, run_id: str) -> WebhookDelivery | None:
     if settings.response_webhook is None:
         return None
     # Imported here: most runs have none.
-    from target_fullstory.webhook.webhook_delivery import Webhook  # noqa: PLC0415
+    from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
 
-    return Webhook(settings.response_webhook, run_id)
+    return WebhookDelivery(settings.response_webhook, run_id)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from io import BytesIO
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
+from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
-from target_fullstory.input.messages import member, parse, record_in
+from target_fullstory.input.messages import parse
 from target_fullstory.input.stretch import Stretch, in_order
 from target_fullstory.mapping import (
     NOT_FAST,
@@ -25,10 +24,20 @@ from target_fullstory.mapping import (
     compile_mapping,
     spec_for,
 )
+from target_fullstory.outlet import Outlet
+from target_fullstory.settings.model import Settings
 from target_fullstory.validation import RecordValidator
 
-if TYPE_CHECKING:
-    from target_fullstory.target import TargetFullstory
+
+class SinkTarget(Protocol):
+    """What a sink needs of its target."""
+
+    settings: Settings
+    missing_keys: set[str]
+
+    @property
+    def pipeline(self) -> Outlet:
+        """Takes the records."""
 
 
 class FullstorySink(Sink):
@@ -36,7 +45,7 @@ class FullstorySink(Sink):
 
     def __init__(
         self,
-        target: TargetFullstory,
+        target: SinkTarget,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
@@ -54,7 +63,7 @@ class FullstorySink(Sink):
             InputError: The SCHEMA is no JSON Schema.
         """
         try:
-            super().__init__(target, stream_name, schema, key_properties)
+            super().__init__(cast("Target", target), stream_name, schema, key_properties)
         except InvalidJSONSchema as error:
             raise InputError(
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
@@ -79,7 +88,6 @@ class FullstorySink(Sink):
         for notice in self._mapping.notices if self._mapping else ():
             self.logger.info(notice)
         self.fast: FastPath | None = None
-        self._stretch = Stretch()
 
     def choose_path(self, *, plain: bool) -> None:
         """Choose between the fast path and the careful one, once per SCHEMA.
@@ -97,91 +105,41 @@ class FullstorySink(Sink):
             "fast path" if self.fast else "careful path (SCHEMA or settings ask for it)",
         )
 
-    def take_lines(self, lines: list[bytes], begin: int, number: int) -> int:
-        """Take lines into the current stretch, as far as they are records of this stream.
+    @property
+    def decoder(self) -> FastPath | None:
+        """Decodes the stream's RECORD lines; None where records are to be plain dictionaries."""
+        return self.fast
 
-        Records that `fast` refuses are to be mapped with care, and keep their place in it all the same.
-
-        Args:
-            lines: The lines.
-            begin: Where to begin.
-            number: The number of that line in the input.
-
-        Returns:
-            How many were taken.
-
-        Raises:
-            InputError: One is a record of this stream that cannot be read.
-        """
-        if self.fast is None:
-            return 0
-        stretch, at = self._stretch, begin
-        records = self.fast.decode_each(islice(lines, begin, None))
-        while at < len(lines):
-            known = len(stretch.records)
-            try:  # noqa: SIM105 - `suppress` takes several times as long, and this is for each dirty record
-                # What comes before a line that is refused stays in the list.
-                stretch.records.extend(records)
-            except NOT_FAST:
-                pass
-            fast = len(stretch.records) - known
-            stretch.lines += lines[at : at + fast]
-            at += fast
-            if at == len(lines):
-                break
-            if lines[at].isspace():
-                break
-            record = self._record_in(lines[at], number + at - begin)
-            if record is None:
-                break
-            stretch.careful.append((len(stretch.records), record))
-            at += 1
-        return at - begin
-
-    def _record_in(self, line: bytes, number: int) -> dict[str, Any] | None:
-        """The record of a line that is one of this stream's records; None for any other line."""
-        record = record_in(line, self.stream_name)
-        if record is not None:
-            return record
-        try:
-            message = parse(line, number)
-            if message["type"] != "RECORD" or message.get("stream") != self.stream_name:
-                return None
-            found: dict[str, Any] = member(message, "record", dict, number)
-        except InputError:
-            # The records before it are delivered, whatever this line is.
-            self.end_stretch()
-            raise
-        return found
-
-    def end_stretch(self) -> None:
-        """Pass on the records taken line by line.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
-        stretch, self._stretch = self._stretch, Stretch()
-        self._pass_on(stretch)
-
-    def process_chunk(self, records: list[Any], chunk: bytes) -> None:
-        """Map the records of a whole chunk and pass them on.
+    def take(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
+        """Map records that follow each other and pass them on.
 
         Args:
-            records: The records, as `fast` decoded them.
-            chunk: Their lines.
+            records: As `decoder` has decoded them, or plain dictionaries.
+            lines: Makes the list of their lines.
 
         Raises:
             TargetFullstoryError: An earlier request failed for good.
         """
         if self.fast is None or self._mapping is None:
-            raise ValueError("this stream has no fast path")
-        try:
-            requests = self.fast.requests(records)
-        except NOT_FAST:
-            lines = [line for line in BytesIO(chunk) if not line.isspace()]
-            self._pass_on(Stretch(records, lines))
+            for record in records:
+                self.process_record(record, {})
             return
-        self._pipeline.add_chunk(self.stream_name, self._mapping.kind, requests)
+        if dict not in set(map(type, records)):
+            try:
+                requests = self.fast.requests(records)
+            except NOT_FAST:
+                self._pass_on(Stretch(records, lines()))
+            else:
+                self._pipeline.add_chunk(self.stream_name, self._mapping.kind, requests)
+            return
+        stretch = Stretch()
+        for record, line in zip(records, lines(), strict=True):
+            if isinstance(record, dict):
+                stretch.careful.append((len(stretch.records), record))
+            else:
+                stretch.records.append(record)
+                stretch.lines.append(line)
+        self._pass_on(stretch)
 
     def _pass_on(self, stretch: Stretch) -> None:
         """Map a stretch; where some of its records need care, halve it until they are alone."""

@@ -1,57 +1,55 @@
-"""The Singer target: settings in, one sink per stream, one pipeline for all."""
+"""The Singer target: a reader's events go to one sink per stream, and from there to one run."""
 
 from __future__ import annotations
 
 import copy
-import difflib
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from types import FrameType
+from typing import IO, Any, ClassVar, cast
 
 from singer_sdk import Target
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
-from singer_sdk.helpers.capabilities import (
-    CapabilitiesEnum,
-    PluginCapabilities,
-    TargetCapabilities,
-)
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
+from singer_sdk.io_base import SingerReader
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, StreamMap
+from singer_sdk.plugin_base import _ConfigInput
 
-from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError
-from target_fullstory.input.reader import LineReader
+from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
+from target_fullstory.input.chunks import chunks
+from target_fullstory.input.messages import parse
+from target_fullstory.input.progress import bytes_bar, size_of
+from target_fullstory.input.reader import Reader, Records, Schema, State
 from target_fullstory.mapping import Rejected
+from target_fullstory.outlet import Outlet
 from target_fullstory.run import Run
 from target_fullstory.sending.in_flight import StopWaiting
-from target_fullstory.settings.model import (
-    JSON_SCHEMA,
-    check_secrets,
-    from_environment,
-    load_settings,
-)
+from target_fullstory.settings.environment import from_environment
+from target_fullstory.settings.load_settings import batch_storage, check_secrets, load_settings
+from target_fullstory.settings.model import JSON_SCHEMA
 from target_fullstory.sink import FullstorySink
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from singer_sdk.mapper import StreamMap
-    from singer_sdk.plugin_base import _ConfigInput
-    from singer_sdk.singerlib.encoding.base import GenericSingerReader
-
-    from target_fullstory.outlet import Outlet
-
-
-def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
-    """Flattening renames columns, but leaves the old names in `required`."""
-    if "required" not in schema:
-        return schema
-    there = [name for name in schema["required"] if name in schema["properties"]]
-    return {**schema, "required": there}
 
 
 class MissingKeysError(TooManyRejectsError, MissingKeyPropertiesError):
     """Too many rejects, among them records without a key property: singer-sdk's name for that."""
+
+
+class _Listener(SingerReader):
+    """Reads for singer-sdk's `listen`, which logs the number of messages of each type."""
+
+    def __init__(self, load: Callable[[IO[str] | None], Counter[str]]) -> None:
+        super().__init__()
+        self._load = load
+
+    def process_lines(
+        self,
+        file_input: IO[str] | None,
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],  # noqa: ARG002
+    ) -> Counter[str]:
+        return self._load(file_input)
 
 
 class TargetFullstory(Target):
@@ -75,19 +73,19 @@ class TargetFullstory(Target):
         Args:
             options: As for `singer_sdk.Target`; and `key_salt`, which sets the keys that are made of content
                 apart from those of other runs.
-
-        Raises:
-            ConfigurationError: A setting is mistaken.
         """
         if options.pop("parse_env_config", False):
-            known: dict[str, Any] = {"properties": {}}
-            self.append_builtin_config(known)
-            options["config"] = {**(options.get("config") or {}), **from_environment(known)}
+            given = options.get("config") or {}
+            options["config"] = {**given, **self.config_from_environment()}
         self._key_salt: str = options.pop("key_salt", "")
         super().__init__(**options)
         self.settings = load_settings(self.config)
-        self._tell_unknown_settings()
-        self.message_reader: GenericSingerReader[str] = LineReader(self)
+        names = list(self.config_jsonschema["properties"])
+        for name in self.config:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
+        self.message_reader = _Listener(self._load)
         self.missing_keys: set[str] = set()
         self._stop_asked = False
 
@@ -104,22 +102,34 @@ class TargetFullstory(Target):
         """Takes the records: the run's pipeline."""
         return self.run.pipeline
 
-    def end_run(self, *, deliver: bool = True) -> None:
-        """End the run in order, at the end of the input or after an error.
+    # The way in
 
-        Args:
-            deliver: Whether there is a point in sending; False where a request or a file has failed.
+    def _load(self, file_input: IO[str] | None) -> Counter[str]:
+        """Read to the end of the input, or until the run is asked to stop."""
+        pipeline = self.pipeline
+        reader = Reader(chunks(file_input), batch_storage(self.config))
+        with self.ending_in_order(), bytes_bar("Reading", size_of(file_input)) as advance:
+            for event in reader:
+                if isinstance(event, Records):
+                    self._take(event)
+                elif isinstance(event, State):
+                    pipeline.state(event.value)
+                elif isinstance(event, Schema):
+                    self.take_schema(event.message)
+                    stream = event.message["stream"]
+                    plain = self._is_plain(stream)
+                    reader.decode_with(stream, self.sink_of(stream).decoder if plain else None)
+                else:
+                    advance(event.bytes_read)
+                    if pipeline.interrupted:
+                        break
+                    pipeline.tick()
+        return reader.counts
 
-        Raises:
-            TargetFullstoryError: Something could not be delivered or written.
-        """
-        self.run.end(deliver=deliver)
-
-    # Messages
-
-    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
-        stream, schema = message_dict["stream"], message_dict["schema"]
-        keys = message_dict.get("key_properties")
+    def take_schema(self, message: dict[str, Any]) -> None:
+        """Make the sinks of a stream, by its SCHEMA message."""
+        stream, schema = message["stream"], message["schema"]
+        keys = message.get("key_properties")
         known = self.mapper.stream_maps.get(stream)
         if known and known[0].raw_schema == schema and known[0].raw_key_properties == keys:
             return
@@ -128,7 +138,7 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.pipeline.open_stream(stream_map.stream_alias, None)
                 continue
-            self.pipeline.know_schema(stream_map.stream_alias, message_dict)
+            self.pipeline.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -143,76 +153,56 @@ class TargetFullstory(Target):
             len(maps) == 1
             and isinstance(maps[0], SameRecordTransform)
             and not maps[0].flattening_enabled
-            and not self.config.get("add_record_metadata")
+            and not self.sink_of(stream).include_sdc_metadata_properties
         )
 
     def sink_of(self, stream: str) -> FullstorySink:
         """The sink of a stream, by the name that stream maps have given it."""
-        sink = self.get_sink(stream)
-        if not isinstance(sink, FullstorySink):
-            raise TypeError("every sink of this target is a FullstorySink")
-        return sink
+        return cast("FullstorySink", self.get_sink(stream))
 
-    def plain_sink(self, stream: str) -> FullstorySink | None:
-        """The sink that takes a stream's records as they come, None where there is none."""
-        return self.sink_of(stream) if self.sink_exists(stream) else None
-
-    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        stream = message_dict["stream"]
-        if stream not in self.mapper.stream_maps:
+    def _take(self, event: Records) -> None:
+        """Give records to their stream's sink, by way of singer-sdk's stream maps where there are any."""
+        if event.stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
-                f"A record of stream {stream!r} came before the stream's SCHEMA. Check the tap."
+                f"A record of stream {event.stream!r} came before the stream's SCHEMA. Check the tap."
             )
-        for stream_map in self.mapper.stream_maps[stream]:
-            self._transform(stream_map, message_dict)
+        if self._is_plain(event.stream):
+            self.sink_of(event.stream).take(event.records, event.lines)
+            return
+        for record, line in zip(event.records, event.lines(), strict=True):
+            for stream_map in self.mapper.stream_maps[event.stream]:
+                self._transform(stream_map, record, line)
 
-    def _transform(self, stream_map: StreamMap, message: dict[str, Any]) -> None:
-        """Apply one stream map to a record and give the outcome to its sink."""
+    def _transform(self, stream_map: StreamMap, original: dict[str, Any], line: bytes) -> None:
+        """Apply a stream map to a record and give the outcome to its sink."""
+        stream = stream_map.stream_alias
         try:
-            record = stream_map.transform(copy.copy(message["record"]))
+            record = stream_map.transform(copy.copy(original))
         except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
             rejected = Rejected("stream_map_error", f"{type(error).__name__}: {error}")
-            self.sink_of(stream_map.stream_alias).reject(message["record"], rejected)
+            self.sink_of(stream).reject(original, rejected)
             return
         if record is None:
-            self.pipeline.ignore(stream_map.stream_alias, 1)
+            self.pipeline.ignore(stream, 1)
             return
-        sink = self.sink_of(stream_map.stream_alias)
+        sink = self.sink_of(stream)
         if sink.include_sdc_metadata_properties:
+            message = parse(line, 0) if line else {}
             sink._add_sdc_metadata_to_record(record, message, {})  # noqa: SLF001
         sink.process_record(record, {})
 
-    def take_schema(self, message: dict[str, Any]) -> None:
-        """Take a SCHEMA message that does not come from the input.
-
-        Raises:
-            TargetFullstoryError: It does not fit the mapping.
-        """
-        self._process_schema_message(message)
-
     def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
-        """Take a record as it was before a stream map refused it.
-
-        Args:
-            stream: Its stream, by the name that stream maps have given it.
-            record: The record.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
-        for raw_stream, stream_maps in self.mapper.stream_maps.items():
+        """Take a record that a stream map refused, as it was; `stream` is the stream map's name for it."""
+        for stream_maps in self.mapper.stream_maps.values():
             for stream_map in stream_maps:
                 if stream_map.stream_alias == stream:
-                    message = {"type": "RECORD", "stream": raw_stream, "record": record}
-                    self._transform(stream_map, message)
+                    self._transform(stream_map, record, b"")
+
+    # The end
 
     @contextmanager
     def ending_in_order(self) -> Iterator[None]:
-        """End the run in order where an error ends the taking of records.
-
-        Raises:
-            TargetFullstoryError: That error.
-        """
+        """End the run in order where an error ends the taking of records; raises that error."""
         try:
             yield
         except StopWaiting:
@@ -225,24 +215,17 @@ class TargetFullstory(Target):
             self.end_run()
             raise
 
-    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        """Fullstory keeps no table versions; the message needs nothing done."""
-        self.logger.debug(
-            "ACTIVATE_VERSION of stream %s: nothing to do", message_dict.get("stream")
-        )
-
-    # The end
+    def end_run(self, *, deliver: bool = True) -> None:
+        """End the run; `deliver` is whether to send what is open, so not where a request has failed."""
+        self.run.end(deliver=deliver)
 
     def process_endofpipe(self) -> None:
         """Send what is open, wait for it, write the last STATE and the run report.
 
         Raises:
-            TargetFullstoryError: Something could not be delivered, or too many records were rejected.
+            TooManyRejectsError: Everything else is delivered.
         """
         self.end_run()
-        self._check_rejects()
-
-    def _check_rejects(self) -> None:
         pipeline = self.run.pipeline
         limit, count = self.settings.max_rejected_records, pipeline.ledger.totals().rejected
         if limit is None or count <= limit:
@@ -260,6 +243,8 @@ class TargetFullstory(Target):
         if "run" in self.__dict__:
             self.run.pipeline.interrupt()
 
+    # The command line and the configuration
+
     @classmethod
     def invoke(  # type: ignore[override]
         cls,
@@ -269,35 +254,12 @@ class TargetFullstory(Target):
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
     ) -> None:
-        """Run the command line without a subcommand.
-
-        Args:
-            about: Print the settings instead.
-            about_format: In which form.
-            config: The configuration files' contents.
-            file_input: The lines; standard input where None.
-
-        Raises:
-            TargetFullstoryError: The run failed.
-        """
+        """Run the command line without a subcommand."""
         if about:
             cls.print_about(about_format)
             return
-        target = cls(
-            config=config.config if config else {},
-            parse_env_config=config.parse_env if config else False,
-        )
-        target.listen(file_input)
-
-    # The configuration
-
-    def _tell_unknown_settings(self) -> None:
-        names = list(self.config_jsonschema["properties"])
-        for name in self.config:
-            if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
+        config = config or _ConfigInput()
+        cls(config=config.config, parse_env_config=config.parse_env).listen(file_input)
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
@@ -305,11 +267,22 @@ class TargetFullstory(Target):
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check secrets first: singer-sdk's error for one of the wrong type would show it.
+    @classmethod
+    def config_from_environment(cls) -> dict[str, Any]:
+        """The settings, singer-sdk's own included, that the environment and a file `.env` give."""
+        known: dict[str, Any] = {"properties": {}}
+        cls.append_builtin_config(known)
+        return from_environment(known)
 
-        Raises:
-            ConfigurationError: One is of the wrong type.
-        """
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check secrets first: singer-sdk's error for one of the wrong type would show it."""
         check_secrets(self._config)
         return super()._validate_config(raise_errors=raise_errors)
+
+
+def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
+    """Flattening renames columns, but leaves the old names in `required`."""
+    if "required" not in schema:
+        return schema
+    there = [name for name in schema["required"] if name in schema["properties"]]
+    return {**schema, "required": there}

@@ -130,7 +130,7 @@ def test_users(run_target: Run, sandbox: Sandbox, api: SandboxApi, delivery: str
         ({"json": {"nme": "x"}}, "streams.promos.json.nme: Fullstory's events have no field"),
         ({"json": {"name": "x"}, "properties": ["code"]}, "streams.promos.properties: json is"),
         ({"json": "name"}, "streams.promos.json: takes an object"),
-        ({"jsn": {"name": "x"}}, "Did you mean 'json'?"),
+        ({"jsn": {"name": "x"}}, "did you mean 'json'?"),
         ({"json": {"name": ["var", "cod"]}}, "has no column 'cod'; did you mean 'code'?"),
     ],
 )

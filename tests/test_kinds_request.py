@@ -160,7 +160,7 @@ def test_columns_named_method_and_path_need_no_mapping(
         ({"fields": {"body": "team"}}, "streams.things.fields.body"),
         (
             {"batch": {"sise": 3}},
-            "streams.things.batch.sise is no key of batch. Did you mean 'size'?",
+            "streams.things.batch.sise is no key of batch; did you mean 'size'?",
         ),
         ({"batch": {"size": 0}}, "streams.things.batch.size"),
         ({"batch": {"group_by": "temas"}}, "did you mean 'team'?"),

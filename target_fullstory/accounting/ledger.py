@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from target_fullstory.kinds import Kind
+
 
 class StreamCounts(msgspec.Struct, kw_only=True):
     """One stream's records by where they ended.
@@ -47,13 +49,13 @@ class JobEntry(msgspec.Struct, kw_only=True):
     """A batch job as the state block lists it; times are ISO 8601 in UTC."""
 
     id: str
-    kind: str
-    stream: str
-    status: str
-    records: int
+    kind: Kind
+    stream: str = ""
+    status: str = "PROCESSING"
+    records: int = 0
     imports: int = 0
     errors: int = 0
-    created: str
+    created: str = ""
     finished: str | None = None
 
 

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 def start_sandbox(settings: Settings) -> Sandbox:
-    """Start the embedded sandbox on `<output_dir>/sandbox.db`.
-
-    Args:
-        settings: The settings.
-
-    Returns:
-        It, once it answers; whoever starts it ends it with `__exit__`.
+    """Start the embedded sandbox on `<output_dir>/sandbox.db`; whoever starts it ends it with `__exit__`.
 
     Raises:
         ConfigurationError: The extra `sandbox` is not installed.

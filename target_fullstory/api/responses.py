@@ -1,8 +1,12 @@
-"""What the API's answers mean for a record."""
+"""The API's responses, and what they mean: for a record, or for the whole run."""
 
 from __future__ import annotations
 
-from target_fullstory.api.client import Answer
+import re
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
 from target_fullstory.errors import DeliveryError
 
 CONCERNS_RECORDS = frozenset({400, 413, 422})
@@ -11,20 +15,102 @@ CONCERNS_RECORDS = frozenset({400, 413, 422})
 UNKNOWN_USER = "user_not_found"
 """The API's code where a record names a user that is not there; any other 404 is a wrong address."""
 
+Content: TypeAlias = Literal["object", "json", "any"]
+"""What the body of a 2xx has to be: a JSON object; JSON or empty; anything."""
 
-def reject_code(answer: Answer) -> str:
-    """The code of a record that was refused."""
-    return "request_too_large" if answer.status == 413 else answer.code
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def unexpected(call: str, answer: Answer) -> DeliveryError:
-    """The error of an answer that concerns more than a record.
+class Response(msgspec.Struct, frozen=True):
+    """A final response of the API.
 
-    Args:
-        call: The call, without a record's values.
-        answer: Its answer.
+    Attributes:
+        status: The HTTP status: 2xx, a 4xx that concerns this request alone, or 3xx.
+        data: The JSON object in the body.
+        uncertain: Whether an earlier attempt got no clear response, so that it may have been carried out.
     """
+
+    status: int
+    data: dict[str, Any]
+    uncertain: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the API did what was asked."""
+        return 200 <= self.status < 300
+
+    @property
+    def code(self) -> str:
+        """The API's error code, or one made of the status where it gave none that is one."""
+        code = self.data.get("code")
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else f"http_{self.status}"
+
+    @property
+    def message(self) -> str:
+        """The API's error message."""
+        return str(self.data.get("message") or f"Fullstory answered {self.status}")
+
+
+def reject_code(response: Response) -> str:
+    """The code of a record that was refused."""
+    return "request_too_large" if response.status == 413 else response.code
+
+
+def unexpected(call: str, response: Response) -> DeliveryError:
+    """The error of a response that concerns more than a record; `call` is without a record's values."""
     # Without the API's message, which may quote a record.
     return DeliveryError(
-        f"Fullstory answered {call} with {answer.status} ({answer.code}). Check the setting api_url."
+        f"Fullstory answered {call} with {response.status} ({response.code}). Check the setting api_url."
     )
+
+
+def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
+    """Raise the error of a status that no other request of the run would fare better with.
+
+    Args:
+        status: The HTTP status.
+        call: Method and path, without a record's values.
+        redirects: Whether a redirect is a response to this request; else the address is wrong.
+    """
+    if status == 401:
+        raise DeliveryError(
+            "Fullstory does not accept the API key (401). Check the setting api_key, and "
+            "api_key_encoding if the key is right."
+        )
+    if status == 403 and call.startswith("GET ") and "/batch/" in call:
+        raise DeliveryError(
+            "The API key may not read batch jobs (403): that takes an Admin or Architect key. Use such "
+            "a key, or set delivery to single, or wait_for_jobs to false."
+        )
+    if status == 403:
+        raise DeliveryError(
+            f"The API key's role does not allow {call} (403). Use a Standard, Admin or Architect key of "
+            "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key "
+            "to delete users."
+        )
+    if 300 <= status < 400 and not redirects:
+        raise DeliveryError(
+            f"{call} was answered with a redirect ({status}), which is not followed. Set api_url to the "
+            "API's own address."
+        )
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body is; None where it is none."""
+    try:
+        data = msgspec.json.decode(content)
+    except _NOT_JSON:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def is_enough(content: bytes, wanted: Content) -> bool:
+    """Whether a body that is no JSON object will do."""
+    if wanted != "json":
+        return wanted == "any"
+    try:
+        msgspec.json.decode(content.strip() or b"null")
+    except _NOT_JSON:
+        return False
+    return True

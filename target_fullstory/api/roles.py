@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
-from target_fullstory.api.client import Client
+from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.errors import ConfigurationError, TargetFullstoryError
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
@@ -29,15 +31,13 @@ JOB_READERS = _READS
 _KNOWN = _WRITES | {"VIEW_ONLY"}
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
-_PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 10.0
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What `GET /me` tells of a key.
+    """What `GET /me` tells of a key; what it does not tell is empty.
 
     Attributes:
-        organisation: The organisation's id; empty where it is not told.
-        email: Whose key it is; empty where it is not told.
         role: `USER` (Standard), `ADMIN`, `ARCHITECT`, `VIEW_ONLY`; others tell nothing.
     """
 
@@ -47,15 +47,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def allows(role: str, kind: str) -> bool | None:
-    """Whether a role may send a kind.
-
-    Args:
-        role: The role as Fullstory names it.
-        kind: The kind.
-
-    Returns:
-        None where the role, or for `request` the call, does not let us know.
-    """
+    """Whether a role may send a kind; None where the role does not say, or for `request` the call decides."""
     if role not in _KNOWN:
         return None
     if role not in ROLES[kind]:
@@ -76,21 +68,19 @@ def roles_named(roles: frozenset[str]) -> str:
 def who_am_i(client: Client) -> Account:
     """Ask whose key it is.
 
-    Args:
-        client: Calls the API.
-
     Raises:
         TargetFullstoryError: Fullstory does not answer, or not intelligibly.
     """
-    answer = client.call("GET", "/me")
-    role = answer.data.get("role")
-    if not answer.ok or not isinstance(role, str):
-        reason = answer.code if not answer.ok else "no role"
+    response = client.call("GET", "/me")
+    me = response.data
+    role = me.get("role")
+    if not response.ok or not isinstance(role, str):
+        reason = response.code if not response.ok else "no role"
         raise ConfigurationError(
-            f"GET /me was answered with {answer.status} ({reason}), so the key's role is not known. Check "
+            f"GET /me was answered with {response.status} ({reason}), so the key's role is not known. Check "
             "the setting api_url."
         )
-    return Account(str(answer.data.get("orgId") or ""), str(answer.data.get("email") or ""), role)
+    return Account(str(me.get("orgId") or ""), str(me.get("email") or ""), role)
 
 
 class RoleCheck:
@@ -100,30 +90,14 @@ class RoleCheck:
     """
 
     def __init__(self, settings: Settings, url: str) -> None:
-        """Ask nothing yet.
-
-        Args:
-            settings: The key, and time limits.
-            url: The API's base address.
-        """
-        self._settings = msgspec.structs.replace(
-            settings,
-            retry_max_seconds=min(settings.retry_max_seconds, _PATIENCE_SECONDS),
-            request_timeout_seconds=min(settings.request_timeout_seconds, _PATIENCE_SECONDS),
-        )
+        self._settings = settings
         self._url = url
         self._begun = False
-        self._asked = False
-        self._role: str | None = None
 
     def require(self, stream: str, kind: str) -> None:
-        """Make sure that nothing speaks against a stream, before any of it is sent.
+        """Make sure that nothing speaks against a stream of this kind, before any of it is sent.
 
         The first stream's turn is that of all that the setting `streams` maps: later it would be too late.
-
-        Args:
-            stream: The stream.
-            kind: What its records become; with `hard_delete` a user may become a deletion.
 
         Raises:
             ConfigurationError: The key's role surely does not allow it.
@@ -135,23 +109,19 @@ class RoleCheck:
         self._require(stream, kind)
 
     def _require(self, name: str, kind: str) -> None:
-        """The same for one stream, or for a pattern of streams' names."""
         if kind == "users" and self._settings.hard_delete:
             kind = "user_deletions"
-        if kind not in _BEYOND_WRITING:
-            return
-        if not self._asked:
-            self._asked = True
-            self._role = self._ask()
-        if self._role is not None and allows(self._role, kind) is False:
+        if kind in _BEYOND_WRITING and self._role and allows(self._role, kind) is False:
             raise ConfigurationError(
                 f"Stream {name!r} maps to {kind}, which takes a key of the role "
                 f"{roles_named(ROLES[kind])}; the role of this key is {self._role}. Set api_key to such a "
                 "key, or take the stream out."
             )
 
-    def _ask(self) -> str | None:
-        client = Client(self._settings, self._url)
+    @cached_property
+    def _role(self) -> str | None:
+        """The key's role, asked for once; None where it is not known."""
+        client = Client(with_retry_limit(self._settings, _RETRY_SECONDS), self._url)
         try:
             return who_am_i(client).role
         except TargetFullstoryError as error:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Literal
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from target_fullstory.api.client import Client
 from target_fullstory.api.roles import (
     JOB_READERS,
     ROLES,
@@ -22,23 +21,34 @@ from target_fullstory.api.roles import (
     who_am_i,
 )
 from target_fullstory.commands.command_client import api_client
-from target_fullstory.commands.config_option import config_option, read_settings
-from target_fullstory.commands.sample_requests import send_samples
+from target_fullstory.commands.shared_options import (
+    config_option,
+    format_option,
+    print_json,
+    print_table,
+    read_settings,
+)
+from target_fullstory.errors import DeliveryError
 from target_fullstory.logs import logger
+from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.settings.model import Settings
 
 Verdict = Literal["ok", "failed", "unknown", "skipped"]
 _STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow"}
 
+_TEST_NAME = "target-fullstory-check"  # the test user's uid, and the test event's name
+_SAMPLES = {
+    "users": {"uid": _TEST_NAME, "display_name": "Test of target-fullstory"},
+    "events": {"name": _TEST_NAME, "user": {"uid": _TEST_NAME}},
+}
+_NOT_SENT = {
+    "webhook_endpoints": "not sent: an endpoint would be subscribed to your events",
+    "request": "not sent: what a call does is not known here; `preview` shows the calls",
+}
+
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
-
-    Attributes:
-        subject: What it is about, such as `stream customers`.
-        verdict: `failed` makes the exit code 1.
-        told: The finding in a sentence.
-    """
+    """One thing that was looked at, such as `stream customers`, and the finding in a sentence."""
 
     subject: str
     verdict: Verdict
@@ -52,14 +62,7 @@ class Finding(msgspec.Struct, frozen=True):
     is_flag=True,
     help="Send one sample per mapped kind: the test user target-fullstory-check and one event of it.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the findings.",
-)
+@format_option
 def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> int:
     """Ask Fullstory whose the API key is, and whether its role allows what is mapped.
 
@@ -71,15 +74,11 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
         account = who_am_i(client)
         findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
         if send_test:
-            findings += [
-                Finding(f"sample {kind}", verdict, told)
-                for kind, verdict, told in send_samples(client, _kinds(settings), account.role)
-            ]
+            findings += _samples(client, _kinds(settings), account.role)
     if form == "json":
-        shown = msgspec.json.encode({**msgspec.to_builtins(account), "findings": findings})
-        click.echo(msgspec.json.format(shown, indent=2).decode())
+        print_json({**msgspec.to_builtins(account), "findings": findings})
     else:
-        _print(account, findings)
+        print_table(_table(account, findings))
     failed = [finding for finding in findings if finding.verdict == "failed"]
     for finding in failed:
         logger.error("%s: %s", finding.subject, finding.told)
@@ -141,12 +140,56 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
         )
 
 
-def _print(account: Account, findings: list[Finding]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 250)
+def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:
+    """Send one request of each kind where that harms nobody and changes nothing when repeated.
+
+    An event belongs to the test user, who is created for it. A deletion, which comes last, deletes that user.
+    A sample that fails, whatever the reason, keeps none of the others from being told.
+    """
+    has_user = False
+    if {"users", "events", "user_deletions"}.intersection(kinds):
+        user = _sample(client, "users", f"test user {_TEST_NAME} created or updated")
+        has_user = user.verdict == "ok"
+        yield user
+    if "events" in kinds:
+        # Also where the user was refused: what the key may do with events is a question of its own.
+        yield _sample(client, "events", f"one event {_TEST_NAME} of the test user sent")
+    for kind in kinds:
+        if kind in _NOT_SENT:
+            yield Finding(f"sample {kind}", "skipped", _NOT_SENT[kind])
+    if "user_deletions" in kinds:
+        subject = "sample user_deletions"
+        if allows(role, "user_deletions") is False:
+            yield Finding(subject, "skipped", "not sent: the role does not allow it")
+        elif not has_user:
+            yield Finding(subject, "skipped", "not sent: there is no test user to delete")
+        else:
+            yield _sample(
+                client, "user_deletions", f"test user {_TEST_NAME} deleted, with its event"
+            )
+
+
+def _sample(client: Client, kind: str, done: str) -> Finding:
+    subject = f"sample {kind}"
+    try:
+        if kind == "user_deletions":
+            response = client.call("DELETE", "/v2/users", params={"uid": _TEST_NAME})
+        else:
+            body = msgspec.json.encode(_SAMPLES[kind])
+            response = client.call("POST", f"/v2/{kind}", body, key=new_key())
+    except DeliveryError as error:
+        return Finding(subject, "failed", str(error))
+    if response.ok:
+        return Finding(subject, "ok", done)
+    refused = f"refused with {response.status} ({response.code}): {response.message}"
+    return Finding(subject, "failed", refused)
+
+
+def _table(account: Account, findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("organisation", "email", "role"):
         table.add_row(Text(name), Text(""), Text(str(getattr(account, name)) or "not told"))
     for finding in findings:
         style = _STYLES.get(finding.verdict, "")
         table.add_row(Text(finding.subject), Text(finding.verdict, style=style), Text(finding.told))
-    console.print(table)
+    return table

@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
-from urllib.parse import quote
+from contextlib import nullcontext
+from itertools import compress
+from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.accounting.ledger import JobEntry
+from target_fullstory.api.job_polling import (
+    COMPLETED,
+    FAILED,
+    UNKNOWN,
+    PolledJob,
+    poll_intervals,
+)
 from target_fullstory.commands.command_client import api_client
-from target_fullstory.commands.config_option import config_option, read_settings
-from target_fullstory.commands.jobs_shown import print_json, print_table, waiting
-from target_fullstory.commands.run_block import read_block
-from target_fullstory.errors import DeliveryError, InputError
+from target_fullstory.commands.saved_block import read_block
+from target_fullstory.commands.shared_options import (
+    config_option,
+    format_option,
+    print_json,
+    print_table,
+    read_settings,
+)
+from target_fullstory.errors import InputError
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
-COMPLETED, FAILED, IN_PROGRESS = 0, 1, 3
-"""The exit codes."""
-
-_LONGEST_INTERVAL = 30.0
-_INTERVAL_GROWTH = 1.5
-_UNKNOWN_AFTER = 5
-
-
-class Job(msgspec.Struct, kw_only=True):
-    """A batch job as a block lists it, brought up to date; times are ISO 8601 in UTC.
-
-    Attributes:
-        status: Fullstory's `PROCESSING`, `COMPLETED` or `FAILED`; `UNKNOWN` where Fullstory has no such job.
-    """
-
-    id: str
-    kind: Literal["users", "events"]
-    stream: str = ""
-    status: str = "PROCESSING"
-    records: int = 0
-    imports: int = 0
-    errors: int = 0
-    created: str = ""
-    finished: str | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in {"COMPLETED", "FAILED", "UNKNOWN"}
-
-    @property
-    def failed(self) -> bool:
-        """Whether it cannot count as done: an item was refused, or Fullstory does not know it."""
-        return self.ended and (self.status != "COMPLETED" or self.errors > 0)
+_ALL_COMPLETED, _SOME_FAILED, _SOME_IN_PROGRESS = 0, 1, 3
+_NUMBERS = {"records", "imports", "errors"}
+_STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yellow"}
 
 
 @click.command("jobs")
@@ -70,14 +57,7 @@ class Job(msgspec.Struct, kw_only=True):
     type=click.FloatRange(0),
     help="Seconds to wait at most; without, the setting job_timeout_seconds.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the jobs.",
-)
+@format_option
 def jobs_command(
     config_paths: tuple[str, ...],
     state_path: str | None,
@@ -95,30 +75,27 @@ def jobs_command(
     jobs = _jobs_of(block)
     if jobs:
         limit = settings.job_timeout_seconds if timeout is None else timeout
-        with api_client(settings, patience=limit if wait else 0) as client:
+        with api_client(settings, retry_seconds=limit if wait else 0) as client:
+            polled = [PolledJob(client, job) for job in jobs]
             if wait:
-                _follow(client, settings, jobs, limit)
+                _follow(polled, settings, limit)
             else:
-                _update(client, settings, jobs)
+                _look(polled, settings)
     else:
         logger.info("The load sent no batch jobs: single requests only, or nothing")
-    shown = [msgspec.to_builtins(job) for job in jobs]
     if form == "json":
-        print_json(str(block.get("run_id", "")), shown)
+        print_json({"run_id": str(block.get("run_id", "")), "jobs": jobs})
     else:
-        print_table(shown)
-    return _exit_code(jobs)
+        print_table(_table(jobs))
+    ended = [job for job in jobs if job.status in {COMPLETED, FAILED, UNKNOWN}]
+    if any(job.status != COMPLETED or job.errors for job in ended):
+        return _SOME_FAILED
+    return _ALL_COMPLETED if len(ended) == len(jobs) else _SOME_IN_PROGRESS
 
 
-def _exit_code(jobs: list[Job]) -> int:
-    if any(job.failed for job in jobs):
-        return FAILED
-    return COMPLETED if all(job.ended for job in jobs) else IN_PROGRESS
-
-
-def _jobs_of(block: dict[str, Any]) -> list[Job]:
+def _jobs_of(block: dict[str, Any]) -> list[JobEntry]:
     try:
-        return msgspec.convert(block["jobs"], list[Job])
+        return msgspec.convert(block["jobs"], list[JobEntry])
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise InputError(
@@ -126,59 +103,62 @@ def _jobs_of(block: dict[str, Any]) -> list[Job]:
         ) from None
 
 
-def _update(client: Client, settings: Settings, jobs: list[Job]) -> None:
-    """Ask for the status of jobs, several at a time."""
+def _look(polled: list[PolledJob], settings: Settings) -> list[PolledJob]:
+    """Bring jobs up to date, several at a time; returns those that are over."""
     with ThreadPoolExecutor(settings.concurrency) as threads:
-        answers = threads.map(
-            lambda job: client.call("GET", f"/v2/{job.kind}/batch/{quote(job.id, safe='')}"), jobs
-        )
-        for job, answer in zip(jobs, answers, strict=True):
-            _take(job, answer)
+        return list(compress(polled, threads.map(PolledJob.look, polled)))
 
 
-def _take(job: Job, answer: Answer) -> None:
-    if answer.status == 404:
-        job.status = "UNKNOWN"
-        return
-    told = answer.data.get("job")
-    if not answer.ok or not isinstance(told, dict) or not isinstance(told.get("status"), str):
-        raise DeliveryError(
-            f"Fullstory does not tell how job {job.id} stands: it answered {answer.status} "
-            f"({answer.code if not answer.ok else 'without a status'}). Check the setting api_url."
-        )
-    job.status = told["status"]
-    job.imports = _number(answer.data.get("imports"), job.imports)
-    job.errors = _number(answer.data.get("errors"), job.errors)
-    job.created = str(told.get("created") or job.created)
-    job.finished = str(told["finished"]) if told.get("finished") else job.finished
-
-
-def _number(value: Any, known: int) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return known
-
-
-def _follow(client: Client, settings: Settings, jobs: list[Job], limit: float) -> None:
-    """Look again and again until all jobs have ended, or so many seconds are over."""
+def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
+    """Look again and again until all jobs are over, or so many seconds are; show how many have ended."""
     end = time.monotonic() + limit
-    interval = settings.job_poll_interval_seconds
-    left, looks = jobs, 0
-    with waiting(len(jobs)) as tell:
-        while True:
-            _update(client, settings, left)
-            looks += 1
-            # A job may be unknown for a moment after its creation.
-            sure = looks >= _UNKNOWN_AFTER
-            ended = [job for job in left if job.ended and (sure or job.status != "UNKNOWN")]
-            tell([f"Job {job.id} ({job.kind}): {job.status}" for job in ended])
-            left = [job for job in left if job not in ended]
+    total, ended, left = len(polled), 0, polled
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+        redirect_stderr=False,
+        transient=True,
+    )
+    on_terminal = sys.stderr.isatty()
+    with bar if on_terminal else nullcontext():
+        task = bar.add_task("Waiting for jobs", total=total)
+        for interval in poll_intervals(settings.job_poll_interval_seconds):
+            over = _look(left, settings)
+            left = [job for job in left if job not in over]
+            for entry in (job.entry for job in over):
+                ended += 1
+                bar.advance(task)
+                if not on_terminal:
+                    logger.info(
+                        "Job %s (%s): %s; %d of %d jobs have ended",
+                        *(entry.id, entry.kind, entry.status, ended, total),
+                    )
             seconds = end - time.monotonic()
             if not left:
                 return
             if seconds <= 0:
                 break
             time.sleep(min(interval, seconds))
-            interval = min(interval * _INTERVAL_GROWTH, _LONGEST_INTERVAL)
     logger.warning("%d jobs have not ended after %g s (--timeout)", len(left), limit)
+
+
+def _table(jobs: list[JobEntry]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in JobEntry.__struct_fields__:
+        number = name in _NUMBERS
+        table.add_column(
+            name, justify="right" if number else "left", overflow="fold", no_wrap=number
+        )
+    for job in jobs:
+        # As text: a stream's name may look like markup.
+        cells = {
+            name: Text("" if value is None else str(value))
+            for name, value in msgspec.structs.asdict(job).items()
+        }
+        cells["status"].stylize(_STYLES.get(job.status, ""))
+        table.add_row(*cells.values())
+    return table

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from target_fullstory.commands.config_option import config_option, read_config
 from target_fullstory.commands.preview_outlet import PreviewOutlet, StreamPreview
+from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import decode_call, shown_call
 from target_fullstory.outlet import Outlet

@@ -19,29 +19,26 @@ class Entry(msgspec.Struct, kw_only=True):
     Attributes:
         record: The record, decoded; UNSET where the line has none.
         request: The request made of it, as JSON; empty where the line has none.
-        file: The file.
-        line: The line's number.
+        where: Its file and line, for errors.
     """
 
     stream: str
     kind: Kind
-    stage: str = ""
     code: str = "unknown"
     message: str = ""
     record: Any = msgspec.UNSET
     request: msgspec.Raw = msgspec.Raw()
-    file: str = ""
-    line: int = 0
-
-    @property
-    def where(self) -> str:
-        """The place, for an error."""
-        return f"{self.file}, line {self.line}"
+    where: str = ""
 
     @property
     def has_record(self) -> bool:
         """Whether the record is there to be mapped again; what JSON cannot carry is there as text only."""
         return isinstance(self.record, dict)
+
+    @property
+    def is_untransformed(self) -> bool:
+        """Whether the record is the tap's, as it was before a stream map."""
+        return self.code == "stream_map_error"
 
     def as_mapped(self) -> Mapped | Rejected:
         """The request, ready to be sent; why it cannot be where it cannot.
@@ -83,31 +80,20 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 
 def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
-    """The lines of rejects files, in order.
-
-    Args:
-        paths: The files.
-
-    Yields:
-        The line, and its length in bytes.
+    """The lines of rejects files, in order, each with its length in bytes.
 
     Raises:
         InputError: A line is none of a rejects file.
-        OSError: A file cannot be read.
     """
     for path in paths:
         with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield _read(line, path, number), len(line)
+                    yield _read(line, f"{path}, line {number}"), len(line)
 
 
 def digest_of(paths: tuple[str, ...]) -> str:
-    """What the files hold, in a few characters: the same for the same replay.
-
-    Raises:
-        OSError: A file cannot be read.
-    """
+    """What the files hold, in a few characters: the same for the same replay."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:  # noqa: PTH123 - as above
@@ -116,15 +102,15 @@ def digest_of(paths: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _read(line: bytes, path: str, number: int) -> Entry:
+def _read(line: bytes, where: str) -> Entry:
     try:
         entry = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # Only a message about the structure: the decoder's others may quote what they met.
         reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
         raise InputError(
-            f"{path}, line {number} is not a line of a rejects file: {reason}. Nothing was sent; correct "
-            "the line, or take it out."
+            f"{where} is not a line of a rejects file: {reason}. Nothing was sent; correct the line, or "
+            "take it out."
         ) from None
-    entry.file, entry.line = path, number
+    entry.where = where
     return entry

@@ -1,18 +1,25 @@
-"""The command `replay`: sends rejected records again."""
+"""The command `replay`: sends rejected records again, mapped by the mapping as it is now."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
-from target_fullstory.commands.config_option import config_option, read_config
-from target_fullstory.commands.reject_entries import digest_of, read_entries
-from target_fullstory.commands.replay_streams import ReplayStreams, send
-from target_fullstory.errors import DeliveryError
+from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
+from target_fullstory.commands.shared_options import config_option, read_config
+from target_fullstory.errors import DeliveryError, InputError
+from target_fullstory.input.messages import parse, peek, require
 from target_fullstory.input.progress import bytes_bar
+from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
+from target_fullstory.mapping import Rejected, spec_for
 from target_fullstory.target import TargetFullstory
+
+_NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 @click.command("replay")
@@ -38,7 +45,7 @@ def replay_command(
     """
     # A load's keys would bring back the answers that it got.
     target = TargetFullstory(config=read_config(config_paths), key_salt=digest_of(rejects))
-    streams = ReplayStreams(target.settings)
+    streams = _ReplayStreams(target)
     total = 0
     for entry, _ in read_entries(rejects):
         streams.check(entry)
@@ -49,9 +56,9 @@ def replay_command(
     size = sum(Path(path).stat().st_size for path in rejects)
     pipeline = target.pipeline
     with target.ending_in_order(), bytes_bar("Sending again", size) as advance:
-        streams.open(target, [*_kept_beside(rejects), *schema_files])
+        streams.open([*_kept_beside(rejects), *schema_files])
         for entry, length in read_entries(rejects):
-            send(target, entry)
+            _send(target, entry)
             advance(length)
             pipeline.tick()
             if pipeline.interrupted:
@@ -64,6 +71,82 @@ def replay_command(
         )
 
 
+class _ReplayStreams:
+    """The streams of the entries: what they need is found in a first reading of all entries."""
+
+    def __init__(self, target: TargetFullstory) -> None:
+        self._target = target
+        self._kinds: dict[str, Kind] = {}
+        self._to_map: set[str] = set()
+        self._to_transform: set[str] = set()
+
+    def check(self, entry: Entry) -> None:
+        """Hold an entry against the mapping.
+
+        Raises:
+            InputError: The mapping does not fit, or the entry's request is none.
+        """
+        spec = spec_for(entry.stream, self._target.settings.streams)
+        kind = spec.kind if spec else entry.kind
+        if entry.kind != kind and (kind, entry.kind) != ("users", "user_deletions"):
+            raise InputError(
+                f"{entry.where}: a record of stream {entry.stream!r} was rejected as {entry.kind}, but the "
+                f"stream maps to {kind} now. Nothing was sent; correct streams, or take the line out."
+            )
+        self._kinds[entry.stream] = kind
+        if not entry.has_record:
+            entry.as_mapped()
+            return
+        if spec is None:
+            raise InputError(
+                f"{entry.where}: stream {entry.stream!r} has no mapping. Nothing was sent; add it under "
+                "streams."
+            )
+        (self._to_transform if entry.is_untransformed else self._to_map).add(entry.stream)
+
+    def open(self, schema_files: list[str]) -> None:
+        """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts.
+
+        Raises:
+            TargetFullstoryError: A SCHEMA does not fit the mapping, or is needed and not there.
+        """
+        target = self._target
+        wanted = {*self._to_map, *self._to_transform, *(target.config.get("stream_maps") or {})}
+        for message in _schemas(schema_files):
+            if message["stream"] in wanted:
+                target.take_schema(message)
+        for stream in sorted(self._to_transform):
+            if not target.sink_exists(stream):
+                raise InputError(
+                    f"Records of stream {stream!r} were refused by a stream map, and their SCHEMA is not "
+                    "known. Nothing was sent; give it with --schema."
+                )
+        for stream in sorted(self._to_map):
+            if not target.sink_exists(stream):
+                logger.warning(
+                    "The SCHEMA of stream %s is not known: its records are mapped without types and without "
+                    "key columns. Give it with --schema",
+                    stream,
+                )
+                target.get_sink(stream, schema=_NO_SCHEMA, key_properties=[])
+        for stream, kind in self._kinds.items():
+            target.pipeline.open_stream(stream, kind)
+
+
+def _send(target: TargetFullstory, entry: Entry) -> None:
+    """Send one entry the way that a load would."""
+    if entry.has_record and entry.is_untransformed:
+        target.take_untransformed(entry.stream, entry.record)
+    elif entry.has_record:
+        target.sink_of(entry.stream).process_record(entry.record, {})
+    elif isinstance(mapped := entry.as_mapped(), Rejected):
+        # There is nothing to send; it goes on to the new rejects file, with the reason.
+        text = None if entry.record is msgspec.UNSET else entry.record
+        target.pipeline.reject(entry.stream, entry.kind, mapped, text, bytes(entry.request) or None)
+    else:
+        target.pipeline.add(entry.stream, entry.kind, mapped, None)
+
+
 def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
     """The SCHEMAs that the loads have kept beside their rejects files."""
     kept = [
@@ -71,3 +154,15 @@ def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
         for path in rejects
     ]
     return [str(path) for path in kept if path.exists()]
+
+
+def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                kin = peek(line)
+                if kin is not None and kin.type == "SCHEMA":
+                    message = parse(line, number)
+                    for name, kind in (("stream", str), ("schema", dict)):
+                        require(message, name, kind, number)
+                    yield message

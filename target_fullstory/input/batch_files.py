@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import msgspec
-from singer_sdk.helpers._batch import BatchConfig, StorageTarget
+from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import InputError
 from target_fullstory.input.chunks import parts_of, whole_lines
@@ -18,24 +18,14 @@ _PARQUET_ROWS = 1000
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def record_lines(message: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[bytes]:
-    """The RECORD lines that a BATCH message stands for.
-
-    Args:
-        message: The message: `stream`, `encoding` and `manifest`.
-        config: The configuration; `batch_config.storage` says where files are kept that need more than
-            their address.
-
-    Yields:
-        One or more whole lines.
+def record_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
+    """Chunks of the RECORD lines that a BATCH message stands for.
 
     Raises:
         InputError: A file cannot be read, or its encoding is unknown.
     """
     head = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(message["stream"])
     encoding = message["encoding"]
-    batch_config = config.get("batch_config")
-    storage = BatchConfig.from_dict(batch_config).storage if batch_config else None
     for url in message["manifest"]:
         try:
             directory, name = StorageTarget.split_url(url)
@@ -54,9 +44,7 @@ def _records(file: IO[bytes], encoding: Mapping[str, Any]) -> Iterator[bytes]:
     form, compression = encoding.get("format"), encoding.get("compression") or "none"
     if form == "jsonl" and compression in {"none", "gzip"}:
         source: Any = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
-        for chunk in whole_lines(parts_of(source)):
-            if chunk is not None:
-                yield chunk
+        yield from filter(None, whole_lines(parts_of(source)))
     elif form == "parquet" and importlib.util.find_spec("pyarrow"):
         yield from _parquet(file)
     else:

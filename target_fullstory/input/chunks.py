@@ -1,4 +1,4 @@
-"""Reads the tap's lines: in chunks of whole lines, with a pause for timed work while the tap is silent."""
+"""Reads the tap's output in chunks of whole lines, without waiting for ever where the tap is silent."""
 
 from __future__ import annotations
 
@@ -17,17 +17,9 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 
 def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
-    """The input in chunks of whole lines.
+    """One or more whole lines at a time, or None where nothing came for half a second.
 
-    Args:
-        source: The stream of lines; standard input where None.
-
-    Yields:
-        One or more whole lines, each with its line end but perhaps the last; None where nothing came for
-        half a second.
-
-    Raises:
-        InputError: A line has no end within 64 MiB.
+    Every line has its line end, but perhaps the last. The source is standard input where None.
     """
     handle = _file_number(source)
     if handle is None:
@@ -36,10 +28,7 @@ def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
 
 
 def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
-    """Joins what lines were cut apart; None is passed on.
-
-    Args:
-        parts: Pieces of the input, cut anywhere.
+    """Cut pieces of the input at line ends instead of anywhere; None is passed on.
 
     Raises:
         InputError: A line has no end within 64 MiB.
@@ -92,11 +81,10 @@ def _from_handle(handle: int) -> Iterator[bytes | None]:
     while True:
         if wait and not select.select([handle], [], [], _IDLE_SECONDS)[0]:
             yield None
-            continue
-        part = read(handle, _CHUNK)
-        if not part:
+        elif part := read(handle, _CHUNK):
+            yield part
+        else:
             return
-        yield part
 
 
 def _waits(handle: int) -> bool:

@@ -6,56 +6,29 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import UnsupportedOperation
 from typing import IO
 
 
 @contextmanager
-def progress(source: IO[str] | None) -> Iterator[Callable[[int], None]]:
-    """Show how much of a file is read, on stderr where that is a terminal.
-
-    Args:
-        source: What is read; None for standard input, which has no end to show.
-
-    Yields:
-        Takes the number of bytes read.
-    """
-    with bytes_bar("Reading", _size(source)) as advance:
-        yield advance
-
-
-@contextmanager
 def bytes_bar(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Show how much of so many bytes is done, on stderr where that is a terminal.
-
-    Args:
-        label: What is being done.
-        size: The bytes in all; None where that is not known, and nothing is shown.
+    """Show on stderr, where that is a terminal, how much of `size` bytes is done; nothing for None.
 
     Yields:
-        Takes the number of bytes done.
+        Takes the number of bytes done since its last call.
     """
     if size is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     # Imported where it is shown: most runs are watched by nobody.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich import console, progress  # noqa: PLC0415
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+    bar = progress.Progress(
+        "{task.description}",
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
         redirect_stdout=False,
         redirect_stderr=False,
         transient=True,
@@ -65,10 +38,9 @@ def bytes_bar(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda read: bar.advance(task, read)
 
 
-def _size(source: IO[str] | None) -> int | None:
-    if source is None:
-        return None
+def size_of(source: IO[str] | None) -> int | None:
+    """The bytes of a file; None for standard input, and whatever else has no end to show."""
     try:
-        return os.fstat(source.fileno()).st_size or None
-    except (AttributeError, UnsupportedOperation, OSError, ValueError):
+        return os.fstat(source.fileno()).st_size or None if source else None
+    except (AttributeError, OSError, ValueError):
         return None

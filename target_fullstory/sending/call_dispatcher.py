@@ -9,10 +9,11 @@ import msgspec
 
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
 from target_fullstory.api.responses import (
     CONCERNS_RECORDS,
     UNKNOWN_USER,
+    Response,
     reject_code,
     unexpected,
 )
@@ -122,13 +123,13 @@ class Calls:
         else:
             raise unexpected(f"{call.method} of stream {batch.stream!r}", answer)
 
-    def _tell(self, batch: Batch, answer: Answer, **about: Any) -> None:
+    def _tell(self, batch: Batch, answer: Response, **about: Any) -> None:
         response = {"stream": batch.stream, "kind": batch.kind, "status": answer.status, **about}
         if not answer.ok:
             response["code"] = answer.code
         self._ledger.response({k: v for k, v in response.items() if v is not None})
 
-    def _reject(self, batch: Batch, calls: list[Call], answer: Answer) -> None:
+    def _reject(self, batch: Batch, calls: list[Call], answer: Response) -> None:
         for call in calls:
             self._rejects.write(
                 stream=batch.stream,
@@ -182,7 +183,7 @@ def shared(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
 _ENVELOPE_BYTES = 8
 
 
-def _shown(call: Call, answer: Answer) -> dict[str, Any]:
+def _shown(call: Call, answer: Response) -> dict[str, Any]:
     """What a call was about, for the state block."""
     if call.action is None:
         return {"method": call.method, "path": call.path}
@@ -191,12 +192,12 @@ def _shown(call: Call, answer: Answer) -> dict[str, Any]:
     return {"action": call.action, "id": new, "previous_id": previous}
 
 
-def _id_in(answer: Answer) -> str | None:
+def _id_in(answer: Response) -> str | None:
     found = answer.data.get("id")
     return found if isinstance(found, str) and found else None
 
 
-def _tell_new_id(stream: str, call: Call, answer: Answer) -> None:
+def _tell_new_id(stream: str, call: Call, answer: Response) -> None:
     new = _id_in(answer)
     if call.action == "update" and new is not None and new != call.id:
         logger.info("Stream %s: webhook endpoint %s has the id %s now", stream, call.id, new)

@@ -15,10 +15,11 @@ import msgspec
 from target_fullstory.accounting.checkpoints import Ticket
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
-from target_fullstory.api.client import Answer, Client
+from target_fullstory.api.client import Client
 from target_fullstory.api.responses import (
     CONCERNS_RECORDS,
     UNKNOWN_USER,
+    Response,
     reject_code,
     unexpected,
 )
@@ -35,7 +36,7 @@ from target_fullstory.logs import logger
 from target_fullstory.sending.call_dispatcher import Calls
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import Hold, InFlight
-from target_fullstory.sending.job_tracker import Jobs
+from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import Erasures, is_erased
 from target_fullstory.settings.model import Settings
 
@@ -47,7 +48,7 @@ class Sender:
         self,
         settings: Settings,
         client: Client,
-        jobs: Jobs,
+        jobs: JobTracker,
         in_flight: InFlight,
         ledger: Ledger,
         rejects: Rejects,
@@ -291,7 +292,7 @@ class Sender:
         self._settle(batch.ticket)
         self._in_flight.release(hold)
 
-    def _reject(self, batch: Batch, request: bytes, answer: Answer) -> None:
+    def _reject(self, batch: Batch, request: bytes, answer: Response) -> None:
         self._rejects.write(
             stream=batch.stream,
             kind=batch.kind,

@@ -25,14 +25,7 @@ except ImportError:  # Windows: a run then takes over what any run left, which o
 
 
 class LeftJob(msgspec.Struct, frozen=True):
-    """An accepted job.
-
-    Attributes:
-        id: The job's id.
-        kind: What it carries.
-        stream: Where its records came from.
-        api_url: The setting `api_url` of its run; a job is looked for at the same address only.
-    """
+    """An accepted job; it is looked for at the same `api_url` only."""
 
     id: str
     kind: Kind
@@ -43,24 +36,11 @@ class LeftJob(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(LeftJob).decode
 
 
-def _read(line: bytes) -> LeftJob | None:
-    try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None  # cut short by the kill: the job's id never left the process
-
-
-class Journal:
+class JobJournal:
     """The accepted jobs of this run, and those that earlier runs left."""
 
     def __init__(self, output_dir: str, run_id: str, api_url: str) -> None:
-        """Name the file; it is created with the first job.
-
-        Args:
-            output_dir: The directory.
-            run_id: The run's id.
-            api_url: The setting `api_url`.
-        """
+        """Name the file; it is created with the first job."""
         self._directory = Path(output_dir)
         self._path = self._directory / f"jobs-{run_id}.jsonl"
         self._api_url = api_url
@@ -119,6 +99,13 @@ class Journal:
                     path.unlink(missing_ok=True)
                 file.close()
             self._taken_over, self._file = [], None
+
+
+def _read(line: bytes) -> LeftJob | None:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # cut short by the kill: the job's id never left the process
 
 
 def _lock(file: IO[bytes]) -> bool:

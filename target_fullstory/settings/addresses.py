@@ -21,11 +21,8 @@ def is_loopback(host: str) -> bool:
 def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> None:
     """Refuse an address that requests, and the secrets with them, must not be sent to.
 
-    Args:
-        setting: The setting's name, for the error.
-        address: Its value; the error does not show it, as it may hold a secret.
-        wanted: What the setting is to be, for the error.
-        exposed: What would travel in the clear over plain http, for the error.
+    The error does not show the address, as it may hold a secret. It says what the setting is to be (`wanted`)
+    and what plain http would send in the clear (`exposed`).
 
     Raises:
         ConfigurationError: It is no http(s) address, holds credentials, or is plain http to another machine.

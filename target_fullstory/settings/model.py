@@ -1,31 +1,28 @@
 """The settings: declared once, typed, with their defaults, documentation and limits.
 
 `JSON_SCHEMA` is derived from the same declaration: it is what `--about` prints and what singer-sdk
-validates a configuration against. No other module reads the configuration.
+validates a configuration against.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from singer_sdk.configuration._dict_config import parse_environment_config
 
-from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, shown_spec
-from target_fullstory.settings.addresses import check_address
-from target_fullstory.settings.flat_keys import nested
-from target_fullstory.settings.stream_mappings import read_mappings
-from target_fullstory.settings.webhook_settings import WebhookSettings, masked, read_webhook
+from target_fullstory.settings.webhook_settings import WebhookSettings, redacted_webhook
 
 SANDBOX = "sandbox"
 """The value of `api_url` that starts the embedded sandbox."""
 
-_API_BATCH_LIMIT = 50_000
+API_BATCH_LIMIT = 50_000
+"""Records that Fullstory takes in a batch job."""
+
+REDACTED = "****"
 
 
 def _doc(text: str, *, secret: bool = False, **limits: Any) -> Meta:
@@ -37,8 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of a run; every attribute is a setting of the same name."""
 
     api_key: Annotated[
-        str | None,
-        _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True),
+        str | None, _doc("Fullstory API key. Needed unless api_url is `sandbox`.", secret=True)
     ] = None
     api_key_encoding: Annotated[
         Literal["none", "base64"],
@@ -66,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_threshold: Annotated[int, _doc("See delivery.", ge=0)] = 25
     batch_size_rows: Annotated[
         int, _doc("Records per batch job, at most 50000 (the API's limit).", ge=1)
-    ] = _API_BATCH_LIMIT
+    ] = API_BATCH_LIMIT
     max_batch_bytes: Annotated[
         int,
         _doc(
@@ -76,8 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 16 * 1024 * 1024
     batch_wait_limit_seconds: Annotated[
-        float,
-        _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0),
+        float, _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0)
     ] = 300.0
     concurrency: Annotated[int, _doc("Requests in flight.", ge=1, le=64)] = 4
     max_jobs_in_progress: Annotated[
@@ -87,8 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _doc("Submitting pauses above this many records in unfinished batch jobs.", ge=1)
     ] = 450_000
     events_wait_for_users: Annotated[
-        bool,
-        _doc("Events wait until the users received before them are in; `false` is faster."),
+        bool, _doc("Events wait until the users received before them are in; `false` is faster.")
     ] = True
     wait_for_jobs: Annotated[bool, _doc("Poll the batch jobs to their end before exiting.")] = True
     job_poll_interval_seconds: Annotated[
@@ -126,8 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     hard_delete: Annotated[
-        bool,
-        _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user."),
+        bool, _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user.")
     ] = False
     output_dir: Annotated[
         str, _doc("Directory of the rejects files and run reports, created when first needed.")
@@ -176,6 +169,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         key = self.bare_key
         return (key, base64.b64encode(f"{key}:".encode()).decode()) if key else ()
 
+    def redacted(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration as it may be written to a file.
+
+        Args:
+            config: What was configured; what is not ours is shown where it cannot hide a secret, such as a
+                key under a mistyped name.
+        """
+        ours = msgspec.to_builtins(self)
+        for name in SECRET_SETTINGS:
+            if ours[name]:
+                ours[name] = REDACTED
+        ours["streams"] = {name: shown_spec(spec) for name, spec in self.streams.items()}
+        if self.response_webhook is not None:
+            ours["response_webhook"] = redacted_webhook(self.response_webhook)
+        others = {
+            name: value if isinstance(value, bool | int | float) else REDACTED
+            for name, value in config.items()
+            if name not in ours
+        }
+        return {**ours, **others}
+
 
 def _json_schema() -> dict[str, Any]:
     schema = msgspec.json.schema_components([Settings])[1]["Settings"]
@@ -195,162 +209,7 @@ def _json_schema() -> dict[str, Any]:
 JSON_SCHEMA: dict[str, Any] = _json_schema()
 """JSON Schema of the settings, in the form singer-sdk expects."""
 
-
-def load_settings(config: Mapping[str, Any]) -> Settings:
-    """Turn a plugin configuration into settings.
-
-    Args:
-        config: Setting name to value, as a config file or the environment gives them; singer-sdk's own
-            settings may stand beside ours.
-
-    Returns:
-        The settings, defaults filled in.
-
-    Raises:
-        ConfigurationError: A value is out of range or of the wrong type, a mapping is mistaken, or the
-            key is missing.
-    """
-    known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
-    streams = known.pop("streams", None) or {}
-    response_webhook = known.pop("response_webhook", None)
-    try:
-        settings = msgspec.convert(known, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(_explain(str(error))) from None
-    settings = msgspec.structs.replace(
-        settings,
-        streams=read_mappings(streams),
-        response_webhook=read_webhook(response_webhook),
-        # Orchestrators cannot all say null; these forms say the same.
-        state_key=settings.state_key or None,
-        max_rejected_records=_or_none(settings.max_rejected_records),
-        max_events=_or_none(settings.max_events),
-    )
-    _check(settings)
-    return settings
-
-
-def _or_none(limit: int | None) -> int | None:
-    return None if limit is not None and limit < 0 else limit
-
-
-def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings in the environment and in a file `.env`.
-
-    Args:
-        singer_sdk_settings: JSON Schema of singer-sdk's own settings.
-
-    Returns:
-        Setting name to value.
-
-    Raises:
-        ConfigurationError: A variable's value is none of its setting.
-    """
-    prefix = "TARGET_FULLSTORY_"
-    ours = JSON_SCHEMA["properties"]
-    theirs = {k: v for k, v in singer_sdk_settings["properties"].items() if k not in ours}
-    try:
-        # Reads `.env` as well.
-        config = parse_environment_config({"properties": theirs}, prefix)
-    except ValueError:
-        raise ConfigurationError(
-            f"A variable of singer-sdk's settings, {prefix}…, has a value that is not valid."
-        ) from None
-    for name, schema in ours.items():
-        text = os.environ.get(prefix + name.upper())
-        if not text:
-            continue
-        if text == "null" and "null" in schema["type"]:
-            config[name] = None
-            continue
-        try:
-            if "object" in schema["type"]:
-                # Meltano writes null for what nobody has set.
-                told = {k: v for k, v in _decode_object(text).items() if v is not None}
-                config |= {name: told} if told else {}
-            else:
-                value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text
-                converted = msgspec.convert({name: value}, Settings, strict=False)
-                config[name] = getattr(converted, name)
-        except msgspec.DecodeError as error:
-            reason = "not JSON" if "object" in schema["type"] else str(error).split(" - at ")[0]
-            shown = "" if schema.get("secret") else f": {reason}"
-            raise ConfigurationError(
-                f"Variable {prefix}{name.upper()} has a value that is not valid{shown}."
-            ) from None
-    return {k: nested(v) if isinstance(v, dict) else v for k, v in config.items()}
-
-
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_SWITCH = {"yes": True, "on": True, "no": False, "off": False}
-
-
-def check_secrets(config: Mapping[str, Any]) -> None:
-    """Check what holds secrets first: singer-sdk's error for a value of the wrong type would show it.
-
-    Args:
-        config: Setting name to value.
-
-    Raises:
-        ConfigurationError: One is of the wrong type.
-    """
-    for name, schema in JSON_SCHEMA["properties"].items():
-        if schema.get("secret") and not isinstance(config.get(name), str | None):
-            raise ConfigurationError(f"Setting {name} is to be a string.")
-    read_webhook(config.get("response_webhook"))
-
-
-def _explain(message: str) -> str:
-    reason, _, path = message.partition(" - at `$.")
-    name = path.rstrip("`") or "configuration"
-    return f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
-
-
-def _check(settings: Settings) -> None:
-    for name in ("api_key", "integration_source"):
-        value = (getattr(settings, name) or "").strip()
-        if not (value.isascii() and (value.isprintable() or not value)):
-            raise ConfigurationError(
-                f"Setting {name} has a character that no HTTP header can carry. Copy it again."
-            )
-    if settings.batch_size_rows > _API_BATCH_LIMIT:
-        raise ConfigurationError(
-            f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
-            f"{_API_BATCH_LIMIT} records in a batch job. Lower it."
-        )
-    if settings.api_url == SANDBOX:
-        return
-    check_address(
-        "api_url",
-        settings.api_url,
-        wanted="an https address such as https://api.fullstory.com, or `sandbox`",
-        exposed="the key",
-    )
-    if not settings.api_key or not settings.api_key.strip():
-        raise ConfigurationError(
-            "Setting api_key is missing. Set it in the configuration or in "
-            "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
-        )
-
-
-def shown(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it may be written to a file.
-
-    Args:
-        settings: The settings.
-        config: What was configured; what is not ours is shown where it cannot hide a secret, such as a key
-            under a mistyped name.
-    """
-    ours = msgspec.to_builtins(settings)
-    for name, schema in JSON_SCHEMA["properties"].items():
-        if schema.get("secret") and ours[name]:
-            ours[name] = "****"
-    ours["streams"] = {name: shown_spec(spec) for name, spec in settings.streams.items()}
-    if settings.response_webhook is not None:
-        ours["response_webhook"] = masked(settings.response_webhook)
-    others = {
-        name: value if isinstance(value, bool | int | float) else "****"
-        for name, value in config.items()
-        if name not in ours
-    }
-    return {**ours, **others}
+SECRET_SETTINGS = [
+    name for name, schema in JSON_SCHEMA["properties"].items() if schema.get("secret")
+]
+"""The settings that are secret themselves; `response_webhook` holds more secrets."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import msgspec
 
-from target_fullstory.errors import ConfigurationError
+from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import BatchSpec, MappingSpec, check_spec
 
@@ -22,12 +21,6 @@ def read_mappings(streams: Any) -> dict[str, MappingSpec]:
 
     Meltano splits keys at their dots on the way to the target: `user.uid: x` arrives as
     `user: {uid: x}`, and a stream `public.orders` as `public: {orders: …}`. Both forms mean the same here.
-
-    Args:
-        streams: The setting's value.
-
-    Returns:
-        Stream name or glob to mapping, in the order written.
 
     Raises:
         ConfigurationError: A mapping is mistaken; the message names stream, key and the nearest valid name.
@@ -58,20 +51,19 @@ def _read(stream: str, value: Any) -> MappingSpec:
         raise ConfigurationError(f"{where} is to be an object with a `kind`.")
     for key in value:
         if key not in _KEYS:
-            raise ConfigurationError(f"{where}.{key} is no mapping key.{_nearest(key, _KEYS)}")
+            raise ConfigurationError(f"{where}.{key} is no mapping key{did_you_mean(key, _KEYS)}")
     for key in value["batch"] if isinstance(value.get("batch"), Mapping) else ():
         if key not in _BATCH_KEYS:
             raise ConfigurationError(
-                f"{where}.batch.{key} is no key of batch.{_nearest(key, _BATCH_KEYS)}"
+                f"{where}.batch.{key} is no key of batch{did_you_mean(key, _BATCH_KEYS)}"
             )
     if value.get("kind") not in _KINDS:
-        hint = _nearest(str(value.get("kind", "")), _KINDS)
-        raise ConfigurationError(f"{where}.kind is missing or unknown.{hint}")
+        hint = did_you_mean(str(value.get("kind", "")), _KINDS)
+        raise ConfigurationError(f"{where}.kind is missing or unknown{hint}")
     joined = dict(value)
-    if isinstance(value.get("fields"), Mapping):
-        joined["fields"] = dict(_joined("", value["fields"]))
-    if isinstance(value.get("properties"), Mapping):
-        joined["properties"] = dict(_joined("", value["properties"]))
+    for key in ("fields", "properties"):
+        if isinstance(value.get(key), Mapping):
+            joined[key] = dict(_joined("", value[key]))
     try:
         spec = msgspec.convert(joined, MappingSpec)
     except msgspec.ValidationError as error:
@@ -88,8 +80,3 @@ def _joined(prefix: str, members: Mapping[str, Any]) -> Iterable[tuple[str, Any]
             yield from _joined(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", value
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Use one of: {', '.join(names)}."

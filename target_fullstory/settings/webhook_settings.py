@@ -69,15 +69,7 @@ Auth = BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth | OAuth2Auth
 
 
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The setting's members.
-
-    Attributes:
-        url: Where to.
-        method: The HTTP method.
-        auth: How to authenticate; None for not at all.
-        headers: Further headers.
-        include: `all` responses, or only `errors`.
-    """
+    """The setting's members."""
 
     url: _Text
     method: Literal["POST", "PUT", "PATCH"] = "POST"
@@ -93,17 +85,10 @@ _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 def read_webhook(value: Any) -> WebhookSettings | None:
-    """Read the setting.
-
-    Args:
-        value: Its value; None and an empty object mean no webhook. Nulls in it count as absent.
-
-    Returns:
-        The setting, defaults filled in.
+    """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent.
 
     Raises:
-        ConfigurationError: It is mistaken; the message names the key and the nearest valid name, never a
-            secret.
+        ConfigurationError: It is mistaken; the message names the key and the nearest name, never a secret.
     """
     if value is None or value == {}:
         return None
@@ -126,12 +111,13 @@ def read_webhook(value: Any) -> WebhookSettings | None:
         exposed="responses and credentials",
     )
     for name, text in webhook.headers.items():
-        _check_header(f"{SETTING}.headers.{name}", name, text)
+        _check_header(f"{SETTING}.headers.{name}", name)
+        check_header_value(f"{SETTING}.headers.{name}", text)
     _check_auth(webhook.auth)
     return webhook
 
 
-def masked(webhook: WebhookSettings) -> dict[str, Any]:
+def redacted_webhook(webhook: WebhookSettings) -> dict[str, Any]:
     """The setting as it may be written to a file: no secret, and of the address only the host."""
     shown: dict[str, Any] = msgspec.to_builtins(webhook)
     url = urlsplit(webhook.url)
@@ -193,12 +179,12 @@ def _check_auth(auth: Auth | None) -> None:
             f"Setting {where}.username has a colon, which Basic authentication cannot carry."
         )
     if isinstance(auth, BearerAuth):
-        _check_header(f"{where}.token", "Authorization", auth.token)
+        check_header_value(f"{where}.token", auth.token)
     if isinstance(auth, ApiKeyAuth) and auth.place == "header":
-        _check_header(f"{where}.name", auth.name, "")
-        _check_header(f"{where}.value", auth.name, auth.value)
+        _check_header(f"{where}.name", auth.name)
+        check_header_value(f"{where}.value", auth.value)
     if isinstance(auth, HmacAuth):
-        _check_header(f"{where}.header", auth.header, "")
+        _check_header(f"{where}.header", auth.header)
     if isinstance(auth, OAuth2Auth):
         check_address(
             f"{where}.token_url",
@@ -208,12 +194,16 @@ def _check_auth(auth: Auth | None) -> None:
         )
 
 
-def _check_header(where: str, name: str, value: str) -> None:
+def _check_header(where: str, name: str) -> None:
     if not _HEADER_NAME.fullmatch(name):
         raise ConfigurationError(f"Setting {where} has a name that no HTTP header can have.")
     if name.lower() in _OURS:
         raise ConfigurationError(f"Setting {where} names a header that the target itself sets.")
-    if not (value.isascii() and (value.isprintable() or not value)):
+
+
+def check_header_value(setting: str, value: str) -> None:
+    """Refuse a setting's value that no HTTP header can carry; the error does not show it."""
+    if not (value.isascii() and value.isprintable()):
         raise ConfigurationError(
-            f"Setting {where} has a character that no HTTP header can carry. Copy it again."
+            f"Setting {setting} has a character that no HTTP header can carry. Copy it again."
         )

@@ -1,6 +1,6 @@
 """Messages that wait to be delivered, by the time of their next attempt, and what became of the others.
 
-Several threads put messages in and take them out; it holds its own lock.
+Several threads put messages in and take them out; the queue holds its own lock.
 """
 
 from __future__ import annotations
@@ -10,60 +10,32 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
-NOT_TRIED = "not_tried"
-"""Why a message was not delivered that the end of the run came too early for."""
-
-NO_ANSWER = "no_answer"
-"""Why a message was not delivered whose first attempt had no answer yet when the run ended."""
-
-QUEUE_FULL = "queue_full"
-"""Why a message was not delivered that found no room."""
+_NOT_TRIED = "not_tried"  # the end of the run came too early for it
+_NO_ANSWER = "no_answer"  # its first attempt had no answer yet when the run ended
+_QUEUE_FULL = "queue_full"
 
 
 @dataclass(eq=False)
 class Message:
-    """A message and its attempts.
-
-    Attributes:
-        body: What is sent.
-        attempts: How many there were.
-        first: When the first one began, in monotonic seconds.
-        trouble: What came of the latest one.
-    """
+    """A message; when its first attempt began, in monotonic seconds, and why the latest one failed."""
 
     body: bytes
     attempts: int = 0
     first: float = 0.0
-    trouble: str = NOT_TRIED
+    reason: str = _NOT_TRIED
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How many messages were delivered, and how many were not for which reason."""
-
-    delivered: int
-    reasons: dict[str, int]
-
-    @property
-    def failed(self) -> int:
-        """How many were not delivered."""
-        return sum(self.reasons.values())
-
-
-class Outbox:
+class WebhookQueue:
     """Holds a bounded number of messages; one that waits for another attempt holds up none behind it."""
 
     def __init__(self, room: int) -> None:
-        """Start empty.
-
-        Args:
-            room: The most messages to hold; further ones are counted and dropped.
-        """
+        """Start empty; messages for which there is no room are counted and dropped."""
         self._room = room
         lock = threading.Lock()
         self._due = threading.Condition(lock)
-        self._settled = threading.Condition(lock)
+        self._ended = threading.Condition(lock)
         self._waiting: list[tuple[float, int, Message]] = []
         self._taken: set[Message] = set()
         self._number = 0
@@ -77,12 +49,12 @@ class Outbox:
             if self._closed:
                 return
             if len(self._waiting) + len(self._taken) >= self._room:
-                self._reasons[QUEUE_FULL] += 1
+                self._reasons[_QUEUE_FULL] += 1
                 return
             self._push(Message(body), time.monotonic())
 
     def take(self) -> Message | None:
-        """Wait for a message whose time has come; None once the outbox is closed."""
+        """Wait for a message whose time has come; None once the queue is closed."""
         with self._due:
             while not self._closed:
                 pause = None
@@ -97,47 +69,51 @@ class Outbox:
 
     def delivered(self, message: Message) -> None:
         """Count a message taken as delivered."""
-        with self._settled:
+        with self._ended:
             if self._give_back(message):
                 self._delivered += 1
 
-    def failed(self, message: Message) -> bool:
-        """Count a message taken as one that cannot be delivered; returns False after the end."""
-        with self._settled:
+    def failed(self, message: Message, retry_in: float | None = None) -> bool:
+        """Take back a message taken: for another attempt in so many seconds, or counted as not delivered.
+
+        Returns:
+            False where it came after the end and is counted already.
+        """
+        with self._ended:
             known = self._give_back(message)
-            if known:
-                self._reasons[message.trouble] += 1
+            if known and retry_in is not None:
+                self._push(message, time.monotonic() + retry_in)
+            elif known:
+                self._reasons[message.reason] += 1
             return known
 
-    def retry(self, message: Message, pause: float) -> bool:
-        """Put a message taken back, to be taken again in so many seconds; returns False after the end."""
-        with self._settled:
-            known = self._give_back(message)
-            if known:
-                self._push(message, time.monotonic() + pause)
-            return known
+    def close(self, grace: float) -> dict[str, Any]:
+        """Take no more; wait for what can end in so many seconds, and count the rest as not delivered.
 
-    def close(self, grace: float) -> Tally:
-        """Take no more; wait for what can be settled in the grace, and count the rest as not delivered.
-
-        Args:
-            grace: Seconds. Attempts that would come later are not waited for.
+        Returns:
+            How many messages were `delivered`, how many `failed`, and these by their `reasons`.
         """
         deadline = time.monotonic() + grace
-        with self._settled:
+        with self._ended:
             while (left := deadline - time.monotonic()) > 0:
                 if not self._taken and not (self._waiting and self._waiting[0][0] <= deadline):
                     break
-                self._settled.wait(left)
+                self._ended.wait(left)
             self._closed = True
             self._due.notify_all()
-            self._reasons.update(message.trouble for _, _, message in self._waiting)
-            for message in self._taken:
-                tried = message.trouble != NOT_TRIED
-                self._reasons[message.trouble if tried else NO_ANSWER] += 1
+            self._reasons.update(message.reason for _, _, message in self._waiting)
+            self._reasons.update(
+                _NO_ANSWER if message.reason == _NOT_TRIED else message.reason
+                for message in self._taken
+            )
             self._taken.clear()
             self._waiting.clear()
-            return Tally(self._delivered, dict(self._reasons))
+            failed = sum(self._reasons.values())
+            return {
+                "delivered": self._delivered,
+                "failed": failed,
+                "reasons": dict(self._reasons),
+            }
 
     def _push(self, message: Message, due: float) -> None:
         self._number += 1
@@ -148,5 +124,5 @@ class Outbox:
         """Whether a message taken still counts: after `close` it is counted already."""
         known = message in self._taken
         self._taken.discard(message)
-        self._settled.notify()
+        self._ended.notify()
         return known

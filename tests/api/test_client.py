@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from target_fullstory.api.client import Client
-from target_fullstory.api.throttle import retry_after
+from target_fullstory.api.retry import retry_after
 from target_fullstory.batching.batch_body import BatchBody
 from target_fullstory.errors import DeliveryError
-from target_fullstory.settings.model import load_settings
+from target_fullstory.settings.load_settings import load_settings
 from tests.scripted import Reply, Request, Script, ScriptedServer
 
 

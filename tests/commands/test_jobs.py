@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.commands.run_block import read_block
+from target_fullstory.commands.saved_block import read_block
 from target_fullstory.errors import InputError
 from target_fullstory.sandbox import Sandbox, SandboxOptions
-from target_fullstory.settings.model import load_settings
+from target_fullstory.settings.load_settings import load_settings
 from tests.conftest import EVENTS, EXECUTABLE, USERS, Outcome, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
@@ -149,7 +149,14 @@ def test_a_failed_job_is_exit_code_1(
 def test_jobs_in_progress_are_exit_code_3_until_they_have_ended(
     run_target: Run, tmp_path: Path, config: Config
 ) -> None:
-    with Sandbox(SandboxOptions(job_seconds=4)) as slow:
+    to_come: list[str] = []
+
+    def script(request: Request, number: int) -> Reply:
+        status = to_come.pop(0) if to_come else "PROCESSING"
+        finished = {"finished": "2026-01-01T00:00:00Z"} if status == "COMPLETED" else {}
+        return Reply(body={"job": {"id": "job-1", "status": status} | finished, "imports": "1"})
+
+    with ScriptedServer(script) as slow:
         config |= {"api_url": slow.url, "wait_for_jobs": False}
         loaded = run_target([USERS, user(1), state(a=1)], delivery="batch")
         assert loaded.block["jobs"][0]["status"] == "PROCESSING"
@@ -158,6 +165,7 @@ def test_jobs_in_progress_are_exit_code_3_until_they_have_ended(
         short = command(tmp_path, config, "jobs", "--wait", "--timeout", "0.2", "--format", "json")
         assert (short.code, shown(short)[0]["status"]) == (3, "PROCESSING")
         assert "have not ended after 0.2 s" in short.stderr
+        to_come += ["PROCESSING", "COMPLETED"]
         done = command(tmp_path, config, "jobs", "--wait", "--timeout", "60", "--format", "json")
     assert (done.code, shown(done)[0]["status"]) == (0, "COMPLETED")
     assert shown(done)[0]["finished"]

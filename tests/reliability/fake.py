@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from target_fullstory.api.client import Answer
+from target_fullstory.api.responses import Response
 from target_fullstory.batching.batch_body import BatchBody
 from target_fullstory.errors import DeliveryError
 
@@ -61,7 +61,7 @@ class FakeFullstory:
         self._jobs: dict[str, Job] = {}
         self._busy: dict[str, int] = {}
         self._events_busy: Counter[int] = Counter()
-        self._kept: dict[str, Answer] = {}
+        self._kept: dict[str, Response] = {}
         self._number = 0
 
     # The client's interface
@@ -81,14 +81,14 @@ class FakeFullstory:
         *,
         key: str | None = None,
         **_: Any,
-    ) -> Answer:
+    ) -> Response:
         if isinstance(body, BatchBody):
             body = b"".join(body)
         if path == "/me":
-            return Answer(200, {"role": "ARCHITECT"})
+            return Response(200, {"role": "ARCHITECT"})
         with self._lock:
             if not self._comes_through() and method == "GET":
-                return Answer(200, {"job": {"status": "PROCESSING"}})
+                return Response(200, {"job": {"status": "PROCESSING"}})
         if method == "GET":
             return self._look(path.rsplit("/", 1)[1])
         kind = _kind(method, path)
@@ -171,7 +171,7 @@ class FakeFullstory:
         *,
         batch: bool,
         looks: int | None = None,
-    ) -> Answer:
+    ) -> Response:
         self._number += 1
         events, users = self.accepted
         for request in requests:
@@ -188,23 +188,23 @@ class FakeFullstory:
         self.most_jobs = max(self.most_jobs, len(self._jobs))
         operations = sum(len(running.requests) for running in self._jobs.values())
         self.most_operations = max(self.most_operations, operations)
-        return Answer(200, {"job": {"id": job.id, "status": "PROCESSING"}})
+        return Response(200, {"job": {"id": job.id, "status": "PROCESSING"}})
 
-    def _look(self, job_id: str) -> Answer:
+    def _look(self, job_id: str) -> Response:
         with self._lock:
             job = self._jobs.get(job_id)
             if job is not None:
                 job.looks -= 1
                 if job.looks >= 0:
-                    return Answer(200, {"job": {"id": job_id, "status": "PROCESSING"}})
+                    return Response(200, {"job": {"id": job_id, "status": "PROCESSING"}})
                 self._end(job_id)
-            return Answer(200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": 1})
+            return Response(200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": 1})
 
     def _end(self, job_id: str) -> None:
         job = self._jobs.pop(job_id)
         self._apply(job.kind, job.requests)
 
-    def _apply(self, kind: str, requests: list[dict[str, Any]]) -> Answer:
+    def _apply(self, kind: str, requests: list[dict[str, Any]]) -> Response:
         if kind == "calls":
             self.calls += map(_number, requests)
         elif kind == "events":
@@ -216,16 +216,16 @@ class FakeFullstory:
             for request in requests:
                 self.users.setdefault(request["uid"], {}).update(request.get("properties", {}))
                 self._busy.pop(request["uid"], None)
-        return Answer(200, {"id": str(self._number)})
+        return Response(200, {"id": str(self._number)})
 
-    def _delete(self, uid: str) -> Answer:
+    def _delete(self, uid: str) -> Response:
         self._busy.pop(uid, None)
         if self.users.pop(uid, None) is None:
-            return Answer(404, {"code": "user_not_found"})
+            return Response(404, {"code": "user_not_found"})
         for event in list(self.events):
             if json.loads(event).get("user") == {"uid": uid}:
                 del self.events[event]
-        return Answer(200, {})
+        return Response(200, {})
 
     def _users_begin(self, requests: list[dict[str, Any]]) -> None:
         for request in requests:

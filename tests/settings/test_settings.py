@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.model import JSON_SCHEMA, Settings, load_settings, shown
+from target_fullstory.settings.load_settings import load_settings
+from target_fullstory.settings.model import JSON_SCHEMA, Settings
 
 
 def load(**config: Any) -> Settings:
@@ -41,8 +42,8 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         ({"api_url": "https://user:word@example.com"}, "api_url"),
         ({"api_url": "api.example.com"}, "api_url"),
         ({"streams": []}, None),
-        ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* Did you mean 'users'"),
-        ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "Did you mean 'fields'"),
+        ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* did you mean 'users'"),
+        ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "did you mean 'fields'"),
         ({"streams": {"a": {"fields": {"uid": "id"}}}}, "streams.a.kind is missing"),
         ({"streams": {"a": "users"}}, "streams.a is to be an object"),
         ({"streams": "users"}, "streams is to be an object"),
@@ -125,7 +126,7 @@ def test_what_a_file_may_show_of_the_configuration() -> None:
         "flattening_enabled": True,
         "job_poll_interval_seconds": "0.5",
     }
-    seen = shown(load_settings(config), config)
+    seen = load_settings(config).redacted(config)
     assert "secret-key" not in str(seen)
     assert seen["api_key"] == "****"
     assert (seen["flattening_enabled"], seen["job_poll_interval_seconds"]) == (True, 0.5)

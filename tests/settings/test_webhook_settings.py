@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.model import from_environment, load_settings, shown
+from target_fullstory.settings.environment import from_environment
+from target_fullstory.settings.load_settings import load_settings
 from target_fullstory.settings.webhook_settings import OAuth2Auth, WebhookSettings
 
 URL = "https://hooks.example.com/fullstory"
@@ -138,7 +139,7 @@ def test_what_a_file_may_show(auth: dict[str, Any]) -> None:
         "api_key": "key",
         "response_webhook": {"url": url, "auth": auth, "headers": {"X-A": "s3cret"}},
     }
-    seen = shown(load_settings(config), config)["response_webhook"]
+    seen = load_settings(config).redacted(config)["response_webhook"]
     assert "s3cret" not in str(seen)
     assert seen["url"] == "https://hooks.example.com:8443/****"
     assert seen["headers"] == {"X-A": "****"}

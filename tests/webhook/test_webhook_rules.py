@@ -15,12 +15,13 @@ import requests
 from target_fullstory.settings.webhook_settings import OAuth2Auth, WebhookSettings
 from target_fullstory.webhook import webhook_auth
 from target_fullstory.webhook.webhook_auth import authentication
-from target_fullstory.webhook.webhook_delivery import Rules, Webhook
-from target_fullstory.webhook.webhook_queue import Outbox, Tally
+from target_fullstory.webhook.webhook_delivery import WebhookDelivery
+from target_fullstory.webhook.webhook_queue import WebhookQueue
+from target_fullstory.webhook.webhook_retry import RetryRules
 from tests.scripted import Reply, Request, Script, ScriptedServer
 
-STREAMS = Rules()
-QUICK = Rules(timeout=0.3, first_pause=0.01, longest_pause=0.02)
+STREAMS = RetryRules()
+QUICK = RetryRules(timeout=0.3, first_pause=0.01, longest_pause=0.02)
 ENTRY = {"stream": "users", "kind": "users", "status": 200}
 
 
@@ -45,47 +46,48 @@ def test_a_load_without_a_webhook_does_not_pay_for_one() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = done.stdout.splitlines()
     assert "target_fullstory.run" in modules
-    assert not {name for name in modules if "delivery.webhook" in name or "outbox" in name}
+    assert not {name for name in modules if name.startswith("target_fullstory.webhook")}
 
 
-# The outbox
+# The queue
 
 
 def test_one_that_waits_for_another_attempt_holds_up_none_behind_it() -> None:
-    outbox = Outbox(10)
-    outbox.put(b"first")
-    first = outbox.take()
+    queue = WebhookQueue(10)
+    queue.put(b"first")
+    first = queue.take()
     assert first is not None
-    outbox.retry(first, 3600)
-    outbox.put(b"second")
-    second = outbox.take()
+    queue.failed(first, retry_in=3600)
+    queue.put(b"second")
+    second = queue.take()
     assert second is not None
     assert second.body == b"second"
-    outbox.delivered(second)
-    first.trouble = "http_503"
+    queue.delivered(second)
+    first.reason = "http_503"
     began = time.monotonic()
     # Its next attempt is beyond the grace: nobody waits for it.
-    assert outbox.close(60) == Tally(1, {"http_503": 1})
+    assert queue.close(60) == {"delivered": 1, "failed": 1, "reasons": {"http_503": 1}}
     assert time.monotonic() - began < 5
-    assert outbox.take() is None
+    assert queue.take() is None
 
 
 def test_what_ends_after_the_end_is_not_counted_twice() -> None:
-    outbox = Outbox(10)
-    outbox.put(b"slow")
-    slow = outbox.take()
+    queue = WebhookQueue(10)
+    queue.put(b"slow")
+    slow = queue.take()
     assert slow is not None
-    assert outbox.close(0) == Tally(0, {"no_answer": 1})
-    outbox.delivered(slow)
-    outbox.put(b"late")
-    assert outbox.close(0) == Tally(0, {"no_answer": 1})
+    counts = {"delivered": 0, "failed": 1, "reasons": {"no_answer": 1}}
+    assert queue.close(0) == counts
+    queue.delivered(slow)
+    queue.put(b"late")
+    assert queue.close(0) == counts
 
 
 # The deliveries
 
 
-def webhook(server: ScriptedServer, rules: Rules, **members: Any) -> Webhook:
-    return Webhook(WebhookSettings(url=server.url, **members), "run", rules)
+def webhook(server: ScriptedServer, rules: RetryRules, **members: Any) -> WebhookDelivery:
+    return WebhookDelivery(WebhookSettings(url=server.url, **members), "run", rules)
 
 
 def always(*replies: Reply) -> Script:
@@ -100,10 +102,10 @@ def test_a_full_queue_drops_and_counts() -> None:
         return Reply()
 
     with ScriptedServer(hang) as server:
-        hook = webhook(server, Rules(room=5))
+        hook = webhook(server, RetryRules(room=5))
         began = time.monotonic()
         for _ in range(10_000):
-            hook.tell("request", ENTRY)
+            hook.on_response("request", ENTRY)
         assert time.monotonic() - began < 5
         assert hook.close(0.1) == {
             "delivered": 0,
@@ -116,7 +118,7 @@ def test_a_full_queue_drops_and_counts() -> None:
 def test_the_retries_have_an_end() -> None:
     with ScriptedServer(always(Reply(503))) as server:
         hook = webhook(server, QUICK)
-        hook.tell("request", ENTRY)
+        hook.on_response("request", ENTRY)
         assert hook.close(30) == {"delivered": 0, "failed": 1, "reasons": {"http_503": 1}}
         assert len(server.requests) == 31
 
@@ -124,7 +126,7 @@ def test_the_retries_have_an_end() -> None:
 def test_an_attempt_has_a_time_limit() -> None:
     with ScriptedServer(always(Reply(delay=2), Reply())) as server:
         hook = webhook(server, QUICK)
-        hook.tell("request", ENTRY)
+        hook.on_response("request", ENTRY)
         assert hook.close(30)["delivered"] == 1
         assert len(server.requests) == 2
 
@@ -132,7 +134,7 @@ def test_an_attempt_has_a_time_limit() -> None:
 def test_an_answer_that_drips_has_said_all_with_its_status() -> None:
     with ScriptedServer(always(Reply(200, b"x" * 1000, fault="drip"))) as server:
         hook = webhook(server, QUICK)
-        hook.tell("request", ENTRY)
+        hook.on_response("request", ENTRY)
         began = time.monotonic()
         assert hook.close(30)["delivered"] == 1
         assert time.monotonic() - began < 10
@@ -143,7 +145,7 @@ def test_a_pause_asked_for_is_kept(pause: str, attempts: int) -> None:
     slow_down = Reply(429, {}, {"Retry-After": pause})
     with ScriptedServer(always(slow_down, Reply())) as server:
         hook = webhook(server, QUICK)
-        hook.tell("request", ENTRY)
+        hook.on_response("request", ENTRY)
         assert hook.close(30)["delivered"] == attempts - 1
         times = [request.at for request in server.requests]
     assert len(times) == attempts
@@ -204,6 +206,6 @@ def test_a_token_is_kept_until_shortly_before_it_expires(
 def test_no_token_to_be_had(reply: Reply, reason: str) -> None:
     with ScriptedServer(always(reply)) as server:
         client = OAuth2Auth(token_url=server.url, client_id="me", client_secret="s")
-        hook = webhook(server, Rules(first_pause=60), auth=client)
-        hook.tell("request", ENTRY)
+        hook = webhook(server, RetryRules(first_pause=60), auth=client)
+        hook.on_response("request", ENTRY)
         assert hook.close(5)["reasons"] == {reason: 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.settings.flat_keys import nested
+from target_fullstory.settings.environment import unflatten
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from target_fullstory.settings.flat_keys import nested
     ],
 )
 def test_levels_come_back(members: dict[str, Any], whole: dict[str, Any]) -> None:
-    assert nested(members) == whole
+    assert unflatten(members) == whole

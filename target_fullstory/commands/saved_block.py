@@ -7,14 +7,13 @@ from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from target_fullstory.api.responses import json_object
 from target_fullstory.errors import InputError
 from target_fullstory.settings.model import Settings
 
 
 def read_block(path: str | None, settings: Settings) -> dict[str, Any]:
-    """The block that a file holds.
+    """The block that a file holds: `run_id`, `streams`, `jobs` and so on.
 
     Understood are a STATE's value, a STATE message, the lines that a target prints (the last one counts),
     what `meltano state get` prints, and a run report.
@@ -23,19 +22,13 @@ def read_block(path: str | None, settings: Settings) -> dict[str, Any]:
         path: The file; `-` for standard input; None for the latest run report in `output_dir`.
         settings: The settings: `state_key` and `output_dir`.
 
-    Returns:
-        The block: `run_id`, `streams`, `jobs` and so on.
-
     Raises:
         InputError: There is no block.
-        OSError: The file cannot be read.
     """
-    if path is None:
-        report = _latest_report(settings.output_dir)
-        return _find(report.read_bytes(), str(report), settings.state_key)
     if path == "-":
         return _find(sys.stdin.buffer.read(), "standard input", settings.state_key)
-    return _find(Path(path).read_bytes(), path, settings.state_key)
+    file = _latest_report(settings.output_dir) if path is None else Path(path)
+    return _find(file.read_bytes(), path or str(file), settings.state_key)
 
 
 def _latest_report(output_dir: str) -> Path:
@@ -54,16 +47,13 @@ def _latest_report(output_dir: str) -> Path:
 
 def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
     # Editors and shells on Windows begin a file so.
-    content = content.removeprefix(BOM_UTF8)
-    document = _decode(content)
-    if document is None:
-        lines = [line for line in content.splitlines() if line.strip()]
-        document = _decode(lines[-1]) if lines else None
-    if not content.strip():
+    content = content.removeprefix(BOM_UTF8).strip()
+    if not content:
         raise InputError(
             f"What {name} holds is empty: the load wrote no STATE, or it was not saved."
         )
-    if not isinstance(document, dict):
+    document = json_object(content) or json_object(content.splitlines()[-1])
+    if document is None:
         raise InputError(
             f"What {name} holds is not a STATE: neither JSON nor lines of it. Give what a load prints, "
             "or what `meltano state get` does."
@@ -73,23 +63,11 @@ def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
     if isinstance(document.get("singer_state"), dict):
         document = document["singer_state"]
     block = document.get(state_key) if state_key is not None else None
-    if block is None and _is_block(document):
-        block = document
-    if not isinstance(block, dict) or not _is_block(block):
+    block = document if block is None else block
+    if not isinstance(block, dict) or not isinstance(block.get("jobs"), list):
         key = "state_key is not set" if state_key is None else f"state_key {state_key!r}"
         raise InputError(
             f"What {name} holds has no block of this target ({key}). Check the setting state_key, and "
             "that the load was this target's."
         )
     return block
-
-
-def _is_block(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("jobs"), list)
-
-
-def _decode(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

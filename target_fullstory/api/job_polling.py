@@ -1,0 +1,106 @@
+"""Batch jobs as Fullstory tells of them: one look at a job, the items it refused, when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from target_fullstory.accounting.ledger import JobEntry
+from target_fullstory.api.client import Client
+from target_fullstory.errors import DeliveryError
+
+COMPLETED, FAILED, UNKNOWN = "COMPLETED", "FAILED", "UNKNOWN"
+_UNKNOWN_AFTER = 5
+_LONGEST_INTERVAL = 30.0
+_INTERVAL_GROWTH = 1.5
+_ITEM = {"users": "user", "events": "event"}
+
+
+class RefusedItem(NamedTuple):
+    """An item that a job refused, with its request as Fullstory gives it back."""
+
+    code: str
+    message: str
+    request: Any
+
+
+class PolledJob:
+    """A job that is looked at until it is over; each look brings its entry up to date."""
+
+    def __init__(self, client: Client, entry: JobEntry) -> None:
+        self.entry = entry
+        self._client = client
+        self._path = f"/v2/{entry.kind}/batch/{quote(entry.id, safe='')}"
+        self._unknown = 0
+
+    def look(self) -> bool:
+        """Ask how the job stands, with status `UNKNOWN` where Fullstory has no such job.
+
+        Returns:
+            Whether it is over; a job may be unknown for a moment after its creation.
+
+        Raises:
+            DeliveryError: Fullstory does not tell.
+        """
+        entry, response = self.entry, self._client.call("GET", self._path)
+        if response.status == 404:
+            self._unknown += 1
+            entry.status = UNKNOWN
+            return self._unknown >= _UNKNOWN_AFTER
+        job = response.data.get("job")
+        if not response.ok or not isinstance(job, dict) or not isinstance(job.get("status"), str):
+            raise DeliveryError(
+                f"Fullstory does not tell how job {entry.id} stands: it answered {response.status} "
+                f"({'without a status' if response.ok else response.code}). Check the setting api_url."
+            )
+        self._unknown = 0
+        entry.status = job["status"]
+        entry.imports = _number(response.data.get("imports"), entry.imports)
+        entry.errors = _number(response.data.get("errors"), entry.errors)
+        entry.created = str(job.get("created") or entry.created)
+        entry.finished = str(job["finished"]) if job.get("finished") else entry.finished
+        return entry.status in {COMPLETED, FAILED}
+
+    def refused_items(self) -> Iterator[RefusedItem]:
+        """Read the job's errors, page by page.
+
+        Raises:
+            DeliveryError: They cannot be read.
+        """
+        entry, token = self.entry, ""
+        for _ in range(entry.records + 1):
+            params = {"page_token": token} if token else {}
+            response = self._client.call("GET", f"{self._path}/errors", params=params)
+            results = response.data.get("results") or []
+            if not response.ok or not isinstance(results, list):
+                reason = "they are not a list" if response.ok else response.code
+                raise DeliveryError(
+                    f"The errors of job {entry.id} cannot be read: {response.status} ({reason})."
+                )
+            for item in results:
+                if isinstance(item, dict):
+                    yield RefusedItem(
+                        str(item.get("code") or "unknown"),
+                        str(item.get("message") or ""),
+                        item.get(_ITEM[entry.kind]),
+                    )
+            token = str(response.data.get("next_page_token") or "")
+            if not token:
+                return
+
+
+def poll_intervals(first: float) -> Iterator[float]:
+    """Seconds from one look to the next, growing to half a minute."""
+    interval = first
+    while True:
+        yield interval
+        interval = min(interval * _INTERVAL_GROWTH, _LONGEST_INTERVAL)
+
+
+def _number(value: Any, known: int) -> int:
+    """A number that the API gives as a number or, as 64-bit numbers often are, as a string."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return known

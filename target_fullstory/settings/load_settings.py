@@ -1,0 +1,92 @@
+"""From a configuration to checked settings; the only reader of the configuration beside `environment`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from singer_sdk.helpers._batch import StorageTarget
+
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.model import API_BATCH_LIMIT, SANDBOX, SECRET_SETTINGS, Settings
+from target_fullstory.settings.stream_mappings import read_mappings
+from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
+
+
+def load_settings(config: Mapping[str, Any]) -> Settings:
+    """Turn a plugin configuration, in which singer-sdk's own settings may stand beside ours, into settings.
+
+    Raises:
+        ConfigurationError: A setting is mistaken, or one that is needed is missing.
+    """
+    known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
+    streams = known.pop("streams", None) or {}
+    response_webhook = known.pop("response_webhook", None)
+    try:
+        settings = msgspec.convert(known, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`") or "configuration"
+        raise ConfigurationError(
+            f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
+        ) from None
+    settings = msgspec.structs.replace(
+        settings,
+        streams=read_mappings(streams),
+        response_webhook=read_webhook(response_webhook),
+        # Orchestrators cannot all say null; these forms say the same.
+        state_key=settings.state_key or None,
+        max_rejected_records=_or_none(settings.max_rejected_records),
+        max_events=_or_none(settings.max_events),
+    )
+    _check(settings)
+    return settings
+
+
+def _or_none(limit: int | None) -> int | None:
+    return None if limit is not None and limit < 0 else limit
+
+
+def _check(settings: Settings) -> None:
+    check_header_value("api_key", (settings.api_key or "").strip())
+    check_header_value("integration_source", settings.integration_source.strip())
+    if settings.batch_size_rows > API_BATCH_LIMIT:
+        raise ConfigurationError(
+            f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
+            f"{API_BATCH_LIMIT} records in a batch job. Lower it."
+        )
+    if settings.api_url == SANDBOX:
+        return
+    check_address(
+        "api_url",
+        settings.api_url,
+        wanted="an https address such as https://api.fullstory.com, or `sandbox`",
+        exposed="the key",
+    )
+    if not settings.api_key or not settings.api_key.strip():
+        raise ConfigurationError(
+            "Setting api_key is missing. Set it in the configuration or in "
+            "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
+        )
+
+
+def check_secrets(config: Mapping[str, Any]) -> None:
+    """Check what holds secrets, without showing it, as singer-sdk's error for a wrong type would do."""
+    for name in SECRET_SETTINGS:
+        if not isinstance(config.get(name), str | None):
+            raise ConfigurationError(f"Setting {name} is to be a string.")
+    read_webhook(config.get("response_webhook"))
+
+
+def batch_storage(config: Mapping[str, Any]) -> StorageTarget | None:
+    """Where the files of BATCH messages are, by singer-sdk's `batch_config`; None where it does not say."""
+    storage = (config.get("batch_config") or {}).get("storage")
+    try:
+        return StorageTarget.from_dict(storage) if storage else None
+    except TypeError:
+        known = ", ".join(StorageTarget.__dataclass_fields__)
+        raise ConfigurationError(
+            f"Setting batch_config.storage is not valid; its keys are {known}."
+        ) from None
