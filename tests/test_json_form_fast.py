@@ -73,16 +73,16 @@ def lines_of(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "careful"),
+    ("mapping", "slow"),
     [(EVENTS, {"max_events": 1000}), (USERS, {"add_record_metadata": True})],
     ids=["events", "users"],
 )
 def test_both_paths_send_the_same(
-    run_target: Run, tmp_path: Any, mapping: Any, careful: Any
+    run_target: Run, tmp_path: Any, mapping: Any, slow: Any
 ) -> None:
     common = {"streams": {"orders": mapping}, "delivery": "single", "max_rejected_records": None}
     runs = []
-    for path, more in (("fast", {}), ("careful", careful)):
+    for path, more in (("fast", {}), ("slow", slow)):
         with ScriptedServer(lambda _, number: Reply(200, {"id": str(number)})) as server:
             done = run_target(
                 lines_of(40),

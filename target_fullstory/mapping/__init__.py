@@ -1,8 +1,7 @@
 """Record to request: pure functions, compiled once per SCHEMA."""
 
-from target_fullstory.mapping.calls.call import (
+from target_fullstory.mapping.calls.server_call import (
     Call,
-    CallMapping,
     alone,
     decode_call,
     encode_call,
@@ -10,31 +9,25 @@ from target_fullstory.mapping.calls.call import (
     shown_spec,
     stored_call,
 )
-from target_fullstory.mapping.checks import check_spec
-from target_fullstory.mapping.compile import compile_mapping
-from target_fullstory.mapping.fast.columns import NotFastError
-from target_fullstory.mapping.fast.path import NOT_FAST, Chunk, FastPath, compile_fast
-from target_fullstory.mapping.result import Mapped, Rejected
+from target_fullstory.mapping.outcome import Chunk, Mapped, Rejected
+from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
 from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
-from target_fullstory.mapping.stream import StreamMapping
+from target_fullstory.mapping.spec_checks import check_spec
+from target_fullstory.mapping.stream_compiler import compile_mapper
 
 __all__ = [
-    "NOT_FAST",
     "BatchSpec",
     "Call",
-    "CallMapping",
     "Chunk",
-    "FastPath",
+    "LineDecoder",
     "Mapped",
+    "Mapper",
     "MappingOptions",
     "MappingSpec",
-    "NotFastError",
     "Rejected",
-    "StreamMapping",
     "alone",
     "check_spec",
-    "compile_fast",
-    "compile_mapping",
+    "compile_mapper",
     "decode_call",
     "encode_call",
     "shown_call",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from target_fullstory.kinds import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class BatchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,38 +15,31 @@ from hypothesis import strategies as st
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import (
-    NOT_FAST,
     BatchSpec,
     Call,
-    CallMapping,
-    FastPath,
-    Mapped,
     MappingOptions,
     MappingSpec,
     Rejected,
-    StreamMapping,
     check_spec,
-    compile_fast,
-    compile_mapping,
     decode_call,
     shown_call,
     shown_spec,
     stored_call,
 )
 from target_fullstory.sending.call_dispatcher import shared
-from tests.mapping.fast import map_line
+from tests.mapping.one_by_one import REFUSED, Mapped, OneByOne, compile_mapping
 
 TEXT = {"type": ["null", "string"]}
 
 
-def compiled(spec: MappingSpec, columns: list[str], **options: Any) -> CallMapping:
+def compiled(spec: MappingSpec, columns: list[str], **options: Any) -> OneByOne:
     schema = {"type": "object", "properties": {name: {} for name in columns}}
     mapping = compile_mapping("s", spec, schema, [], MappingOptions(**options))
-    assert isinstance(mapping, CallMapping)
+    assert isinstance(mapping, OneByOne)
     return mapping
 
 
-def call_of(mapping: CallMapping | StreamMapping, record: dict[str, Any]) -> Call:
+def call_of(mapping: OneByOne | OneByOne, record: dict[str, Any]) -> Call:
     mapped = mapping.map_record(record)
     assert isinstance(mapped, Mapped), mapped
     return decode_call(mapped.body)
@@ -230,7 +223,7 @@ def test_a_secret_shows_nowhere() -> None:
     call = call_of(mapping, record)
     assert json.loads(bytes(call.body))["secret"] == "kabc123"
     assert b"abc123" not in shown_call(call)
-    kept, rejected = mapping.concealed(record, Rejected("x", "'abc123' is too short"))
+    kept, rejected = mapping.mapper.redact(record, Rejected("x", "'abc123' is too short"))
     assert "abc123" not in f"{kept} {rejected.message}"
     assert kept == record | {"secret": "****", "note": ["****"]}
     assert "const" not in str(
@@ -252,7 +245,7 @@ def test_a_stored_call_can_be_sent_again(spec: MappingSpec, value: str) -> None:
     assert isinstance(mapped, Mapped)
     stored = json.loads(shown_call(decode_call(mapped.body)))
     again = stored_call(stored)
-    assert isinstance(again, Mapped)
+    assert not isinstance(again, Rejected)
     assert (json.loads(again.body), again.key) == (json.loads(mapped.body), mapped.key)
 
 
@@ -280,22 +273,20 @@ def test_what_is_no_stored_call(stored: Any, code: str) -> None:
 # hard_delete
 
 
-def test_only_records_that_are_still_there_are_fast() -> None:
+def test_only_records_that_are_still_there_are_decoded() -> None:
     schema = {"type": "object", "properties": {"uid": TEXT, "_sdc_deleted_at": TEXT, "n": TEXT}}
     options = MappingOptions(hard_delete=True)
-    mapping = compile_mapping("s", MappingSpec(kind="users"), schema, ["uid"], options)
-    assert isinstance(mapping, StreamMapping)
-    fast = compile_fast(mapping, validate=True)
-    assert isinstance(fast, FastPath)
+    spec = MappingSpec(kind="users")
+    mapping = compile_mapping("s", spec, schema, ["uid"], options, validate=True)
 
     def line(**record: Any) -> bytes:
         return json.dumps({"type": "RECORD", "stream": "s", "record": record}).encode()
 
-    assert len(map_line(fast, line(uid="a", n="x")).requests) == 1
-    assert len(map_line(fast, line(uid="a", _sdc_deleted_at=None)).requests) == 1
+    assert isinstance(mapping.map_line(line(uid="a", n="x")), Mapped)
+    assert isinstance(mapping.map_line(line(uid="a", _sdc_deleted_at=None)), Mapped)
     for value in ("2026-01-01", "", False):
-        with pytest.raises(NOT_FAST):
-            map_line(fast, line(uid="a", _sdc_deleted_at=value))
+        with pytest.raises(REFUSED):
+            mapping.map_line(line(uid="a", _sdc_deleted_at=value))
     mapped = mapping.map_record({"uid": "a", "_sdc_deleted_at": "2026-01-01", "n": "x" * 9000})
     assert isinstance(mapped, Mapped)
     assert (mapped.kind, mapped.key) == ("user_deletions", "a")

@@ -9,14 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    Rejected,
-    StreamMapping,
-    compile_mapping,
-)
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from tests.mapping.one_by_one import Mapped, OneByOne, compile_mapping
 
 FREE = {"type": "object"}
 
@@ -35,13 +29,13 @@ def events(fields: dict[str, Any] | None = None, schema: dict[str, Any] | None =
     return compile_mapping("orders", made, schema or FREE, [], MappingOptions())
 
 
-def request(mapping: StreamMapping, record: dict[str, Any]) -> Any:
+def request(mapping: OneByOne, record: dict[str, Any]) -> Any:
     outcome = mapping.map_record(record)
     assert isinstance(outcome, Mapped), outcome
     return msgspec.json.decode(outcome.body)
 
 
-def rejection(mapping: StreamMapping, record: dict[str, Any]) -> str:
+def rejection(mapping: OneByOne, record: dict[str, Any]) -> str:
     outcome = mapping.map_record(record)
     assert isinstance(outcome, Rejected), outcome
     return outcome.code

@@ -5,44 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import (
-    NOT_FAST,
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    Rejected,
-    StreamMapping,
-    compile_fast,
-    compile_mapping,
-)
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import Outcome, SandboxApi, record, schema, state
-from tests.mapping.fast import map_line
+from tests.mapping.one_by_one import Mapped, OneByOne, compile_mapping
 
 COLUMNS = {"uid": {"type": "string"}, "key": {"type": "string"}}
 SCHEMA = {"type": "object", "properties": COLUMNS}
 
 
-def mapping_of(source: Any, **more: Any) -> StreamMapping:
+def mapping_of(source: Any, **more: Any) -> OneByOne:
     spec = MappingSpec(kind="users", fields={"id": source} | more)
-    mapping = compile_mapping("s", spec, SCHEMA, [], MappingOptions())
-    assert isinstance(mapping, StreamMapping)
-    return mapping
-
-
-def fast_body(mapping: StreamMapping, line: str) -> bytes | None:
-    """What the fast path makes of a record, None where it leaves it to the careful one."""
-    fast = compile_fast(mapping, validate=True)
-    assert fast is not None
-    try:
-        (request,) = map_line(fast, line.encode()).requests
-    except NOT_FAST:
-        return None
-    return msgspec.json.encode(request)
+    return compile_mapping("s", spec, SCHEMA, [], MappingOptions(), validate=True)
 
 
 @pytest.mark.parametrize("with_uid", [False, True])
@@ -69,14 +46,12 @@ def test_an_id_that_is_a_step_of_a_path_or_not(
     mapping = mapping_of(source, **({"uid": "uid"} if with_uid else {}))
     columns = {"uid": "u", "key": key}
     outcome = mapping.map_record(columns)
-    body = fast_body(mapping, record("s", **columns))
+    assert mapping.map_line(record("s", **columns).encode()) == outcome
     if is_id:
         assert isinstance(outcome, Mapped)
-        assert body == outcome.body
     else:
         assert isinstance(outcome, Rejected)
         assert outcome.code == "invalid_path"
-        assert body is None
 
 
 @pytest.mark.parametrize("constant", ["..", "a/b"])

@@ -12,18 +12,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    Rejected,
-    check_spec,
-    compile_fast,
-    compile_mapping,
-)
-from target_fullstory.mapping.sources import MISSING
-from target_fullstory.mapping.templates import compile_body
-from tests.mapping.test_mapping_fast import same
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected, check_spec
+from target_fullstory.mapping.plan.json_functions import compile_body
+from target_fullstory.mapping.plan.sources import MISSING
+from tests.mapping.one_by_one import Mapped, compile_mapping
+from tests.mapping.test_mapping_typed import same
 
 SCHEMA = {
     "type": "object",
@@ -300,8 +293,7 @@ def test_a_path_into_an_array_outside_of_templates() -> None:
         "user": {"uid": "u_y"},
         "properties": {"lines_1_sku": "b", "code": "SPRING"},
     }
-    fast = compile_fast(mapping, validate=True)
-    assert fast is None or not same(mapping, fast, record)
+    assert same(mapping, record) or mapping.decoder is None
 
 
 def test_nulls_are_sent_where_the_setting_says_so() -> None:
@@ -685,7 +677,7 @@ column = st.sampled_from(["id", "code", "campaign.code", "day"]).map(var)
 text = st.lists(column | st.sampled_from(["x", 1, "%"]), min_size=1, max_size=3).map(
     lambda parts: ["concat", *parts]
 )
-fast_requests = st.fixed_dictionaries(
+typed_requests = st.fixed_dictionaries(
     {"name": st.just("n") | st.just(var("id")) | st.just(["concat", "n ", var("id")])},
     optional={
         "timestamp": st.just(var("at")),
@@ -717,14 +709,13 @@ plain_records = st.fixed_dictionaries(
 
 
 @settings(max_examples=150, deadline=None)
-@given(fast_requests, st.lists(plain_records, min_size=1, max_size=4))
-def test_the_fast_path_is_the_same(template: Any, given_records: list[Any]) -> None:
+@given(typed_requests, st.lists(plain_records, min_size=1, max_size=4))
+def test_typed_decoding_is_the_same(template: Any, given_records: list[Any]) -> None:
     try:
         mapping = compiled(template)
     except ConfigurationError:
         event("refused")
         return
-    fast = compile_fast(mapping, validate=True)
-    event("no fast path" if fast is None else "fast path")
-    for record in given_records if fast is not None else []:
-        event("fast" if same(mapping, fast, record) else "careful")
+    event(f"decoder: {mapping.decoder is not None}")
+    for record in given_records if mapping.decoder is not None else []:
+        event(f"typed: {same(mapping, record)}")

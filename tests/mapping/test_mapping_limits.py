@@ -10,13 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    Rejected,
-    compile_mapping,
-)
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from tests.mapping.one_by_one import Mapped, compile_mapping
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 TYPES = re.compile(r"(str|int|real|bool|date)s?")

@@ -10,15 +10,9 @@ import msgspec
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    Rejected,
-    StreamMapping,
-    compile_mapping,
-)
-from target_fullstory.mapping.names import property_name
+from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from target_fullstory.mapping.rules.property_names import property_name
+from tests.mapping.one_by_one import Mapped, OneByOne, compile_mapping
 
 
 def mapping_of(
@@ -27,7 +21,7 @@ def mapping_of(
     exclude: list[str] | None = None,
     kind: str = "users",
     **options: Any,
-) -> StreamMapping:
+) -> OneByOne:
     spec = MappingSpec(kind=kind, properties=properties, exclude=exclude or [])
     schema: dict[str, Any] = {"type": "object"}
     if columns is not None:
@@ -35,17 +29,17 @@ def mapping_of(
     return compile_mapping("s", spec, schema, ["uid"], MappingOptions(**options))
 
 
-def mapped(mapping: StreamMapping, record: dict[str, Any]) -> Mapped:
+def mapped(mapping: OneByOne, record: dict[str, Any]) -> Mapped:
     outcome = mapping.map_record({"uid": "u", **record})
     assert isinstance(outcome, Mapped), outcome
     return outcome
 
 
-def properties_of(mapping: StreamMapping, record: dict[str, Any]) -> Any:
+def properties_of(mapping: OneByOne, record: dict[str, Any]) -> Any:
     return msgspec.json.decode(mapped(mapping, record).body)["properties"]
 
 
-def declared_of(mapping: StreamMapping, record: dict[str, Any]) -> Any:
+def declared_of(mapping: OneByOne, record: dict[str, Any]) -> Any:
     request = msgspec.json.decode(mapped(mapping, record).body)
     return request.get("schema", {}).get("properties", {})
 

@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.mapping import (
-    Mapped,
-    MappingOptions,
-    MappingSpec,
-    check_spec,
-    compile_mapping,
-    spec_for,
-)
+from target_fullstory.mapping import MappingOptions, MappingSpec, check_spec, spec_for
+from tests.mapping.one_by_one import Mapped, compile_mapping
 
 SCHEMA = {
     "type": "object",

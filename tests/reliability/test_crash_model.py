@@ -18,10 +18,11 @@ import pytest
 from target_fullstory import pipeline as pipeline_module
 from target_fullstory.api import roles
 from target_fullstory.errors import DeliveryError
-from target_fullstory.mapping import Mapped, MappingOptions, MappingSpec, compile_mapping
+from target_fullstory.mapping import MappingOptions, MappingSpec
 from target_fullstory.pipeline import Pipeline
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
+from tests.mapping.one_by_one import Mapped, compile_mapping
 from tests.reliability.crash_input import SCHEMAS, STREAMS, Input, make_input
 from tests.reliability.fake import FakeFullstory
 

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import Call
-from target_fullstory.mapping.calls.paths import id_step
-from target_fullstory.mapping.fields import user_request
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.fields import Run
+from target_fullstory.mapping.calls.server_call import Call, encode_call
+from target_fullstory.mapping.outcome import MadeRequest, Rejection
+from target_fullstory.mapping.plan.field_plan import Field, read_fields
+from target_fullstory.mapping.rules.destinations import missing_uid
+from target_fullstory.mapping.rules.path_values import id_step
 
 DELETED_AT: Final = "_sdc_deleted_at"
 """The column in which a tap tells that a record is gone from its source."""
 
 
-def is_deleted(record: dict[str, Any]) -> bool:
-    """Whether a record says that it is gone; empty text, as of a CSV file, does not."""
-    return record.get(DELETED_AT) not in (None, "")
-
-
 class Deletions(msgspec.Struct, frozen=True):
-    """Makes a deletion of a record.
+    """Makes a deletion of a record from the fields `uid` and `id`."""
 
-    Attributes:
-        runs: The fields `uid` and `id`, as they are read.
-    """
-
-    runs: tuple[Run, ...]
+    fields: tuple[Field, ...]
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
         """The deletion of the record's user, by its `uid` where there is one.
@@ -39,10 +29,26 @@ class Deletions(msgspec.Struct, frozen=True):
             Rejection: Neither `uid` nor `id` has a value, or one that cannot be of a user; an `id`
                 that is no step of a path.
         """
-        user = user_request(self.runs, record, dropped)
+        user = read_fields(self.fields, record, dropped)
+        if not user:
+            raise missing_uid([field.destination.name for field in self.fields])
         if "uid" in user:
             uid = user["uid"]
             # In a query `.` and `..` are values like any other.
             return Call(method="DELETE", path=f"/v2/users?uid={quote(uid, safe='')}", uid=uid)
         path = f"/v2/users/{id_step(user['id'])}"
         return Call(method="DELETE", path=path, id=user["id"])
+
+    def of_deleted(
+        self,
+        record: dict[str, Any],
+        violation: str | None,
+        dropped: list[str],  # noqa: ARG002 - mapping a record that is there tells more
+    ) -> MadeRequest | None:
+        """The deletion where the record says that it is gone; empty text, as of a CSV file, does not."""
+        if record.get(DELETED_AT) in (None, ""):
+            return None
+        call = self.make(record, [])
+        if violation is not None:
+            raise Rejection("schema_violation", violation)
+        return MadeRequest("user_deletions", msgspec.Raw(encode_call(call)), call.key)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from target_fullstory.mapping.calls.call import MASK, MASKED, Call
-from target_fullstory.mapping.calls.paths import id_step
-from target_fullstory.mapping.result import Rejection
-
-if TYPE_CHECKING:
-    from target_fullstory.mapping.fields import Run
+from target_fullstory.mapping.calls.server_call import MASK, Call, masked_secret
+from target_fullstory.mapping.outcome import Rejection
+from target_fullstory.mapping.plan.field_plan import Field, read_fields
+from target_fullstory.mapping.rules.path_values import id_step
 
 ENDPOINTS: Final = "/webhooks/v1/endpoints"
 """The path of the calls."""
@@ -21,10 +19,10 @@ class Endpoints(msgspec.Struct, frozen=True):
     """Makes the creation, the update or the deletion of an endpoint of a record.
 
     Attributes:
-        runs: The fields, as they are read.
+        fields: The endpoint's fields.
     """
 
-    runs: tuple[Run, ...]
+    fields: tuple[Field, ...]
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
         """The call for a record; only fields that have a value are sent.
@@ -33,14 +31,12 @@ class Endpoints(msgspec.Struct, frozen=True):
             Rejection: There is no action, what the action needs is missing, its id is no step of a
                 path, or a value is one that the endpoint should not go without.
         """
-        fields: dict[str, Any] = {}
-        for run in self.runs:
-            run.read(record, fields, dropped)
+        fields = read_fields(self.fields, record, dropped)
         action, endpoint = fields.pop("action", None), fields.pop("id", None)
         if action is None:
             raise Rejection("invalid_action", "the record has no action: create, update or delete")
         if fields.get("secret") == MASK:
-            raise MASKED
+            raise masked_secret()
         if action == "create":
             if "url" not in fields:
                 raise Rejection("missing_url", "an endpoint cannot be created without its url")

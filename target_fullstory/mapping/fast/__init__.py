@@ -1,1 +1,0 @@
-"""The fast path: many records at once, in compiled structures; byte for byte what the careful path makes."""

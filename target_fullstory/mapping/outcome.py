@@ -1,0 +1,71 @@
+"""What mapping makes of records: requests, or the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from target_fullstory.kinds import Kind
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """The requests of records that follow each other, all of one kind.
+
+    Attributes:
+        kind: What the records become: that of their stream, or `user_deletions` in a stream of users.
+        requests: One Struct or piece of JSON per record, in order: `msgspec.json.encode(requests[a:b])[1:-1]`
+            are items of a batch. For the kinds that Fullstory takes call by call, whole calls.
+        keys: For what must keep its order per user, the `uid` of each record's user, or else the `id`; empty
+            for all else.
+        timed: Every event carries a timestamp of its own, so that its body identifies it.
+    """
+
+    kind: Kind
+    requests: list[Any]
+    keys: list[str]
+    timed: bool
+
+
+class MadeRequest(msgspec.Struct, frozen=True, gc=False):
+    """The request of one record, and what `Chunk` tells of several."""
+
+    kind: Kind
+    request: Any
+    key: str | None = None
+    timed: bool = False
+
+
+class Mapped(msgspec.Struct, frozen=True, gc=False):
+    """The request of one record.
+
+    Attributes:
+        body: The request as JSON, as in `Chunk.requests`.
+        key: As in `Chunk.keys`; None where there is none.
+        timed: As in `Chunk`.
+    """
+
+    body: bytes
+    key: str | None = None
+    timed: bool = False
+    kind: Kind | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """A record that cannot become a request.
+
+    Attributes:
+        code: A stable code, such as `missing_uid`.
+        message: The reason in a sentence, for the rejects file.
+    """
+
+    code: str
+    message: str
+
+
+class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error
+    """Carries a rejection up from where it is found to where the record's mapping ends."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = Rejected(code, message)

@@ -1,0 +1,1 @@
+"""What a mapping and a SCHEMA come to."""

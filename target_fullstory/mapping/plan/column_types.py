@@ -1,0 +1,99 @@
+"""The type to declare for a column, as its SCHEMA tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
+from target_fullstory.mapping.plan.sources import (
+    Column,
+    Const,
+    ListOf,
+    ObjectOf,
+    Source,
+    Template,
+)
+from target_fullstory.mapping.rules.declared_types import INFERRED_WELL
+from target_fullstory.mapping.spec import MappingOptions
+
+_SCALARS = {"integer": "int", "number": "real", "boolean": "bool", "string": "str"}
+
+
+def declared_type(shape: Shape, options: MappingOptions) -> str | None:
+    """The type to declare for a column, None where nothing is to be declared.
+
+    A column of several types besides null is left to Fullstory's inference, for the SCHEMA does not
+    tell which one a record's value has.
+    """
+    declared = None if options.declare_types == "none" else _told_type(shape)
+    return None if options.declare_types == "auto" and declared in INFERRED_WELL else declared
+
+
+def _told_type(shape: Shape) -> str | None:
+    """The type that the SCHEMA tells of a column."""
+    if shape.only != "array":
+        return _scalar_type(shape)
+    element = _scalar_type(shape_of(shape.items))
+    return element and f"{element}s"
+
+
+def _scalar_type(shape: Shape) -> str | None:
+    if shape.only == "string" and shape.format in ("date", "date-time"):
+        return "date"
+    return _SCALARS.get(shape.only or "")
+
+
+_JSON_TYPES = {
+    "str": {"string"},
+    "date": {"string"},
+    "int": {"integer", "number"},
+    "real": {"integer", "number"},
+    "bool": {"boolean"},
+}
+
+
+def may_fit(declared: str, shape: Shape) -> bool:
+    """Whether a value of this shape could be of the type, as far as the shape tells."""
+    if not shape.types:
+        return True
+    if declared in _JSON_TYPES:
+        return bool(shape.types & _JSON_TYPES[declared])
+    return "array" in shape.types and may_fit(declared[:-1], shape_of(shape.items))
+
+
+def schema_of(source: Source, shape: Shape) -> Any:
+    """What is known of a source's values, as a JSON Schema.
+
+    Args:
+        source: The source.
+        shape: The SCHEMA that tells of its columns.
+    """
+    if isinstance(source, Column):
+        return schema_at(shape, source.steps)
+    if isinstance(source, Const):
+        return _schema_of_value(source.value)
+    if isinstance(source, ListOf):
+        return _array_of([schema_of(item, shape) for item in source.items])
+    if isinstance(source, ObjectOf):
+        columns = {name: schema_of(member, shape) for name, member in source.members}
+        return {"type": "object", "properties": columns}
+    return {"type": "string" if isinstance(source, Template) else "integer"}
+
+
+def _schema_of_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        columns = {name: _schema_of_value(inner) for name, inner in value.items()}
+        return {"type": "object", "properties": columns}
+    if isinstance(value, list):
+        return _array_of([_schema_of_value(item) for item in value])
+    return {"type": _TYPE_NAMES.get(type(value), "null")}
+
+
+_TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def _array_of(items: list[Any]) -> Any:
+    """The schema of an array, told its items' schemas: what they have in common, all or nothing."""
+    shapes = [shape_of(item) for item in items]
+    alike = bool(items) and all(shape == shapes[0] for shape in shapes)
+    return {"type": "array", "items": items[0] if alike else None}

@@ -1,0 +1,124 @@
+"""Fullstory's own fields and their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping.plan.sources import MISSING, Column, Source
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, Destination
+from target_fullstory.mapping.rules.property_names import property_name
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A destination and its source."""
+
+    destination: Destination
+    source: Source
+
+
+def fields_of(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
+    """The fields of the sources by destination, in the order of the request."""
+    known = DESTINATIONS[kind].items()
+    return tuple(Field(field, sources[name]) for name, field in known if name in sources)
+
+
+def read_fields(
+    fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]
+) -> dict[str, Any]:
+    """The values of fields that lie in no object; the names of those left out are added to `dropped`.
+
+    Raises:
+        Rejection: The record cannot go with one of the values, nor without it.
+    """
+    found = {}
+    for field in fields:
+        value = field.source.read(record)
+        if value is not MISSING:
+            value = field.destination.take(value, dropped)
+            if value is not None:
+                found[field.destination.name] = value
+    return found
+
+
+class Group(msgspec.Struct, frozen=True):
+    """An object column that is a whole group of fields, such as `context`.
+
+    Its known keys are fields of their own; this finds what else the object holds, which has no
+    place in a request.
+
+    Attributes:
+        name: The group, such as `context`.
+        column: The column.
+        known: The keys that have a place, with theirs in turn.
+        withheld: Dotted names under `exclude`: not sent, and not counted as left out.
+    """
+
+    name: str
+    column: Column
+    known: dict[str, Any]
+    withheld: frozenset[str]
+
+    def note_unknown(self, record: dict[str, Any], dropped: list[str]) -> None:
+        """Adds the dotted names of what is left out to `dropped`."""
+        value = self.column.read(record)
+        unknown: list[str] = []
+        if value is not MISSING:
+            _note_unknown(self.name, value, self.known, unknown)
+        dropped += [name for name in unknown if name not in self.withheld]
+
+
+def group_of(
+    kind: Kind, name: str, column: Column, exclude: Sequence[str] = ()
+) -> tuple[Group, dict[str, Column]]:
+    """Makes an object column the whole of a group of fields.
+
+    Args:
+        kind: What the records become.
+        name: The group, such as `context` or `context.browser`.
+        column: The column.
+        exclude: Columns that are not sent, such as `context.browser.url`.
+
+    Returns:
+        The group, and the source of each of its fields.
+    """
+    known: dict[str, Any] = {}
+    sources: dict[str, Column] = {}
+    inner = len(name.split("."))
+    for destination in DESTINATIONS[kind].values():
+        if not destination.name.startswith(f"{name}."):
+            continue
+        # An application's own session id seldom matches: it has to be asked for.
+        if destination.name == "session.uid":
+            continue
+        steps = (*column.steps, *destination.path[inner:])
+        if any(
+            ".".join(steps[:end]) in exclude for end in range(len(column.steps) + 1, len(steps) + 1)
+        ):
+            continue
+        node = known
+        for key in destination.path[inner:]:
+            node = node.setdefault(key, {})
+        sources[destination.name] = Column(steps)
+    source = ".".join(column.steps)
+    withheld = frozenset(
+        name + path.removeprefix(source) for path in exclude if path.startswith(f"{source}.")
+    )
+    return Group(name, column, known, withheld), sources
+
+
+def _note_unknown(name: str, value: Any, known: dict[str, Any], dropped: list[str]) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        dropped.append(name)
+        return
+    for key, inner in value.items():
+        deeper = known.get(key)
+        if deeper:
+            _note_unknown(f"{name}.{key}", inner, deeper, dropped)
+        elif deeper is None and inner is not None:
+            dropped.append(f"{name}.{property_name(str(key))}")

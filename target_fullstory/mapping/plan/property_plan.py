@@ -1,0 +1,107 @@
+"""What is known of a stream's properties before its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from target_fullstory.mapping.plan.sources import Source
+from target_fullstory.mapping.rules.property_names import NameScope
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """One level of properties: the columns the SCHEMA tells, and the names they took.
+
+    Attributes:
+        nodes: Column to property, in the order sent.
+        skipped: Columns of this level that are no properties.
+        names: The names taken; columns the SCHEMA does not tell take theirs after these.
+    """
+
+    nodes: dict[str, Node]
+    skipped: frozenset[str]
+    names: NameScope
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The properties of this level, and those within their objects."""
+        for node in self.nodes.values():
+            yield from node.all_nodes()
+
+    def further(self, value: dict[Any, Any]) -> list[tuple[str, Any]]:
+        """An object's columns that are none of these."""
+        if value.keys() <= self.nodes.keys():
+            return []
+        planned = self.nodes.keys() | self.skipped
+        return [(str(key), inner) for key, inner in value.items() if key not in planned]
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A property.
+
+    Attributes:
+        name: Its name at its level.
+        path: Its full name, with its parents' and dots.
+        declared: The type to declare where a value fits it.
+        scope: What is known of the objects it may hold; None where that is nothing.
+    """
+
+    name: str
+    path: str
+    declared: str | None = None
+    scope: Scope | None = None
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The property itself, and those within its objects."""
+        yield self
+        if self.scope is not None:
+            yield from self.scope.all_nodes()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A top-level property and its source, or an object column whose parts are top-level.
+
+    Attributes:
+        source: Where the value comes from.
+        node: The property; None for a spread column.
+        spread: The parts of a spread column.
+    """
+
+    source: Source
+    node: Node | None = None
+    spread: Scope | None = None
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The properties, and those within their objects."""
+        if self.node is not None:
+            yield from self.node.all_nodes()
+        elif self.spread is not None:
+            yield from self.spread.all_nodes()
+
+
+class PropertyPlan(msgspec.Struct, frozen=True):
+    """How a stream's records give properties.
+
+    Attributes:
+        entries: The planned properties, in the order sent.
+        names: The names they took.
+        skipped: Columns that are no properties, or planned ones; None where columns that the
+            SCHEMA does not tell are not sent.
+        send_nulls: Whether a top-level null is sent.
+    """
+
+    entries: tuple[Entry, ...]
+    names: NameScope
+    skipped: frozenset[str] | None
+    send_nulls: bool
+
+    @property
+    def produces(self) -> bool:
+        """Whether any record could have properties."""
+        return bool(self.entries) or self.skipped is not None
+
+    def all_nodes(self) -> Iterator[Node]:
+        """The properties, and those within their objects."""
+        for entry in self.entries:
+            yield from entry.all_nodes()

@@ -1,0 +1,294 @@
+"""Maps the records of one stream, be they decoded from lines or dictionaries."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from operator import attrgetter, itemgetter
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected, Rejection
+from target_fullstory.mapping.plan.stream_plan import StreamPlan
+from target_fullstory.mapping.program.emit import (
+    emit_for_dicts,
+    emit_for_structs,
+    record_type_for,
+)
+from target_fullstory.mapping.program.record_type import UntypedError
+
+OnReject: TypeAlias = Callable[[int, Rejected], None]
+"""Hears of a record that cannot become a request, by its index."""
+OnDropped: TypeAlias = Callable[[tuple[str, ...]], None]
+"""Hears of the names of what was left out of a record."""
+Violation: TypeAlias = Callable[[dict[str, Any]], str | None]
+"""How a record violates the SCHEMA; None where it does not."""
+
+_record = attrgetter("record")
+
+
+class LineDecoder:
+    """Decodes the lines of one stream's records into the Struct that its mapping takes."""
+
+    def __init__(self, stream: str, record: type[msgspec.Struct]) -> None:
+        fields = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
+        message = msgspec.defstruct("Message", fields, gc=False)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)
+
+    def decode_lines(self, lines: bytes) -> list[Any]:
+        """Decode whole lines, every one a RECORD message of the stream.
+
+        Raises:
+            msgspec.DecodeError: One of the lines is something else, or is to be mapped as a dictionary.
+            UnicodeDecodeError: One of the lines is not UTF-8.
+            RecursionError: One of the lines is nested too deeply.
+        """
+        return list(map(_record, self._decoder.decode_lines(lines)))
+
+    def decode_each(self, lines: Iterable[bytes]) -> Iterator[Any]:
+        """Decode lines one at a time; goes on behind one for which it has raised, as above."""
+        return map(_record, map(self._decoder.decode, lines))
+
+
+Delete: TypeAlias = Callable[[dict[str, Any], str | None, list[str]], MadeRequest | None]
+"""As `RecordMapping.map`, but None for a record that is there."""
+
+
+class RecordMapping(Protocol):
+    """What becomes of a record in a dictionary."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the records become."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """One sentence per column whose property has another name."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of generated functions."""
+
+    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+        """The request of a record; the names of what is left out are added to `dropped`.
+
+        Args:
+            record: The record.
+            violation: How it violates the SCHEMA, for a record that has no other fault.
+            dropped: Takes the names.
+
+        Raises:
+            Rejection: There is none.
+        """
+
+    def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
+        """A rejected record and the reason as they may be written to a file: without secrets."""
+
+
+class PlanMapping:
+    """Maps users or events, in a function that is written with the first record."""
+
+    def __init__(self, plan: StreamPlan, delete: Delete | None) -> None:
+        """Map by a plan; `delete` makes deletions of records that say that their user is gone."""
+        self.kind: Kind = plan.kind
+        self.notices = plan.notices
+        self._plan = plan
+        self._delete = delete
+
+    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+        """See `RecordMapping`."""
+        if self._delete is not None:
+            deletion = self._delete(record, violation, dropped)
+            if deletion is not None:
+                return deletion
+        request = self._map(record, violation, dropped)
+        if self.kind == "events":
+            return MadeRequest("events", request, timed=request.timestamp is not None)
+        return MadeRequest("users", request, request.id if request.uid is None else request.uid)
+
+    @cached_property
+    def _map(self) -> Callable[[dict[str, Any], str | None, list[str]], Any]:
+        return emit_for_dicts(self._plan).compile()
+
+    def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
+        """See `RecordMapping`: these have no secrets."""
+        return record, rejected
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The function's source."""
+        return (emit_for_dicts(self._plan).text,)
+
+
+class TypedMapping:
+    """Maps users or events that were decoded from their lines."""
+
+    def __init__(self, stream: str, plan: StreamPlan, *, validate: bool, void: str | None) -> None:
+        """Compile a plan; arguments and errors as of `record_type_for`."""
+        types = record_type_for(plan, validate=validate, void=void)
+        code = emit_for_structs(plan, types)
+        self.decoder = LineDecoder(stream, types.struct)
+        self.source = code.text
+        self._map = code.compile()
+
+    def map(self, records: list[Any], on_dropped: OnDropped) -> _Made:
+        """The requests of records."""
+        made = _Made()
+
+        def tell_dropped(names: list[str]) -> None:
+            on_dropped(tuple(dict.fromkeys(names)))
+
+        made.timed = self._map(records, made.requests, made.keys, made.rejected, tell_dropped)
+        return made
+
+
+class _Made:
+    """What was made of typed records, and the rejected ones by their place among these."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.keys: list[str] = []
+        self.rejected: list[tuple[int, Rejected]] = []
+        self.timed = True
+
+    def before(self, count: int) -> int:
+        """How many requests the first so many records have."""
+        return count - bisect_left(self.rejected, count, key=_place)
+
+
+_place: Callable[[tuple[int, Rejected]], int] = itemgetter(0)
+
+
+class _Chunks:
+    """Requests in the order of their records, those of one kind together."""
+
+    def __init__(self, kind: Kind, *, timed: bool) -> None:
+        self.made: list[Chunk] = []
+        self._timed = timed
+        self._begin(kind)
+
+    def add(self, made: MadeRequest) -> None:
+        self.switch(made.kind)
+        self.requests.append(made.request)
+        if made.key is not None:
+            self.keys.append(made.key)
+        self._timed &= made.timed
+
+    def switch(self, kind: Kind) -> None:
+        """Go on with a kind."""
+        if kind != self._kind:
+            self.end()
+            self._begin(kind)
+
+    def end(self) -> None:
+        if self.requests:
+            timed = self._timed and self._kind == "events"
+            self.made.append(Chunk(self._kind, self.requests, self.keys, timed))
+
+    def _begin(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+        self.requests: list[Any] = []
+        self.keys: list[str] = []
+
+
+class Mapper:
+    """Maps the records of one stream; made by `compile_mapper`.
+
+    Attributes:
+        kind: What they become.
+        notices: One sentence per column whose property has another name, to be logged once.
+        redact: Takes the secrets out of a rejected record and of the reason.
+    """
+
+    def __init__(
+        self,
+        mapping: RecordMapping,
+        violation: Violation | None,
+        compile_typed: Callable[[], TypedMapping] | None = None,
+    ) -> None:
+        """Map with what was compiled; `violation` is asked of each record in a dictionary."""
+        self.kind: Kind = mapping.kind
+        self.notices = mapping.notices
+        self.redact = mapping.redact
+        self._mapping = mapping
+        self._violation = violation
+        self._compile_typed = compile_typed
+
+    @cached_property
+    def _typed(self) -> TypedMapping | None:
+        try:
+            return self._compile_typed() if self._compile_typed else None
+        except (UntypedError, TypeError, ValueError):
+            # The latter two are msgspec's: a name or a limit it cannot express.
+            return None
+
+    @property
+    def decoder(self) -> LineDecoder | None:
+        """Decodes the lines of records that need no dictionary; None where all do."""
+        return self._typed.decoder if self._typed else None
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources of the generated functions."""
+        return [*([self._typed.source] if self._typed else []), *self._mapping.sources]
+
+    def map(self, records: list[Any], on_reject: OnReject, on_dropped: OnDropped) -> list[Chunk]:
+        """Map records that follow each other.
+
+        Args:
+            records: Records of the decoder, which are used up, and plain ones: beside JSON's types these may
+                hold Decimal, date, time and datetime.
+            on_reject: Hears of each that has no request.
+            on_dropped: Hears of what was left out of one.
+
+        Returns:
+            The requests, in order.
+        """
+        plain = [at for at, record in enumerate(records) if type(record) is dict]
+        # All of the decoder's at once: what a function checks of a whole column, it checks once.
+        typed = records if not plain else [one for one in records if type(one) is not dict]
+        made = self._typed.map(typed, on_dropped) if typed and self._typed else _Made()
+        rejected = [(place + _plain_before(plain, place), why) for place, why in made.rejected]
+        chunks, done = _Chunks(self.kind, timed=made.timed), 0
+        for number, at in enumerate(plain):
+            end = made.before(at - number)
+            if end > done:
+                chunks.switch(self.kind)
+                chunks.requests += made.requests[done:end]
+                chunks.keys += made.keys[done:end]
+                done = end
+            request = self._map_plain(records[at], on_dropped)
+            if isinstance(request, Rejected):
+                rejected.append((at, request))
+            else:
+                chunks.add(request)
+        if done < len(made.requests):
+            chunks.switch(self.kind)
+            chunks.requests += made.requests[done:]
+            chunks.keys += made.keys[done:]
+        chunks.end()
+        for at, why in sorted(rejected, key=_place):
+            on_reject(at, why)
+        return chunks.made
+
+    def _map_plain(self, record: dict[str, Any], on_dropped: OnDropped) -> MadeRequest | Rejected:
+        dropped: list[str] = []
+        try:
+            violation = self._violation(record) if self._violation else None
+            request = self._mapping.map(record, violation, dropped)
+        except Rejection as rejection:
+            return rejection.outcome
+        if dropped:
+            on_dropped(tuple(dict.fromkeys(dropped)))
+        return request
+
+
+def _plain_before(plain: list[int], place: int) -> int:
+    """How many plain records come before the typed one of this place among the typed."""
+    for number, at in enumerate(plain):
+        if at - number > place:
+            return number
+    return len(plain)

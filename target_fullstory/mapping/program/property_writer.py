@@ -1,0 +1,121 @@
+"""Properties of a record in a dictionary, as far as they are not written by generated code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from target_fullstory.mapping.plan.property_plan import Node, PropertyPlan, Scope
+from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
+from target_fullstory.mapping.rules.declared_types import fitting
+from target_fullstory.mapping.rules.property_names import (
+    MAX_NAME_LENGTH,
+    NameScope,
+    name_too_long,
+)
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
+
+_NOTHING_KNOWN = Scope({}, frozenset(), NameScope())
+
+
+class PropertyWriter:
+    """Writes one record's properties.
+
+    Attributes:
+        values: The request's `properties`.
+        declared: The request's `schema.properties`: full name, with dots for what is nested, to type.
+        nested: How many properties there are beyond the names in `values`, those within objects counted each.
+    """
+
+    __slots__ = ("_dropped", "_names", "_plan", "declared", "nested", "values")
+
+    def __init__(self, plan: PropertyPlan, dropped: list[str]) -> None:
+        self.values: dict[str, Any] = {}
+        self.declared: dict[str, str] = {}
+        self.nested = 0
+        self._plan = plan
+        self._dropped = dropped
+        self._names: NameScope | None = None
+
+    def top(self, node: Node, value: Any) -> None:
+        """Writes a top-level property, be it null."""
+        if value is not None:
+            self.write(self.values, node, value, 1)
+        elif self._plan.send_nulls:
+            if len(node.path) > MAX_NAME_LENGTH:
+                raise name_too_long(node.path)
+            self.values[node.name] = None
+
+    def write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
+        """Writes a value other than null to an object of the request.
+
+        Raises:
+            Rejection: The property's name, known only from the record, is too long.
+        """
+        path = node.path
+        if len(path) > MAX_NAME_LENGTH:
+            raise name_too_long(path)
+        if isinstance(value, dict):
+            if depth >= MAX_DEPTH:
+                self._dropped.append(path)
+            else:
+                target[node.name] = self._object(node, value, depth)
+            return
+        value = leaf_of(value)
+        if value is LEFT_OUT:
+            self._dropped.append(path)
+            return
+        if node.declared is not None:
+            value, fitted = fitting(node.declared, value)
+            if fitted is not None:
+                self.declared[path] = fitted
+        target[node.name] = value
+
+    def spread(self, scope: Scope, value: Any) -> None:
+        """Writes the parts of an object as top-level properties; what is no object, under its name."""
+        if not isinstance(value, dict):
+            if value is not None:
+                self._further([("properties", value)])
+            return
+        for column, node in scope.nodes.items():
+            if column in value:
+                self.top(node, value[column])
+        self._further(scope.further(value))
+
+    def rest(self, record: dict[str, Any], planned: frozenset[str]) -> None:
+        """Writes the columns that the SCHEMA does not tell."""
+        for column, value in record.items():
+            if column in planned or str(column).startswith("_sdc_"):
+                continue
+            if column == "properties":
+                self.spread(_NOTHING_KNOWN, value)
+            else:
+                self._further([(str(column), value)])
+
+    def _further(self, columns: list[tuple[str, Any]]) -> None:
+        """Writes columns whose names are taken record by record."""
+        for column, value in columns:
+            self._names = self._names or NameScope(self._plan.names)
+            name = self._names.take(column)
+            self.top(Node(name, name), value)
+
+    def _object(self, node: Node, value: dict[str, Any], depth: int) -> dict[str, Any]:
+        """An object without its nulls; an empty one stays, and is sent as such."""
+        scope = node.scope or _NOTHING_KNOWN
+        inner: dict[str, Any] = {}
+        for column, child in scope.nodes.items():
+            part = value.get(column)
+            if part is not None:
+                self.write(inner, child, part, depth + 1)
+        self.further(inner, node, value, depth)
+        self.nested += len(inner) - 1
+        return inner
+
+    def further(self, inner: dict[str, Any], node: Node, value: dict[str, Any], depth: int) -> None:
+        """Writes the columns of an object that the SCHEMA does not tell."""
+        scope = node.scope or _NOTHING_KNOWN
+        names: NameScope | None = None
+        for column, part in scope.further(value):
+            names = names or NameScope(scope.names)
+            name = names.take(column)
+            if part is not None:
+                self.write(inner, Node(name, f"{node.path}.{name}"), part, depth + 1)

@@ -1,0 +1,1 @@
+"""Fullstory's rules, each stated once: what it takes, and what a value becomes."""

@@ -1,0 +1,62 @@
+"""What a record's values become in the method and the path of a call."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from target_fullstory.mapping.outcome import Rejection
+from target_fullstory.mapping.rules.property_values import text_of
+
+METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET")
+
+
+def method_of(value: Any) -> str:
+    """An HTTP method as it is sent.
+
+    Raises:
+        Rejection: It is none of `METHODS`.
+    """
+    method = (text_of(value) or "").strip().upper()
+    if method not in METHODS:
+        raise Rejection("invalid_method", f"the method is absent or none of {', '.join(METHODS)}")
+    return method
+
+
+def path_value(name: str, value: Any) -> str:
+    """A record's value as part of a path, URL-encoded.
+
+    Args:
+        name: What it is, for the message.
+        value: The value.
+
+    Raises:
+        Rejection: `missing_path_value` for null and what cannot be written as text; `invalid_path`
+            for `.` and `..`, which are no names in a path.
+    """
+    text = text_of(value)
+    if text is None:
+        message = f"{name} is absent, null, empty or no plain value, and stands in the path"
+        raise Rejection("missing_path_value", message)
+    if text in {".", ".."}:
+        raise Rejection("invalid_path", f"{name} is {text!r}, which is no name in a path")
+    return quote(text, safe="")
+
+
+def check_id(text: str) -> None:
+    """Makes sure that an id of Fullstory's can be a step of a path.
+
+    Raises:
+        Rejection: `invalid_path` for `.` and `..`, which are no names in a path, and for what has
+            a `/`.
+    """
+    # Front ends decode %2F before they look for the step: the call would go to another path.
+    if text in {".", ".."} or "/" in text:
+        problem = "has a /" if "/" in text else f"is {text!r}"
+        raise Rejection("invalid_path", f"id {problem}, which is no name in a path")
+
+
+def id_step(text: str) -> str:
+    """An id of Fullstory's as a step of a path, URL-encoded; raises as `check_id`."""
+    check_id(text)
+    return quote(text, safe="")

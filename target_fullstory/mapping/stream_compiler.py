@@ -1,0 +1,59 @@
+"""From a mapping and a SCHEMA to the mapper of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from target_fullstory.mapping.calls.call_plan import COMPILERS
+from target_fullstory.mapping.calls.deletions import DELETED_AT, Deletions
+from target_fullstory.mapping.plan.schema_shapes import shape_of
+from target_fullstory.mapping.plan.stream_plan import StreamPlan, plan_stream
+from target_fullstory.mapping.plan.written_sources import has
+from target_fullstory.mapping.program.mapper import Mapper, PlanMapping, TypedMapping, Violation
+from target_fullstory.mapping.spec import MappingOptions, MappingSpec
+from target_fullstory.mapping.spec_checks import check_spec
+
+
+def compile_mapper(
+    stream: str,
+    spec: MappingSpec,
+    schema: dict[str, Any],
+    key_properties: Sequence[str],
+    options: MappingOptions,
+    *,
+    violation: Violation | None = None,
+) -> Mapper:
+    """Holds a mapping against a stream's SCHEMA and makes it ready for records.
+
+    Args:
+        stream: The stream's name.
+        spec: Its mapping.
+        schema: The SCHEMA message's `schema`.
+        key_properties: The SCHEMA message's `key_properties`.
+        options: The settings that bear on every mapping.
+        violation: Validates a record; None where records need not be valid.
+
+    Raises:
+        ConfigurationError: What `check_spec` finds, a column the SCHEMA lacks, a required field
+            without a source. The message names the key and the nearest valid name.
+    """
+    check_spec(stream, spec)
+    compile_calls = COMPILERS.get(spec.kind)
+    if compile_calls is not None:
+        return Mapper(
+            compile_calls(stream, spec, shape_of(schema), key_properties, options), violation
+        )
+    plan = plan_stream(stream, spec, schema, key_properties, options)
+    deletions = _deletions(plan) if options.hard_delete else None
+    mapping = PlanMapping(plan, deletions.of_deleted if deletions else None)
+    validate, void = violation is not None, DELETED_AT if deletions else None
+    typed = partial(TypedMapping, stream, plan, validate=validate, void=void)
+    return Mapper(mapping, violation, typed)
+
+
+def _deletions(plan: StreamPlan) -> Deletions | None:
+    if plan.kind != "users" or not has(shape_of(plan.schema), DELETED_AT):
+        return None
+    return Deletions(tuple(f for f in plan.fields if f.destination.name in ("uid", "id")))
