@@ -1,4 +1,4 @@
-"""The main job, through the real executable and real HTTP: records become users and events."""
+"""The main job, through the executable and real HTTP: records become users and events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_users_and_events_need_no_mapping(
         event(1, amount=9.5),
         state(users=1),
     ]
-    done = run_target(lines, api_url=sandbox.url)
+    done = run_target(lines, start=True, api_url=sandbox.url)
     assert done.code == 0, done.stderr
     found = api.user("u1")
     assert (found["email"], found["properties"]) == ("one@example.com", {"seats": 3})
@@ -512,9 +513,14 @@ def test_an_event_of_an_unknown_user_is_rejected_alone(run_target: Run, sandbox:
 def test_a_refused_key_ends_the_run_though_another_request_is_being_tried_again(
     run_target: Run,
 ) -> None:
+    refused = threading.Event()
+
     def script(request: Any, _: int) -> Reply:
         if request.json["uid"] == "u1":
+            # Before that the other would not be sent: everything waits as long as Fullstory asks.
+            assert refused.wait(30)
             return Reply(503, headers={"Retry-After": "120"})
+        refused.set()
         return Reply(401)
 
     with ScriptedServer(script) as server:

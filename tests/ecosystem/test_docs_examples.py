@@ -15,7 +15,7 @@ import yaml
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import KEY as SANDBOX_KEY
 from tests.ecosystem.conftest import KEY, Demo
-from tests.ecosystem.example_run import RULES, ExampleRun, without_what_changes
+from tests.ecosystem.example_run import FILES, RULES, ExampleRun, without_what_changes
 from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
 from tests.ecosystem.project import ROOT, Project
 
@@ -199,8 +199,7 @@ def load(directory: Path, config: dict[str, Any], lines: list[Any], code: int = 
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config | {"api_url": "sandbox"}))
     (directory / "input.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
-    done = Project(directory).run(*command, code=code)
+    done = Project(directory).execute(*FILES, code=code)
     return json.loads(done.stdout.splitlines()[-1])["target_fullstory"]
 
 

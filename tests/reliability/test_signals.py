@@ -223,7 +223,7 @@ def test_in_a_series_of_calls_the_next_run_sends_exactly_the_rest(
     config: dict[str, Any], tmp_path: Path, run_target: Callable[..., Outcome]
 ) -> None:
     """What was read has time to be sent, and the STATE tells how far that is."""
-    with ScriptedServer(lambda *_: Reply()) as server:
+    with ScriptedServer(lambda *_: Reply(delay=0.04)) as server:
         settings = SERIES | {"api_url": server.url}
         with Live(config | settings, tmp_path) as live:
             live.feed(*calls_from(0)[:70])
