@@ -45,9 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     minutes = (time.monotonic() - began) / 60
     sys.stdout.write(f"{render(rows)}\n\n{about}; {minutes:.0f} minutes, {_runs(sizes)}.\n")
     if options.quick:
-        sys.stdout.write(
-            "Inputs this small tell whether it works; starting takes most of the time.\n"
-        )
+        sys.stdout.write("Inputs this small tell whether it works; starting takes most of the time.\n")
     return 1 if options.check and not all(row.met for row in rows) else 0
 
 
@@ -63,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         f"takes but seconds, {usual.long_runs} of the long input)",
     )
     parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="small inputs, few runs: whether it works, not how fast",
+        "--quick", action="store_true", help="small inputs, few runs: whether it works, not how fast"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument(

@@ -34,8 +34,7 @@ class Pairs:
     def ratio(self, quantity: Quantity) -> Ratio:
         """Ours to the others', pair by pair: what slows the machine for a while slows both of a pair."""
         ratios = [
-            quantity(ours) / quantity(other)
-            for ours, other in zip(self.ours, self.others, strict=True)
+            quantity(ours) / quantity(other) for ours, other in zip(self.ours, self.others, strict=True)
         ]
         return Ratio(median(ratios), min(ratios), max(ratios))
 

@@ -101,9 +101,7 @@ class Bench:
 
     # The measures
 
-    def _speed(
-        self, measure: str, other: Contestant | None, kind: str, least: float, runs: int
-    ) -> Row:
+    def _speed(self, measure: str, other: Contestant | None, kind: str, least: float, runs: int) -> Row:
         target = f"at least {least:g}"
         if other is None:
             return Row(measure, target, "", None)
@@ -158,9 +156,7 @@ class Bench:
         counts = (sizes.records // 3, sizes.records, sizes.many)
         rounds = [self._costs(counts) for _ in range(sizes.long_runs)]
         levels = [mean(costs) for costs in rounds]
-        shares = [
-            [cost / level for cost in costs] for costs, level in zip(rounds, levels, strict=True)
-        ]
+        shares = [[cost / level for cost in costs] for costs, level in zip(rounds, levels, strict=True)]
         costs = [median(column) * median(levels) for column in zip(*shares, strict=True)]
         apart = max(costs) / min(costs) - 1
         told = ", ".join(f"{cost * 1e6:.2f}" for cost in costs)
@@ -218,9 +214,7 @@ class Bench:
         return result
 
     def _pairs(self, other: Contestant, ours: Input, others: Input, runs: int) -> Pairs:
-        return alternate(
-            lambda: self._run(self._fullstory, ours), lambda: self._run(other, others), runs
-        )
+        return alternate(lambda: self._run(self._fullstory, ours), lambda: self._run(other, others), runs)
 
     def _keep(self, kind: str, records: int, results: list[Result]) -> None:
         self._results.setdefault((kind, records), []).extend(results)
@@ -239,8 +233,7 @@ def _speeds(measure: str, target: str, pairs: Pairs, least: float) -> Row:
     return Row(
         measure,
         target,
-        f"{ratio}: {median_of(pairs.ours, _speed):,.0f} against "
-        f"{median_of(pairs.others, _speed):,.0f}",
+        f"{ratio}: {median_of(pairs.ours, _speed):,.0f} against {median_of(pairs.others, _speed):,.0f}",
         ratio.median >= least,
     )
 

@@ -81,8 +81,7 @@ class Outcome:
 def schema(stream: str, columns: dict[str, Any], keys: list[str] | None = None) -> str:
     """A SCHEMA line; a column's type is a JSON Schema type name, nullable, or a whole schema."""
     properties = {
-        name: kind if isinstance(kind, dict) else {"type": ["null", kind]}
-        for name, kind in columns.items()
+        name: kind if isinstance(kind, dict) else {"type": ["null", kind]} for name, kind in columns.items()
     }
     return json.dumps(
         {

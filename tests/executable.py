@@ -61,8 +61,7 @@ def fork(
     pipes = [_FORKS.Pipe(duplex=False) for _ in range(3)]
     (stdin, feed), (out, stdout), (err, stderr) = pipes
     process = _FORKS.Process(
-        target=_run,
-        args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(environment)),
+        target=_run, args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(environment))
     )
     process.start()
     for end in (stdin, stdout, stderr):
@@ -102,10 +101,7 @@ def _read(end: Connection) -> bytes:
 
 
 def _run(
-    arguments: list[str],
-    standard: tuple[Connection, ...],
-    directory: str,
-    environment: dict[str, str],
+    arguments: list[str], standard: tuple[Connection, ...], directory: str, environment: dict[str, str]
 ) -> None:
     """In the fork: take its standard streams, directory and environment, and never return."""
     for number, end in enumerate(standard):

@@ -32,10 +32,7 @@ def command(
     path.write_text(json.dumps(config))
     name, *options = arguments
     done = (executable.start if start else executable.fork)(
-        [name, "--config", str(path), *options],
-        text.encode(),
-        directory=directory,
-        timeout=timeout,
+        [name, "--config", str(path), *options], text.encode(), directory=directory, timeout=timeout
     )
     output_dir = directory / config.get("output_dir", "output/target-fullstory")
     outcome = Outcome(done.returncode, done.stdout, done.stderr, output_dir)

@@ -53,11 +53,7 @@ class Rejects:
     """Writes `<output_dir>/rejects-<run_id>.jsonl` and `schemas-<run_id>.jsonl`, created when needed."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        output_dir: str,
-        run_id: str,
-        take: Callable[[Reject], None] | None = None,
+        self, ledger: Ledger, output_dir: str, run_id: str, take: Callable[[Reject], None] | None = None
     ) -> None:
         """Name the files; where `take` is given, it takes each reject instead of them."""
         self._ledger = ledger

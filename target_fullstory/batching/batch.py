@@ -94,9 +94,7 @@ class OpenBatch:
         """Whether one of these users is in it."""
         return not self._keys.isdisjoint(keys)
 
-    def add(
-        self, joined: bytes, rows: int, keys: list[str], *, timed: bool, covered_by: int
-    ) -> None:
+    def add(self, joined: bytes, rows: int, keys: list[str], *, timed: bool, covered_by: int) -> None:
         """Add requests that follow each other, as JSON joined by commas; `keys` as in a chunk."""
         if keys:
             before = len(self._keys)
@@ -113,20 +111,13 @@ class OpenBatch:
     def mark_state(self) -> None:
         """Take note of a STATE: a batch that is cut ends here."""
         self._mark = _Mark(
-            len(self._items),
-            self.rows,
-            self.size,
-            self._all_timed,
-            time.monotonic(),
-            self._covered_by,
+            len(self._items), self.rows, self.size, self._all_timed, time.monotonic(), self._covered_by
         )
         self._timed = True
 
     def close(self) -> Batch:
         """The batch with all its records, updates of one user merged."""
-        whole = _Mark(
-            len(self._items), self.rows, self.size, self._all_timed, 0.0, self._covered_by
-        )
+        whole = _Mark(len(self._items), self.rows, self.size, self._all_timed, 0.0, self._covered_by)
         return self._close_at(whole)
 
     def cut(self, new_ticket: Callable[[], Ticket]) -> tuple[Batch, OpenBatch | None]:

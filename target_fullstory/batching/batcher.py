@@ -48,9 +48,7 @@ class Batcher:
     Any of its methods may send a batch, and then raises the error that an earlier request met.
     """
 
-    def __init__(
-        self, settings: Settings, dispatcher: BatchDispatcher, accounting: Accounting
-    ) -> None:
+    def __init__(self, settings: Settings, dispatcher: BatchDispatcher, accounting: Accounting) -> None:
         """Start with none."""
         self._settings = settings
         self._dispatcher = dispatcher
@@ -162,9 +160,7 @@ class Batcher:
         if cut_at_state and self._marked_events():
             self._flush_events_to_state()
             return
-        batches = [
-            one for one in self._open.values() if KINDS[one.kind].cut_at_state == cut_at_state
-        ]
+        batches = [one for one in self._open.values() if KINDS[one.kind].cut_at_state == cut_at_state]
         self._send_whole(max(batches, key=lambda one: (one.memory, one.stream)))
 
     def _flush_full(self, batch: OpenBatch) -> None:
@@ -194,9 +190,7 @@ class Batcher:
             return
         self._flush_before("events")
         closed = [self._cut(batch) for batch in marked]
-        self._checkpoints.pin(
-            min((part.ticket for part in closed), key=lambda t: t.position.number)
-        )
+        self._checkpoints.pin(min((part.ticket for part in closed), key=lambda t: t.position.number))
         for part in closed:
             self._dispatcher.submit(part)
 

@@ -49,17 +49,10 @@ class PreviewTarget(TargetFullstory):
 @click.command("preview")
 @config_option
 @click.option(
-    "--input",
-    "file_input",
-    type=click.File("r"),
-    help="A file of Singer messages; without, standard input.",
+    "--input", "file_input", type=click.File("r"), help="A file of Singer messages; without, standard input."
 )
 @click.option(
-    "--records",
-    type=click.IntRange(0),
-    default=3,
-    show_default=True,
-    help="Requests to print per stream.",
+    "--records", type=click.IntRange(0), default=3, show_default=True, help="Requests to print per stream."
 )
 def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, records: int) -> int:
     """Print the requests that a load would make, and the records that it would reject.
@@ -83,9 +76,7 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
     return int(any(counts["rejected"] for counts in streams.values()))
 
 
-def _lines(
-    name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings
-) -> Iterator[str]:
+def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings) -> Iterator[str]:
     """What is printed of a stream, with its counts as in the state block."""
     kind, received, stream = counts["kind"], counts["received"], recorder.streams[name]
     if kind not in KINDS:

@@ -148,10 +148,7 @@ def _send(target: TargetFullstory, entry: Entry) -> None:
 
 def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
     """The SCHEMAs that the loads have kept beside their rejects files."""
-    kept = [
-        Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}")
-        for path in rejects
-    ]
+    kept = [Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects]
     return [str(path) for path in kept if path.exists()]
 
 

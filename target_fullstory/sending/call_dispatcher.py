@@ -11,13 +11,7 @@ from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
-from target_fullstory.api.responses import (
-    CONCERNS_RECORDS,
-    UNKNOWN_USER,
-    Response,
-    reject_code,
-    unexpected,
-)
+from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, reject_code, unexpected
 from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Call, alone, decode_call, shown_call
@@ -43,9 +37,7 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
 class CallDispatcher:
     """Sends calls and enters what came of them; used from several threads at a time."""
 
-    def __init__(
-        self, client: Client, in_flight: InFlight, accounting: Accounting, limit: BodyLimit
-    ) -> None:
+    def __init__(self, client: Client, in_flight: InFlight, accounting: Accounting, limit: BodyLimit) -> None:
         """Bind it to a run."""
         self._client = client
         self._in_flight = in_flight
@@ -108,9 +100,7 @@ class CallDispatcher:
     def _enter(self, batch: Batch, response: Response, **about: str | None) -> None:
         code = None if response.ok else response.code
         self._ledger.response(
-            ResponseEntry(
-                stream=batch.stream, kind=batch.kind, status=response.status, code=code, **about
-            )
+            ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status, code=code, **about)
         )
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:

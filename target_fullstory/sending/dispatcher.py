@@ -125,9 +125,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
             logger.debug("A request failed unexpectedly", exc_info=True)
             self._in_flight.fail(
-                DeliveryError(
-                    f"A request failed unexpectedly ({type(error).__name__}); please report this."
-                )
+                DeliveryError(f"A request failed unexpectedly ({type(error).__name__}); please report this.")
             )
         finally:
             self._in_flight.free_slot()
@@ -199,9 +197,7 @@ class Dispatcher:
 
     # A batch as single requests, or as calls
 
-    def _send_single(
-        self, batch: Batch, reservation: Reservation, request: bytes, key: str
-    ) -> None:
+    def _send_single(self, batch: Batch, reservation: Reservation, request: bytes, key: str) -> None:
         if KINDS[batch.kind].endpoint:
             self._post(batch, request, key)
         else:

@@ -63,9 +63,7 @@ class InFlight:
 
     # Waiting
 
-    def wait_until(
-        self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None
-    ) -> None:
+    def wait_until(self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None) -> None:
         """Wait until a condition over this object's state holds, which is called with the lock held.
 
         Where there is something to wait for, `before_waiting` is called once.
@@ -90,16 +88,12 @@ class InFlight:
 
     def wait_for_kinds(self, kinds: Collection[Kind], before_waiting: Callable[[], None]) -> None:
         """Wait until nothing of these kinds is in an unfinished request or job."""
-        self.wait_until(
-            lambda: not any(one.kind in kinds for one in self._reservations), before_waiting
-        )
+        self.wait_until(lambda: not any(one.kind in kinds for one in self._reservations), before_waiting)
 
     def wait_for_order(self, keys: Keys, before_waiting: Callable[[], None]) -> None:
         """Wait until none of these users is in an unfinished request or job."""
         users = set(keys)
-        self.wait_until(
-            lambda: not any(one.concerns(users) for one in self._reservations), before_waiting
-        )
+        self.wait_until(lambda: not any(one.concerns(users) for one in self._reservations), before_waiting)
 
     def wait_until_idle(self) -> None:
         """Wait until nothing is in flight, jobs included."""

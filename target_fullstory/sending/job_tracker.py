@@ -63,9 +63,7 @@ class JobTracker:
         self._thread: threading.Thread | None = None
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
-            entry = JobEntry(
-                id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT
-            )
+            entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT)
             anybody = Reservation(left.kind, rows=0, keys=None, job=True)
             self._follow(entry, in_flight.enter(anybody), own=False)
 
@@ -189,8 +187,7 @@ class JobTracker:
         entry = job.polled.entry
         if entry.status == UNKNOWN:
             logger.warning(
-                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state",
-                entry.id,
+                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state", entry.id
             )
             return
         listed = self._reject_refused(job) if entry.errors or entry.status == FAILED else 0
@@ -211,11 +208,7 @@ class JobTracker:
         entry.finished = entry.finished or timestamp()
         self._ledger.job(entry)
         logger.info(
-            "Job %s finished: %s, %d imported, %d errors",
-            entry.id,
-            entry.status,
-            entry.imports,
-            entry.errors,
+            "Job %s finished: %s, %d imported, %d errors", entry.id, entry.status, entry.imports, entry.errors
         )
 
     def _reject_refused(self, job: _TrackedJob) -> int:

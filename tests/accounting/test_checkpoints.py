@@ -99,9 +99,7 @@ class Model:
 
 steps = st.lists(
     st.one_of(
-        st.sampled_from(["users-a", "users-b", "events-a", "events-b"]).map(
-            lambda s: ("record", s)
-        ),
+        st.sampled_from(["users-a", "users-b", "events-a", "events-b"]).map(lambda s: ("record", s)),
         st.just(("state", "")),
         st.sampled_from(["users-a", "users-b"]).map(lambda s: ("flush", s)),
         st.just(("flush_events", "")),

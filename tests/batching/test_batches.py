@@ -37,12 +37,7 @@ def test_later_values_win_and_others_stay() -> None:
         {"uid": "b", "properties": {}},
         {"uid": "a", "display_name": "A", "properties": {"plan": "pro"}},
     ) == [
-        {
-            "uid": "a",
-            "email": "old",
-            "properties": {"plan": "pro", "seats": 1},
-            "display_name": "A",
-        },
+        {"uid": "a", "email": "old", "properties": {"plan": "pro", "seats": 1}, "display_name": "A"},
         {"uid": "b", "properties": {}},
     ]
 
@@ -87,9 +82,7 @@ def test_runs_and_single_records_mix() -> None:
     add_update(batch, "a", plan="pro")
     closed = batch.close()
     assert (closed.rows, closed.records) == (2, 3)
-    assert json.loads(b"".join(BatchBody(closed.items)))["requests"][0]["properties"] == {
-        "plan": "pro"
-    }
+    assert json.loads(b"".join(BatchBody(closed.items)))["requests"][0]["properties"] == {"plan": "pro"}
 
 
 def test_a_batch_of_events_is_cut_at_the_last_state() -> None:
@@ -119,9 +112,7 @@ def test_a_body_has_one_key_and_equal_events_of_a_batch_have_different_ones() ->
     assert content_key([b"{}"]) != content_key([b"{}"], 1)
 
 
-@pytest.mark.parametrize(
-    "sizes", [[], [1], [9_000_000], [1, 9_000_000, 1], [3_000_000] * 6, [100] * 90_000]
-)
+@pytest.mark.parametrize("sizes", [[], [1], [9_000_000], [1, 9_000_000, 1], [3_000_000] * 6, [100] * 90_000])
 def test_a_body_is_sent_in_parts_of_some_size(sizes: list[int]) -> None:
     items = [b'"' + b"x" * size + b'"' for size in sizes]
     body = BatchBody(items)

@@ -172,18 +172,12 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
     assert server.most_requests > 1
 
 
-def test_a_batch_larger_than_the_limit_goes_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_larger_than_the_limit_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = SlowServer()
     monkeypatch.setattr(delivery, "Client", server)
     monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", 100)
     settings = Settings(
-        api_key="k",
-        output_dir=str(tmp_path),
-        delivery="batch",
-        batch_size_rows=20,
-        wait_for_jobs=False,
+        api_key="k", output_dir=str(tmp_path), delivery="batch", batch_size_rows=20, wait_for_jobs=False
     )
     run = Run(settings, {})
     run.open_stream("events", "events")

@@ -39,9 +39,7 @@ def test_requests_as_a_load_would_make_them(tmp_path: Path, config: Config) -> N
     assert not made, "nothing is sent"
     assert not done.output_dir.exists(), "nothing is written"
     users, events = done.stdout.strip().split("\n\n")
-    assert users.splitlines()[0] == (
-        "users (users): 4 records, 4 would be sent, 0 rejected, 0 ignored"
-    )
+    assert users.splitlines()[0] == ("users (users): 4 records, 4 would be sent, 0 rejected, 0 ignored")
     assert users.count("POST /v2/users\n") == 2
     assert "POST /v2/users/batch" in users
     assert "and 2 more requests" in users
@@ -176,10 +174,7 @@ def test_calls_before_an_error_are_shown(tmp_path: Path, config: Config) -> None
 def test_items_of_a_batch_job_are_called_so(
     tmp_path: Path, config: Config, delivery: str, count: int
 ) -> None:
-    config |= {
-        "delivery": delivery,
-        "streams": {"users": {"kind": "users", "fields": {"id": "uid"}}},
-    }
+    config |= {"delivery": delivery, "streams": {"users": {"kind": "users", "fields": {"id": "uid"}}}}
     text = lines(USERS, *(user(n) for n in range(count)))
     done = command(tmp_path, config, "preview", "--records", "1", text=text)
     assert done.code == 0, done.stderr
@@ -199,9 +194,7 @@ def test_up_to_the_threshold_requests_are_single(tmp_path: Path, config: Config)
 
 
 @pytest.mark.parametrize("max_events", [None, 9])
-def test_updates_of_one_user_are_counted(
-    tmp_path: Path, config: Config, max_events: int | None
-) -> None:
+def test_updates_of_one_user_are_counted(tmp_path: Path, config: Config, max_events: int | None) -> None:
     # A quota of events has records taken one by one.
     config |= {"batch_size_rows": 4, "max_events": max_events}
     # One in the first batch of four; the fifth record begins another.

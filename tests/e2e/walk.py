@@ -184,9 +184,7 @@ class Walk:
 
     def keys_recognised(self) -> list[str]:
         """The idempotency keys of the requests that Fullstory knew already."""
-        return [
-            request["idempotency_key"] for request in self.api.requests() if request["replayed"]
-        ]
+        return [request["idempotency_key"] for request in self.api.requests() if request["replayed"]]
 
 
 @contextmanager

@@ -44,9 +44,7 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A project after `make demo`, which runs once: each process of the tests gets a copy."""
-    assert (BIN / "meltano").exists(), (
-        "Meltano is not installed: run `make test`, or install .[dev]"
-    )
+    assert (BIN / "meltano").exists(), "Meltano is not installed: run `make test`, or install .[dev]"
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

@@ -58,9 +58,7 @@ class Project:
         (path / ".venv").symlink_to(BIN.parent)
         return cls(path)
 
-    def run(
-        self, *command: str, code: int = 0, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command here; its output is shown where it ends otherwise than expected."""
         done = subprocess.run(
             command,
@@ -87,9 +85,7 @@ class Project:
         return state
 
 
-def _as_expected(
-    done: subprocess.CompletedProcess[str], code: int
-) -> subprocess.CompletedProcess[str]:
+def _as_expected(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
     shown = f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}"
     assert done.returncode == code, shown
     # Meltano shows its own where a loader ends before all input is read.

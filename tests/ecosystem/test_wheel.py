@@ -36,9 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        "target_fullstory"
-    }
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"target_fullstory"}
     assert "target_fullstory/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

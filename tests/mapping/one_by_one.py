@@ -93,6 +93,4 @@ def compile_mapping(
 ) -> OneByOne:
     """Compiles a mapping with both doors; the decoder's takes only valid records where asked to."""
     violation = (lambda _: None) if validate else None
-    return OneByOne(
-        compile_mapper(stream, spec, schema, key_properties, options, violation=violation)
-    )
+    return OneByOne(compile_mapper(stream, spec, schema, key_properties, options, violation=violation))

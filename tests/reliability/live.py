@@ -25,12 +25,7 @@ class Live:
     PYTHON = sys.executable
 
     def __init__(
-        self,
-        config: dict[str, Any],
-        directory: Path,
-        *,
-        grace: float | None = None,
-        **popen: Any,
+        self, config: dict[str, Any], directory: Path, *, grace: float | None = None, **popen: Any
     ) -> None:
         """Start it.
 
@@ -56,10 +51,7 @@ class Live:
         )
         self._threads = [
             threading.Thread(target=self._collect, args=(source, lines), daemon=True)
-            for source, lines in (
-                (self.process.stdout, self.lines),
-                (self.process.stderr, self.log),
-            )
+            for source, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.log))
             if source is not None
         ]
         for thread in self._threads:

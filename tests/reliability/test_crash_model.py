@@ -36,11 +36,7 @@ def _mappings() -> dict[str, Any]:
     options = MappingOptions(hard_delete=True)
     return {
         stream: compile_mapping(
-            stream,
-            MappingSpec(**spec),
-            schemas[stream]["schema"],
-            schemas[stream]["key_properties"],
-            options,
+            stream, MappingSpec(**spec), schemas[stream]["schema"], schemas[stream]["key_properties"], options
         )
         for stream, spec in (STREAMS | _CALLS).items()
     }
@@ -161,9 +157,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_all_kinds_through_three_crashes(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_kinds_through_three_crashes(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story(seed, tmp_path, monkeypatch)
     story.load(cuts=3)
     story.compare()

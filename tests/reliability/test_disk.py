@@ -154,10 +154,7 @@ def test_without_rejects_no_directory_is_needed(
 ) -> None:
     """Only the run report is missing then, and a warning says so."""
     outcome = run_target(
-        [USERS, user(1), state(at=1)],
-        api_url=sandbox.url,
-        delivery="batch",
-        output_dir=no_directory,
+        [USERS, user(1), state(at=1)], api_url=sandbox.url, delivery="batch", output_dir=no_directory
     )
     assert outcome.code == 0
     assert outcome.states[-1]["bookmarks"] == {"at": 1}

@@ -12,11 +12,7 @@ from target_fullstory.sandbox import Sandbox
 from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
 
-SCHEMAS = [
-    schema("users", {"uid": "string"}, ["uid"]),
-    schema("user_deletions", {"uid": "string"}),
-    EVENTS,
-]
+SCHEMAS = [schema("users", {"uid": "string"}, ["uid"]), schema("user_deletions", {"uid": "string"}), EVENTS]
 DELETION = record("user_deletions", uid="u1")
 AGAIN = record("users", uid="u1")
 OF_U1 = event(1)

@@ -95,14 +95,11 @@ def compile_body(stream: str, key: str, template: Any, shape: Shape = _ANYTHING)
 def _value(source: Source, record: dict[str, Any], name: str, dropped: list[str]) -> Any:
     prefix = f"{name}." if name else ""
     if isinstance(source, ObjectOf):
-        members = [
-            (key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members
-        ]
+        members = [(key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members]
         return {key: value for key, value in members if value is not MISSING}
     if isinstance(source, ListOf):
         items = [
-            _value(inner, record, f"{prefix}{index}", dropped)
-            for index, inner in enumerate(source.items)
+            _value(inner, record, f"{prefix}{index}", dropped) for index, inner in enumerate(source.items)
         ]
         return [item for item in items if item is not MISSING]
     value = source.read(record)

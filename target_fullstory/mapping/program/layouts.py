@@ -8,14 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from target_fullstory.mapping.plan.schema_shapes import schema_at, shape_of
-from target_fullstory.mapping.plan.sources import (
-    MISSING,
-    Column,
-    Const,
-    Source,
-    Template,
-    with_columns,
-)
+from target_fullstory.mapping.plan.sources import MISSING, Column, Const, Source, Template, with_columns
 from target_fullstory.mapping.program.function_source import FunctionSource
 from target_fullstory.mapping.program.record_type import RecordType, TypedColumn
 from target_fullstory.mapping.rules.destinations import Inline
@@ -144,9 +137,7 @@ class StructLayout:
         self.code = code
         self.record = record
         self.types = types
-        self._loaded: dict[tuple[str, ...], Loaded] = {
-            (): Loaded(record, frozenset({"object"}), _SURE)
-        }
+        self._loaded: dict[tuple[str, ...], Loaded] = {(): Loaded(record, frozenset({"object"}), _SURE)}
 
     def load(self, column: Column) -> Loaded:
         """Write what loads a column, unless it is loaded."""
@@ -187,15 +178,10 @@ class StructLayout:
 
     def check(self, loaded: Loaded, test: Callable[[list[str | None]], bool]) -> str | None:
         """Write, before the loop, whether a text's column passes a test; None for what is no column."""
-        top = [
-            steps[0] for steps, known in self._loaded.items() if known is loaded and len(steps) == 1
-        ]
+        top = [steps[0] for steps, known in self._loaded.items() if known is loaded and len(steps) == 1]
         if not top or loaded.type is None or not loaded.is_sure({"string"}):
             return None
-        name, values = (
-            self.code.variable("all"),
-            f"[one.{loaded.type.attribute} for one in records]",
-        )
+        name, values = (self.code.variable("all"), f"[one.{loaded.type.attribute} for one in records]")
         self.code.before(f"{name} = {self.code.know(test.__name__, test)}({values})")
         return name
 
