@@ -77,9 +77,7 @@ def lines_of(count: int) -> list[str]:
     [(EVENTS, {"max_events": 1000}), (USERS, {"add_record_metadata": True})],
     ids=["events", "users"],
 )
-def test_both_paths_send_the_same(
-    run_target: Run, tmp_path: Any, mapping: Any, slow: Any
-) -> None:
+def test_both_paths_send_the_same(run_target: Run, tmp_path: Any, mapping: Any, slow: Any) -> None:
     common = {"streams": {"orders": mapping}, "delivery": "single", "max_rejected_records": None}
     runs = []
     for path, more in (("fast", {}), ("slow", slow)):
