@@ -157,6 +157,11 @@ def bare() -> Contestant:
     return Contestant("bare msgspec loop", [sys.executable, "-m", "benchmarks.bare"])
 
 
+def mapping_share() -> Contestant:
+    """The way from line to request alone, timed step by step."""
+    return Contestant("steps of the mapping", [sys.executable, "-m", "benchmarks.mapping_share"])
+
+
 def plain_sdk(*, validate: bool) -> Contestant:
     """The plain singer-sdk target."""
     name = "plain SDK target" if validate else "plain SDK target, validate_records: false"

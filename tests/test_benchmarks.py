@@ -59,6 +59,14 @@ def test_the_bare_loop_reads_it_all(tmp_path):
     assert int(result.usage.last_line) == expected
 
 
+def test_the_steps_of_the_mapping_are_timed(tmp_path):
+    for kind in ("users", "events"):
+        result = contestants.mapping_share().run(written(kind, RECORDS, tmp_path), tmp_path)
+        seconds = json.loads(result.usage.last_line)
+        assert seconds.keys() == {"decode", "map", "encode", "bare"}
+        assert min(seconds.values()) > 0
+
+
 def test_dirty_records_are_sanitised_or_rejected(tmp_path):
     lines = written("dirty", RECORDS, tmp_path)
     ours = sent(contestants.Fullstory(tmp_path), lines, tmp_path)
@@ -89,8 +97,8 @@ def test_inputs_are_as_described(kind, size):
     assert len(set(ids)) == len(ids) == 10_500
 
 
-def made_up(wall: float, records: int = 1000, cpu: float = 1.0) -> Result:
-    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=b"")
+def made_up(wall: float, records: int = 1000, cpu: float = 1.0, line: bytes = b"") -> Result:
+    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=line)
     return Result(usage, Seen("", posts=1, body_bytes=1, first_request=10.0 + wall / 2), records)
 
 
@@ -113,7 +121,8 @@ def test_check_fails_where_a_target_is_missed(cost, code, monkeypatch, capsys, t
         ours = isinstance(self, contestants.Fullstory)
         start, each = (0.5, cost) if ours else (0.6, 3e-5)
         cpu = 0.5 + lines.records * 4e-6
-        return made_up(start + lines.records * each, lines.records, cpu)
+        steps = b'{"decode":1,"map":1,"encode":1,"bare":2}'
+        return made_up(start + lines.records * each, lines.records, cpu, steps)
 
     monkeypatch.setattr(Contestant, "run", run)
     monkeypatch.setattr(contestants, "node", lambda: Contestant("Node script", []))
@@ -121,7 +130,7 @@ def test_check_fails_where_a_target_is_missed(cost, code, monkeypatch, capsys, t
     arguments = [*sizes, "--directory", str(tmp_path)]
     assert main(arguments) == 0
     table = capsys.readouterr().out
-    assert table.count("\n| ") == 9
+    assert table.count("\n| ") == 11
     assert ("MISSED" in table) == bool(code)
     assert main([*arguments, "--check"]) == code
 
