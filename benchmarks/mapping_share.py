@@ -1,7 +1,7 @@
 """What the one generated function takes of a record's way from line to request, in one process.
 
-It prints a line of JSON: seconds for decoding, mapping and encoding the records of standard input, and for the
-bare msgspec loop over the same lines.
+It prints a line of JSON: seconds for decoding, mapping and encoding the records of standard input, and for
+the bare msgspec loop over the same lines.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ _CHUNK_BYTES = 256 * 1024
 
 
 def main() -> None:
-    """Measure what standard input holds: a SCHEMA, then records of its stream, and STATEs, which are left out."""
+    """Measure the records of standard input, which begins with their SCHEMA."""
     schema = msgspec.json.decode(sys.stdin.buffer.readline())
     lines = [line for line in sys.stdin.buffer if line.startswith(b'{"type": "RECORD"')]
     spec = spec_for(schema["stream"], read_mappings({"events": EVENT_MAPPING}))
@@ -41,9 +42,9 @@ def main() -> None:
     clock = _Clock()
     encode = msgspec.json.Encoder().encode
     for chunk in _chunks(lines):
-        records = clock.time("decode", lambda chunk=chunk: decoder.decode_lines(chunk))
-        made = clock.time("map", lambda records=records: mapper.map(records, _refuse, _refuse_dropped))
-        clock.time("encode", lambda made=made: [encode(one.requests) for one in made])
+        records = clock.time("decode", partial(decoder.decode_lines, chunk))
+        made = clock.time("map", partial(mapper.map, records, _refuse, _refuse_dropped))
+        clock.time("encode", partial(list, map(encode, [one.requests for one in made])))
     bare = msgspec.json.Decoder().decode
     clock.time("bare", lambda: [len(encode(bare(line))) for line in lines])
     sys.stdout.write(msgspec.json.encode(clock.seconds).decode() + "\n")
