@@ -59,7 +59,7 @@ lint: $(STAMP)
 
 # Most tests wait for processes: four at a time take a fraction of the time.
 test: lint
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

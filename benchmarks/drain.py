@@ -141,11 +141,7 @@ def main() -> None:
     sys.stdout.write(f"{drain.url}\n")
     sys.stdout.flush()
     sys.stdin.read()
-    seen = {
-        "posts": drain.posts,
-        "body_bytes": drain.body_bytes,
-        "first_request": drain.first_request,
-    }
+    seen = {"posts": drain.posts, "body_bytes": drain.body_bytes, "first_request": drain.first_request}
     sys.stdout.write(json.dumps(seen) + "\n")
 
 

@@ -19,13 +19,7 @@ OVERSIZE_BYTES = 8_400
 """Length of a text that Fullstory does not take as a property's value (more than 8,192 bytes)."""
 
 _PLANS = ("free", "starter", "team", "business", "enterprise")
-_CITIES = (
-    ("Lisbon", "PT"),
-    ("Montréal", "CA"),
-    ("Osaka", "JP"),
-    ("Atlanta", "US"),
-    ("Kraków", "PL"),
-)
+_CITIES = (("Lisbon", "PT"), ("Montréal", "CA"), ("Osaka", "JP"), ("Atlanta", "US"), ("Kraków", "PL"))
 _EVENTS = ("Order Placed", "Report Exported", "Seat Added", "Invoice Paid")
 _FILLING = "the quick brown fox jumps over the lazy dog and runs on "
 
@@ -185,10 +179,7 @@ _EVENT_COLUMNS: dict[str, Any] = {
             "gift": {"type": ["null", "boolean"]},
             "shipping": {
                 "type": ["null", "object"],
-                "properties": {
-                    "method": {"type": ["null", "string"]},
-                    "days": {"type": ["null", "integer"]},
-                },
+                "properties": {"method": {"type": ["null", "string"]}, "days": {"type": ["null", "integer"]}},
             },
         },
     },

@@ -57,10 +57,7 @@ def _users_and_events(records: int, batches: int) -> Iterator[str]:
 def _measure(
     lines: Iterator[str], records: int, batches: int, job_seconds: float, **settings: object
 ) -> float:
-    with (
-        tempfile.TemporaryDirectory() as name,
-        Sandbox(SandboxOptions(job_seconds=job_seconds)) as sandbox,
-    ):
+    with tempfile.TemporaryDirectory() as name, Sandbox(SandboxOptions(job_seconds=job_seconds)) as sandbox:
         directory = Path(name)
         config = {
             "api_key": "benchmark",
@@ -100,11 +97,7 @@ def main() -> None:
     records, batches, job_seconds = options.records, options.batches, options.job_seconds
     cases = [
         ("users, each once", _users(records, records), {}),
-        (
-            "users, each twice, half the input between",
-            _users(records, records // 2, mixed=False),
-            {},
-        ),
+        ("users, each twice, half the input between", _users(records, records // 2, mixed=False), {}),
         ("users, each twice, anywhere", _users(records, records // 2), {}),
         ("users, each in nearly every batch", _users(records, records // batches), {}),
         ("users and events in turn", _users_and_events(records, batches), {}),

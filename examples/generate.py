@@ -108,9 +108,7 @@ def nullable(*types: str, **more: Any) -> Row:
 CUSTOMER_SCHEMA: Row = {
     "id": {"type": "integer"},
     "full_name": nullable("string"),
-    "contact": nullable(
-        "object", properties={"email": nullable("string"), "phone": nullable("string")}
-    ),
+    "contact": nullable("object", properties={"email": nullable("string"), "phone": nullable("string")}),
     "company": nullable("string"),
     "plan": nullable("string"),
     "seats": nullable("integer"),

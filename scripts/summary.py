@@ -46,9 +46,7 @@ def states() -> dict[str, dict[str, Any]]:
 def sandbox(database: Path) -> Iterator[http.client.HTTPConnection]:
     """The sandbox's API over the database that the loads wrote."""
     command = [str(BIN / "target-fullstory"), "sandbox", "--port", "0", "--db", str(database)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
@@ -71,10 +69,7 @@ def show_contents(database: Path) -> None:
     print(f"\nIn Fullstory (here the sandbox, {database}):")
     with sandbox(database) as api:
         counts = get(api, "/sandbox/stats")
-        print(
-            f"  {counts['users']:,} users, {counts['events']:,} events,"
-            f" {counts['jobs']:,} batch jobs"
-        )
+        print(f"  {counts['users']:,} users, {counts['events']:,} events, {counts['jobs']:,} batch jobs")
         for user in get(api, "/v2/users?uid=user_1")["results"]:
             events = get(api, f"/sandbox/events?uid={quote(user['uid'])}")["results"]
             print(f"  for example {user['uid']}: {user['display_name']}, {user['email']}")

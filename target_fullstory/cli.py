@@ -64,9 +64,7 @@ def _command() -> click.Group:
         if command is None:
             TargetFullstory.invoke(**options)
         elif options["file_input"] or options["about"] or options["config"] != _ConfigInput():
-            raise click.UsageError(
-                f"Options of the command come after its name: {command} --config …"
-            )
+            raise click.UsageError(f"Options of the command come after its name: {command} --config …")
 
     return _Executable(
         name=load.name,
@@ -102,9 +100,7 @@ def main() -> None:
             _fail(f"A configuration file is not JSON, see its line {line}.")
         # Its text may hold a record's contents, which belong in no log.
         logger.debug("Unexpected", exc_info=True)
-        _fail(
-            f"Unexpected {type(error).__name__}; set TARGET_FULLSTORY_LOGLEVEL=debug and report it."
-        )
+        _fail(f"Unexpected {type(error).__name__}; set TARGET_FULLSTORY_LOGLEVEL=debug and report it.")
 
 
 def _fail(message: str) -> None:

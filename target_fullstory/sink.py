@@ -1,32 +1,21 @@
-"""One stream's sink: validates and maps its records and hands them to the pipeline."""
+"""One stream's sink: validates and maps its records and hands them to the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from logging import DEBUG
 from typing import Any, Protocol, cast
 
-import msgspec
 from singer_sdk import Target
 from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.input.messages import parse
-from target_fullstory.mapping import (
-    LineDecoder,
-    Mapped,
-    Mapper,
-    Rejected,
-    compile_mapper,
-    spec_for,
-)
-from target_fullstory.outlet import Outlet
+from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
+from target_fullstory.run import OVER_QUOTA, Run
 from target_fullstory.settings.model import Settings
 from target_fullstory.validation import RecordValidator
-
-_encode = msgspec.json.Encoder().encode
 
 
 class SinkTarget(Protocol):
@@ -36,12 +25,12 @@ class SinkTarget(Protocol):
     missing_keys: set[str]
 
     @property
-    def pipeline(self) -> Outlet:
-        """Takes the records."""
+    def run(self) -> Run:
+        """Takes the mapped records."""
 
 
 class FullstorySink(Sink):
-    """The way of one stream's records from the tap's SCHEMA to the pipeline."""
+    """The way of one stream's records from the tap's SCHEMA to the run."""
 
     def __init__(
         self,
@@ -69,12 +58,12 @@ class FullstorySink(Sink):
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
             ) from None
         settings = target.settings
-        self._pipeline = target.pipeline
+        self._run = target.run
         self._missing_keys = target.missing_keys
         self._keys = frozenset(self.key_properties)
         self.decoder: LineDecoder | None = None
         self._mapper = self._compile(settings, schema)
-        self._pipeline.open_stream(stream_name, self._mapper.kind if self._mapper else None)
+        self._run.open_stream(stream_name, self._mapper.kind if self._mapper else None)
         for notice in self._mapper.notices if self._mapper else ():
             self.logger.info(notice)
 
@@ -106,7 +95,7 @@ class FullstorySink(Sink):
         """
         if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
-        if plain and self._pipeline.takes_chunks:
+        if plain and self._run.events_left is None:
             self.decoder = self._mapper.decoder
         self.logger.info(
             "Stream %s: %s",
@@ -127,10 +116,11 @@ class FullstorySink(Sink):
             TargetFullstoryError: An earlier request failed for good.
         """
         if self._mapper is None:
-            self._pipeline.ignore(self.stream_name, len(records))
-        elif self._pipeline.takes_chunks:
+            self._run.ignore(self.stream_name, len(records))
+        elif self._run.events_left is None:
             self._take(self._mapper, records, lines)
         else:
+            # What is beyond the quota is rejected as it came.
             for record in records:
                 self._take(self._mapper, [record], lines)
 
@@ -141,17 +131,14 @@ class FullstorySink(Sink):
                 record = parse(lines()[index], 0)["record"]
             self.reject(record, rejected)
 
-        def tell_dropped(names: tuple[str, ...]) -> None:
-            self._pipeline.tell_dropped(self.stream_name, names)
+        def count_dropped(names: tuple[str, ...]) -> None:
+            self._run.count_dropped(self.stream_name, names)
 
-        for chunk in mapper.map(records, reject, tell_dropped):
-            if chunk.kind in {"users", "events"} and self._pipeline.takes_chunks:
-                self._pipeline.add_chunk(self.stream_name, chunk.kind, chunk)
-                continue
-            for request, key in zip_longest(chunk.requests, chunk.keys):
-                mapped = Mapped(_encode(request), key, chunk.timed)
-                record = records[0] if len(records) == 1 else None
-                self._pipeline.add(self.stream_name, chunk.kind, mapped, record)
+        for chunk in mapper.map(records, reject, count_dropped):
+            if chunk.kind == "events" and self._run.events_left == 0:
+                self._run.reject(self.stream_name, chunk.kind, OVER_QUOTA, records[0])
+            else:
+                self._run.add(self.stream_name, chunk)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Take one record, as singer-sdk gives it.
@@ -168,12 +155,12 @@ class FullstorySink(Sink):
             OutputError: The file cannot be written.
         """
         if self._mapper is None:
-            self._pipeline.ignore(self.stream_name, 1)
+            self._run.ignore(self.stream_name, 1)
             return
         if not record.keys() >= self._keys:
             self._missing_keys.add(self.stream_name)
         record, rejected = self._mapper.redact(record, rejected)
-        self._pipeline.reject(self.stream_name, self._mapper.kind, rejected, record)
+        self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
 
     def _violation(self, record: dict[str, Any]) -> str | None:
         if not record.keys() >= self._keys:
@@ -188,11 +175,11 @@ class FullstorySink(Sink):
     # singer-sdk's own steps that would change a record, or do again what is done above
 
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Nothing is gathered here: the pipeline holds the batches."""
+        """Nothing is gathered here: the run holds the batches."""
 
     @property
     def is_full(self) -> bool:
-        """Never: the pipeline decides when to send."""
+        """Never: the run decides when to send."""
         return False
 
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:

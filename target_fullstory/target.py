@@ -24,7 +24,6 @@ from target_fullstory.input.messages import parse
 from target_fullstory.input.progress import bytes_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State
 from target_fullstory.mapping import Rejected
-from target_fullstory.outlet import Outlet
 from target_fullstory.run import Run
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.environment import from_environment
@@ -94,26 +93,21 @@ class TargetFullstory(Target):
         """This process's run, begun with the first use."""
         run = Run(self.settings, self.config, key_salt=self._key_salt)
         if self._stop_asked:
-            run.pipeline.interrupt()
+            run.interrupt()
         return run
-
-    @property
-    def pipeline(self) -> Outlet:
-        """Takes the records: the run's pipeline."""
-        return self.run.pipeline
 
     # The way in
 
     def _load(self, file_input: IO[str] | None) -> Counter[str]:
         """Read to the end of the input, or until the run is asked to stop."""
-        pipeline = self.pipeline
+        run = self.run
         reader = Reader(chunks(file_input), batch_storage(self.config))
         with self.ending_in_order(), bytes_bar("Reading", size_of(file_input)) as advance:
             for event in reader:
                 if isinstance(event, Records):
                     self._take(event)
                 elif isinstance(event, State):
-                    pipeline.state(event.value)
+                    run.state(event.value)
                 elif isinstance(event, Schema):
                     self.take_schema(event.message)
                     stream = event.message["stream"]
@@ -121,9 +115,9 @@ class TargetFullstory(Target):
                     reader.decode_with(stream, self.sink_of(stream).decoder if plain else None)
                 else:
                     advance(event.bytes_read)
-                    if pipeline.interrupted:
+                    if run.interrupted:
                         break
-                    pipeline.tick()
+                    run.tick()
         return reader.counts
 
     def take_schema(self, message: dict[str, Any]) -> None:
@@ -136,9 +130,9 @@ class TargetFullstory(Target):
         self.mapper.register_raw_stream_schema(stream, schema, keys)
         for stream_map in self.mapper.stream_maps[stream]:
             if isinstance(stream_map, RemoveRecordTransform):
-                self.pipeline.open_stream(stream_map.stream_alias, None)
+                self.run.open_stream(stream_map.stream_alias, None)
                 continue
-            self.pipeline.know_schema(stream_map.stream_alias, message)
+            self.run.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -183,7 +177,7 @@ class TargetFullstory(Target):
             self.sink_of(stream).reject(original, rejected)
             return
         if record is None:
-            self.pipeline.ignore(stream, 1)
+            self.run.ignore(stream, 1)
             return
         sink = self.sink_of(stream)
         if sink.include_sdc_metadata_properties:
@@ -226,14 +220,13 @@ class TargetFullstory(Target):
             TooManyRejectsError: Everything else is delivered.
         """
         self.end_run()
-        pipeline = self.run.pipeline
-        limit, count = self.settings.max_rejected_records, pipeline.ledger.totals().rejected
+        limit, count = self.settings.max_rejected_records, self.run.ledger.totals().rejected
         if limit is None or count <= limit:
             return
         kind = MissingKeysError if self.missing_keys else TooManyRejectsError
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
-            f"are delivered. The reasons are in {pipeline.rejects.summary()['path']}."
+            f"are delivered. The reasons are in {self.run.rejects.summary()['path']}."
         )
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -241,7 +234,7 @@ class TargetFullstory(Target):
             os._exit(1)
         self._stop_asked = True
         if "run" in self.__dict__:
-            self.run.pipeline.interrupt()
+            self.run.interrupt()
 
     # The command line and the configuration
 

@@ -1,23 +1,44 @@
-"""Shared by all tests: the real executable, a sandbox, and Singer lines."""
+"""Shared by all tests: the executable, a sandbox, and Singer lines."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from xdist.scheduler import LoadScopeScheduling
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
+from tests import executable
 
-EXECUTABLE = [sys.executable, "-m", "target_fullstory"]
+EXECUTABLE = executable.EXECUTABLE
 KEY = "test-key-0123456789"
+TOGETHER = {
+    "tests/ecosystem/test_docs_examples.py::test_commands_run": "demo",
+    "tests/ecosystem/test_docs_examples.py::test_the_output_shown": "demo",
+    "tests/ecosystem/test_meltano_run.py": "demo",
+    "tests/ecosystem/test_meltano_commands.py": "commands",
+    "tests/ecosystem/test_wheel.py": "wheel",
+}
+"""Beginnings of tests for one and the same process: each looks at what others have made."""
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Spreads the tests one by one, but for those that belong together; these begin first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        groups = (group for start, group in TOGETHER.items() if nodeid.startswith(start))
+        return next(groups, nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """For pytest-xdist."""
+    return _Scheduling(config, log)
 
 
 @dataclass
@@ -60,8 +81,7 @@ class Outcome:
 def schema(stream: str, columns: dict[str, Any], keys: list[str] | None = None) -> str:
     """A SCHEMA line; a column's type is a JSON Schema type name, nullable, or a whole schema."""
     properties = {
-        name: kind if isinstance(kind, dict) else {"type": ["null", kind]}
-        for name, kind in columns.items()
+        name: kind if isinstance(kind, dict) else {"type": ["null", kind]} for name, kind in columns.items()
     }
     return json.dumps(
         {
@@ -109,11 +129,19 @@ def event(number: int, **columns: Any) -> str:
     return record("events", **columns)
 
 
+@pytest.fixture(scope="session")
+def _closing() -> Iterator[Executor]:
+    """Ends sandboxes: that takes a fifth of a second, in which the next test may run."""
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(_closing: Executor) -> Iterator[Sandbox]:
     """A sandbox whose jobs end at once."""
-    with Sandbox(SandboxOptions(job_seconds=0.05)) as running:
-        yield running
+    running = Sandbox(SandboxOptions(job_seconds=0.05)).__enter__()
+    yield running
+    _closing.submit(running.__exit__, None, None, None)
 
 
 @pytest.fixture
@@ -129,26 +157,21 @@ def config(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def run_target(tmp_path: Path, config: dict[str, Any]) -> Callable[..., Outcome]:
-    """Runs the real executable on lines of input; keywords are settings."""
+    """Runs the target on lines of input; keywords are settings.
 
-    def run(lines: list[str] | bytes, *, timeout: float = 60, **settings: Any) -> Outcome:
+    It runs in a fork; with `start` the executable is started, as users do.
+    """
+
+    def run(
+        lines: list[str] | bytes, *, timeout: float = 60, start: bool = False, **settings: Any
+    ) -> Outcome:
         full = config | settings
         path = tmp_path / "config.json"
         path.write_text(json.dumps(full))
         data = lines if isinstance(lines, bytes) else "".join(f"{li}\n" for li in lines).encode()
-        done = subprocess.run(
-            [*EXECUTABLE, "--config", str(path)],
-            input=data,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-        outcome = Outcome(
-            done.returncode, done.stdout.decode(), done.stderr.decode(), Path(full["output_dir"])
-        )
-        assert "Traceback" not in outcome.stderr, outcome.stderr
-        return outcome
+        execute = executable.start if start else executable.fork
+        done = execute(["--config", str(path)], data, directory=Path.cwd(), timeout=timeout)
+        return Outcome(done.returncode, done.stdout, done.stderr, Path(full["output_dir"]))
 
     return run
 

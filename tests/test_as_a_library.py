@@ -45,9 +45,7 @@ def test_a_file_that_was_read_from_goes_on_where_it_is(
     assert users(api) == 1
 
 
-def test_a_stream_that_decompresses(
-    target: TargetFullstory, api: SandboxApi, tmp_path: Path
-) -> None:
+def test_a_stream_that_decompresses(target: TargetFullstory, api: SandboxApi, tmp_path: Path) -> None:
     path = tmp_path / "input.gz"
     path.write_bytes(gzip.compress(text(USERS, user(1), state(n=1)).encode()))
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -55,9 +53,7 @@ def test_a_stream_that_decompresses(
     assert users(api) == 1
 
 
-def test_an_error_ends_the_run_in_order(
-    target: TargetFullstory, api: SandboxApi, capsys: Any
-) -> None:
+def test_an_error_ends_the_run_in_order(target: TargetFullstory, api: SandboxApi, capsys: Any) -> None:
     with pytest.raises(InputError, match="Line 4"):
         target.listen(io.StringIO(text(USERS, user(1), state(n=1), "oops")))
     assert users(api) == 1

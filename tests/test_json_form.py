@@ -42,11 +42,7 @@ PROMO = {
 
 def promo(number: int, **columns: Any) -> str:
     return record(
-        "promos",
-        customer_id=number,
-        applied_at=f"2026-01-01T00:00:{number:02}Z",
-        code="SPRING",
-        **columns,
+        "promos", customer_id=number, applied_at=f"2026-01-01T00:00:{number:02}Z", code="SPRING", **columns
     )
 
 
@@ -146,9 +142,7 @@ def test_a_mistaken_template_ends_the_run(
     assert api.events() == []
 
 
-def test_a_stream_named_like_a_key_of_a_mapping(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_a_stream_named_like_a_key_of_a_mapping(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     columns = {"name": "string"}
     lines = [schema("public.json", columns), record("public.json", name="n"), state(a=1)]
     streams = {"public": {"json": {"kind": "events", "json": {"name": ["var", "name"]}}}}

@@ -39,10 +39,7 @@ EVENTS = {
         "properties": PROPERTIES,
     },
 }
-USERS = {
-    "kind": "users",
-    "json": {"uid": ["concat", "u_", ["var", "id"]], "properties": PROPERTIES},
-}
+USERS = {"kind": "users", "json": {"uid": ["concat", "u_", ["var", "id"]], "properties": PROPERTIES}}
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"code": None, "campaign": None},
@@ -83,9 +80,7 @@ def test_both_paths_send_the_same(run_target: Run, tmp_path: Any, mapping: Any, 
     for path, more in (("fast", {}), ("slow", slow)):
         with ScriptedServer(lambda _, number: Reply(200, {"id": str(number)})) as server:
             done = run_target(
-                lines_of(40),
-                **common | {"api_url": server.url, "output_dir": str(tmp_path / path)},
-                **more,
+                lines_of(40), **common | {"api_url": server.url, "output_dir": str(tmp_path / path)}, **more
             )
             assert done.code == 0, done.stderr
             assert f"Stream orders: {path} path" in done.stderr

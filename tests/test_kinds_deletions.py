@@ -61,9 +61,7 @@ def test_users_are_deleted_without_configuration(
     assert all(one["status"] == 200 and "code" not in one for one in responses)
 
 
-def test_by_fullstory_id(
-    sandbox: Sandbox, api: SandboxApi, run_target: Callable[..., Outcome]
-) -> None:
+def test_by_fullstory_id(sandbox: Sandbox, api: SandboxApi, run_target: Callable[..., Outcome]) -> None:
     users = schema("users", {"uid": "string"}, ["uid"])
     run_target([users, record("users", uid="a"), record("users", uid="b")], api_url=sandbox.url)
     (gone,) = (one["id"] for one in api.get("/v2/users")["results"] if one["uid"] == "a")
@@ -90,9 +88,7 @@ def test_by_fullstory_id(
 @deliveries
 @pytest.mark.parametrize("one_stream", [True, False], ids=["one_stream", "two_streams"])
 def test_updates_and_deletions_keep_their_order(
-    delivery: str,
-    one_stream: bool,
-    run_target: Callable[..., Outcome],
+    delivery: str, one_stream: bool, run_target: Callable[..., Outcome]
 ) -> None:
     """Users come, go and come back, in jobs that are still running and in jobs that end in any order."""
     rng = random.Random(11)
@@ -162,10 +158,7 @@ def test_a_deletion_in_the_midst_of_fast_records_keeps_its_place(
 
 @pytest.mark.parametrize("settings", [{}, {"hard_delete": True}])
 def test_nothing_is_deleted_unasked(
-    settings: dict[str, Any],
-    sandbox: Sandbox,
-    api: SandboxApi,
-    run_target: Callable[..., Outcome],
+    settings: dict[str, Any], sandbox: Sandbox, api: SandboxApi, run_target: Callable[..., Outcome]
 ) -> None:
     """Without the setting, without the column in the SCHEMA, with an empty value."""
     columns = {"uid": "string"}
@@ -226,9 +219,7 @@ def test_the_same_deletion_twice_in_a_batch_is_one(
 
 
 @pytest.mark.parametrize("fault", ["reset", "truncate", "502"])
-def test_a_404_after_a_lost_answer_is_a_deletion_done(
-    fault: str, run_target: Callable[..., Outcome]
-) -> None:
+def test_a_404_after_a_lost_answer_is_a_deletion_done(fault: str, run_target: Callable[..., Outcome]) -> None:
     unknown = Reply(404, {"code": "user_not_found", "message": "No user has that id or uid"})
 
     def script(request: Request, number: int) -> Reply:
@@ -249,9 +240,7 @@ def test_a_404_after_a_lost_answer_is_a_deletion_done(
 def test_a_404_after_a_clear_refusal_is_a_reject(run_target: Callable[..., Outcome]) -> None:
     def script(request: Request, number: int) -> Reply:
         slower = Reply(429, {"code": "too_many_requests"}, {"Retry-After": "0"})
-        return as_architect(request) or (
-            slower if number < 2 else Reply(404, {"code": "user_not_found"})
-        )
+        return as_architect(request) or (slower if number < 2 else Reply(404, {"code": "user_not_found"}))
 
     with ScriptedServer(script) as server:
         outcome = run_target(
@@ -275,8 +264,7 @@ def test_an_answer_that_concerns_more_ends_the_run(
 ) -> None:
     with ScriptedServer(lambda request, _: as_architect(request) or reply) as server:
         outcome = run_target(
-            [DELETIONS, record("user_deletions", uid="private-7"), state(done=True)],
-            api_url=server.url,
+            [DELETIONS, record("user_deletions", uid="private-7"), state(done=True)], api_url=server.url
         )
     assert outcome.code == 1
     (line,) = outcome.error_lines
@@ -323,9 +311,7 @@ def lives(amount: int) -> list[str]:
 
 
 @deliveries
-def test_events_before_a_deletion_go_with_the_user(
-    delivery: str, run_target: Callable[..., Outcome]
-) -> None:
+def test_events_before_a_deletion_go_with_the_user(delivery: str, run_target: Callable[..., Outcome]) -> None:
     lines = [accounts(), EVENTS, DELETIONS, *lives(1), state(at=1), *lives(3), state(at=2)]
     with Sandbox(SandboxOptions(job_seconds=0.1, shuffle_jobs=True)) as sandbox:
         outcome = run_target(lines, api_url=sandbox.url, streams=PEOPLE, delivery=delivery)
@@ -395,9 +381,7 @@ def test_the_columns_of_the_default(
 
 
 def test_a_schema_without_users_is_a_mistake(run_target: Callable[..., Outcome]) -> None:
-    outcome = run_target(
-        [schema("user_deletions", {"name": "string"}, [])], api_url="http://127.0.0.1:9"
-    )
+    outcome = run_target([schema("user_deletions", {"name": "string"}, [])], api_url="http://127.0.0.1:9")
     assert outcome.code == 1
     (line,) = outcome.error_lines
     assert "streams.user_deletions.fields.uid" in line
@@ -449,16 +433,11 @@ def test_a_role_is_missed_before_an_earlier_stream_is_sent(
     assert not outcome.stdout
 
 
-def test_a_role_is_not_asked_for_what_every_writer_may_do(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_a_role_is_not_asked_for_what_every_writer_may_do(run_target: Callable[..., Outcome]) -> None:
     streams = {"people": {"kind": "users"}, "calls_*": {"kind": "request", "method": "POST"}}
     with Sandbox(SandboxOptions(role="USER")) as sandbox:
         outcome = run_target(
-            [EVENTS, event(1), state(done=True)],
-            api_url=sandbox.url,
-            streams=streams,
-            delivery="single",
+            [EVENTS, event(1), state(done=True)], api_url=sandbox.url, streams=streams, delivery="single"
         )
         made = [one["path"] for one in SandboxApi(sandbox.url).requests()]
     assert outcome.code == 0, outcome.stderr

@@ -83,9 +83,7 @@ def test_values_in_the_path_are_encoded(run_target: Callable[..., Outcome]) -> N
 def test_values_that_no_path_can_hold(run_target: Callable[..., Outcome]) -> None:
     values = [".", "..", "", None, {"a": 1}, "fine"]
     mapping = things(path="/v2/things/{parts}")
-    outcome, requests = load(
-        run_target, [thing(id="1", parts=one) for one in values], streams=mapping
-    )
+    outcome, requests = load(run_target, [thing(id="1", parts=one) for one in values], streams=mapping)
     assert outcome.code == 1
     assert [one.path for one in requests] == ["/v2/things/fine"]
     codes = [one["code"] for one in outcome.rejects]
@@ -119,9 +117,7 @@ def test_method_and_path_of_the_record(run_target: Callable[..., Outcome]) -> No
     assert codes == ["invalid_path"] * 11 + ["missing_path_value"] + ["invalid_method"] * 2
 
 
-def test_columns_named_method_and_path_need_no_mapping(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_columns_named_method_and_path_need_no_mapping(run_target: Callable[..., Outcome]) -> None:
     lines = [
         schema("calls", {"method": "string", "path": "string", "note": "string"}),
         record("calls", method="put", path="/v2/a?b=1", note="n"),
@@ -158,10 +154,7 @@ def test_columns_named_method_and_path_need_no_mapping(
         ({"method": ""}, "streams.things.method"),
         ({"fields": {"path": "team"}}, "contradicts fields.path"),
         ({"fields": {"body": "team"}}, "streams.things.fields.body"),
-        (
-            {"batch": {"sise": 3}},
-            "streams.things.batch.sise is no key of batch; did you mean 'size'?",
-        ),
+        ({"batch": {"sise": 3}}, "streams.things.batch.sise is no key of batch; did you mean 'size'?"),
         ({"batch": {"size": 0}}, "streams.things.batch.size"),
         ({"batch": {"group_by": "temas"}}, "did you mean 'team'?"),
         ({"method": "GET", "batch": {}}, "a GET has no body"),
@@ -183,9 +176,7 @@ def test_mistakes_end_the_run_before_anything_is_sent(
     assert not outcome.stdout
 
 
-def test_keys_split_at_their_dots_and_streams_named_like_keys(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_keys_split_at_their_dots_and_streams_named_like_keys(run_target: Callable[..., Outcome]) -> None:
     mapping = {
         "public": {
             "path": {
@@ -209,9 +200,7 @@ def test_keys_split_at_their_dots_and_streams_named_like_keys(
 
 
 def test_what_json_cannot_hold_is_left_out_and_counted(run_target: Callable[..., Outcome]) -> None:
-    line = (
-        '{"type":"RECORD","stream":"things","record":{"id":"1","parts":{"a":NaN,"b":[1,Infinity]}}}'
-    )
+    line = '{"type":"RECORD","stream":"things","record":{"id":"1","parts":{"a":NaN,"b":[1,Infinity]}}}'
     outcome, (request,) = load(run_target, [line], streams=things())
     assert outcome.code == 0, outcome.stderr
     assert request.json == {"id": "1", "parts": {}}
@@ -269,17 +258,13 @@ def test_bodies_stay_within_the_limit(run_target: Callable[..., Outcome]) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 410, 415, 422])
-def test_a_refusal_rejects_its_records_alone(
-    status: int, run_target: Callable[..., Outcome]
-) -> None:
+def test_a_refusal_rejects_its_records_alone(status: int, run_target: Callable[..., Outcome]) -> None:
     def script(request: Request, number: int) -> Reply:
         refused = any(item["id"] == "2" for item in request.json["requests"])
         return Reply(status, {"code": "no_such", "message": "no"}) if refused else Reply()
 
     lines = [thing(id=str(number)) for number in range(6)]
-    outcome, _ = load(
-        run_target, lines, script, streams=things(batch={"size": 2}), max_rejected_records=2
-    )
+    outcome, _ = load(run_target, lines, script, streams=things(batch={"size": 2}), max_rejected_records=2)
     assert outcome.code == 0, outcome.stderr
     assert [one["request"] for one in outcome.rejects] == [
         {"method": "POST", "path": "/v2/things", "body": {"requests": [{"id": number}]}}
@@ -300,9 +285,7 @@ def test_a_refusal_rejects_its_records_alone(
     ],
     ids=["401", "403", "408"],
 )
-def test_what_concerns_more_ends_the_run(
-    reply: Reply, said: str, run_target: Callable[..., Outcome]
-) -> None:
+def test_what_concerns_more_ends_the_run(reply: Reply, said: str, run_target: Callable[..., Outcome]) -> None:
     mapping = things(path="/v2/things/{id}")
     lines = [thing(id="private-7")]
     outcome, _ = load(run_target, lines, lambda *_: reply, streams=mapping, retry_max_seconds=1)
@@ -315,18 +298,14 @@ def test_what_concerns_more_ends_the_run(
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"done"', b"OK", b"<html>", b"\xff{"])
 def test_any_body_is_an_answer(body: bytes, run_target: Callable[..., Outcome]) -> None:
-    outcome, requests = load(
-        run_target, [thing(id="1")], lambda *_: Reply(201, body), streams=things()
-    )
+    outcome, requests = load(run_target, [thing(id="1")], lambda *_: Reply(201, body), streams=things())
     assert outcome.code == 0, outcome.stderr
     assert len(requests) == 1
     assert outcome.block["streams"]["things"]["delivered"] == 1
 
 
 @pytest.mark.parametrize("status", [302, 304, 307])
-def test_a_redirect_rejects_that_record_alone(
-    status: int, run_target: Callable[..., Outcome]
-) -> None:
+def test_a_redirect_rejects_that_record_alone(status: int, run_target: Callable[..., Outcome]) -> None:
     def script(request: Request, number: int) -> Reply:
         elsewhere = Reply(status, b"", {"Location": "http://127.0.0.1:9/"})
         return elsewhere if request.path == "/v2/things/2" else Reply()
@@ -481,9 +460,7 @@ def test_a_run_that_fails_stops_its_other_series(run_target: Callable[..., Outco
     streams = things() | {"others": {"kind": "request", "method": "POST", "path": "/v2/others"}}
     lines = [schema("others", {"id": "string"}), *(thing(id=str(n)) for n in range(300))]
     began = time.monotonic()
-    outcome, requests = load(
-        run_target, [*lines, record("others", id="1")], script, streams=streams
-    )
+    outcome, requests = load(run_target, [*lines, record("others", id="1")], script, streams=streams)
     assert outcome.code == 1
     assert len(requests) < 200
     assert time.monotonic() - began < 12

@@ -47,21 +47,14 @@ def responses(outcome: Outcome) -> list[dict[str, Any]]:
 
 def test_the_life_of_an_endpoint(sandbox: Sandbox, run_target: Callable[..., Outcome]) -> None:
     def run(*lines: str) -> dict[str, Any]:
-        outcome = run_target(
-            [HOOKS, *lines, state(done=True)], api_url=sandbox.url, streams=STREAMS
-        )
+        outcome = run_target([HOOKS, *lines, state(done=True)], api_url=sandbox.url, streams=STREAMS)
         assert outcome.code == 0, outcome.stderr
         (response,) = responses(outcome)
         return response
 
     created = run(hook("create", url=URL, event_types=["note.created"], secret=SECRET))
     first = created.pop("id")
-    assert created == {
-        "stream": "hooks",
-        "kind": "webhook_endpoints",
-        "status": 200,
-        "action": "create",
-    }
+    assert created == {"stream": "hooks", "kind": "webhook_endpoints", "status": 200, "action": "create"}
     same = run(hook("update", id=first, disabled=True))
     assert (same["id"], "previous_id" in same) == (first, False)
     moved = run(hook("update", id=first, url=f"{URL}/b"))
@@ -74,9 +67,7 @@ def test_a_new_id_is_told(sandbox: Sandbox, run_target: Callable[..., Outcome]) 
     settings: dict[str, Any] = {"api_url": sandbox.url, "streams": STREAMS}
     made = hook("create", url=URL, event_types=["note.created"])
     (created,) = responses(run_target([HOOKS, made, state(at=1)], **settings))
-    moved = run_target(
-        [HOOKS, hook("update", id=created["id"], url=f"{URL}/b"), state(at=2)], **settings
-    )
+    moved = run_target([HOOKS, hook("update", id=created["id"], url=f"{URL}/b"), state(at=2)], **settings)
     (response,) = responses(moved)
     (line,) = (line for line in moved.stderr.splitlines() if created["id"] in line)
     assert response["id"] in line
@@ -114,17 +105,11 @@ def test_a_new_id_is_told(sandbox: Sandbox, run_target: Callable[..., Outcome]) 
     ],
 )
 def test_what_is_sent(
-    columns: dict[str, Any],
-    method: str,
-    path: str,
-    body: Any,
-    run_target: Callable[..., Outcome],
+    columns: dict[str, Any], method: str, path: str, body: Any, run_target: Callable[..., Outcome]
 ) -> None:
     with ScriptedServer(architect(lambda _: Reply(200, {}))) as server:
         outcome = run_target(
-            [HOOKS, record("hooks", **columns), state(done=True)],
-            api_url=server.url,
-            streams=STREAMS,
+            [HOOKS, record("hooks", **columns), state(done=True)], api_url=server.url, streams=STREAMS
         )
     assert outcome.code == 0, outcome.stderr
     (call,) = calls(server)
@@ -250,9 +235,7 @@ def test_a_404_after_a_lost_answer(action: str, run_target: Callable[..., Outcom
 
     def script(request: Request) -> Reply:
         lost.append(request)
-        return (
-            Reply(fault="reset") if len(lost) == 1 else Reply(404, {"code": "resource_not_found"})
-        )
+        return Reply(fault="reset") if len(lost) == 1 else Reply(404, {"code": "resource_not_found"})
 
     with ScriptedServer(architect(script)) as server:
         outcome = run_target(
@@ -287,9 +270,7 @@ def test_the_secret_is_nowhere(where: str, run_target: Callable[..., Outcome]) -
     elif where == "stream_map":
         settings["stream_maps"] = {"hooks": {"url": "int(record['url'])"}}
     message = f"{secret} is too short" if where == "message" else "no"
-    with ScriptedServer(
-        architect(lambda _: Reply(400, {"code": "no", "message": message}))
-    ) as server:
+    with ScriptedServer(architect(lambda _: Reply(400, {"code": "no", "message": message}))) as server:
         outcome = run_target(
             [HOOKS, hook("create", **columns), state(done=True)],
             api_url=server.url,

@@ -1,4 +1,4 @@
-"""The main job, through the real executable and real HTTP: records become users and events."""
+"""The main job, through the executable and real HTTP: records become users and events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,17 +38,9 @@ def assert_adds_up(counts: dict[str, Any]) -> None:
     assert counts["received"] == sum(counts[end] for end in ends), counts
 
 
-def test_users_and_events_need_no_mapping(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
-    lines = [
-        USERS,
-        user(1, email="one@example.com", seats=3),
-        EVENTS,
-        event(1, amount=9.5),
-        state(users=1),
-    ]
-    done = run_target(lines, api_url=sandbox.url)
+def test_users_and_events_need_no_mapping(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
+    lines = [USERS, user(1, email="one@example.com", seats=3), EVENTS, event(1, amount=9.5), state(users=1)]
+    done = run_target(lines, start=True, api_url=sandbox.url)
     assert done.code == 0, done.stderr
     found = api.user("u1")
     assert (found["email"], found["properties"]) == ("one@example.com", {"seats": 3})
@@ -84,39 +77,15 @@ def test_a_mapped_table(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> N
     lines = [
         schema(
             "customers",
-            {
-                "id": "integer",
-                "full_name": "string",
-                "contact": contact,
-                "ssn": "string",
-                "plan": "string",
-            },
+            {"id": "integer", "full_name": "string", "contact": contact, "ssn": "string", "plan": "string"},
             ["id"],
         ),
-        record(
-            "customers",
-            id=7,
-            full_name="Ann",
-            contact={"email": "a@example.com"},
-            ssn="1",
-            plan="pro",
-        ),
+        record("customers", id=7, full_name="Ann", contact={"email": "a@example.com"}, ssn="1", plan="pro"),
         schema(
             "orders",
-            {
-                "customer_id": "integer",
-                "created_at": "string",
-                "page_url": "string",
-                "total": "number",
-            },
+            {"customer_id": "integer", "created_at": "string", "page_url": "string", "total": "number"},
         ),
-        record(
-            "orders",
-            customer_id=7,
-            created_at="2026-02-03",
-            page_url="https://example.com/",
-            total=5,
-        ),
+        record("orders", customer_id=7, created_at="2026-02-03", page_url="https://example.com/", total=5),
         state(orders=1),
     ]
     done = run_target(lines, api_url=sandbox.url, streams=streams)
@@ -132,9 +101,7 @@ def test_a_mapped_table(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> N
     assert made["context"] == {"browser": {"url": "https://example.com/"}}
 
 
-def test_120_000_records_make_three_jobs(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_120_000_records_make_three_jobs(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     lines = [USERS, *(user(n, seats=n) for n in range(120_000)), state(users=120_000)]
     done = run_target(lines, api_url=sandbox.url, timeout=240)
     assert done.code == 0, done.stderr
@@ -161,12 +128,7 @@ def test_120_000_records_make_three_jobs(
     ],
 )
 def test_delivery(
-    run_target: Run,
-    sandbox: Sandbox,
-    api: SandboxApi,
-    delivery: str,
-    records: int,
-    paths: set[str],
+    run_target: Run, sandbox: Sandbox, api: SandboxApi, delivery: str, records: int, paths: set[str]
 ) -> None:
     lines = [USERS, *(user(n) for n in range(records)), state(a=1)]
     assert run_target(lines, api_url=sandbox.url, delivery=delivery).code == 0
@@ -174,9 +136,7 @@ def test_delivery(
     assert made == paths
 
 
-def test_a_user_known_by_fullstorys_id_alone(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_a_user_known_by_fullstorys_id_alone(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     run_target([USERS, user(1, email="one@example.com"), state(a=1)], api_url=sandbox.url)
     known = api.user("u1")["id"]
     lines = [
@@ -235,9 +195,7 @@ def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize(("limit", "code"), [(0, 1), (1, 0), (None, 0), (-1, 0)])
-def test_max_rejected_records(
-    run_target: Run, sandbox: Sandbox, limit: int | None, code: int
-) -> None:
+def test_max_rejected_records(run_target: Run, sandbox: Sandbox, limit: int | None, code: int) -> None:
     lines = [USERS, record("users", uid=None), user(1), state(a=1)]
     done = run_target(lines, api_url=sandbox.url, max_rejected_records=limit)
     assert done.code == code
@@ -263,9 +221,7 @@ def test_what_a_job_refuses_is_in_the_rejects_file(run_target: Run, sandbox: San
     assert len(done.rejects) == 150, "all pages of /errors are read"
     assert {reject["stage"] for reject in done.rejects} == {"job"}
     assert {reject["job_id"] for reject in done.rejects} == {job["id"]}
-    assert {reject["request"]["id"] for reject in done.rejects} == {
-        f"nobody{n}" for n in range(150)
-    }
+    assert {reject["request"]["id"] for reject in done.rejects} == {f"nobody{n}" for n in range(150)}
     counts = done.block["streams"]["people"]
     assert (counts["delivered"], counts["rejected"]) == (0, 150)
     assert_adds_up(counts)
@@ -325,13 +281,8 @@ def test_state_passes_through_untouched(run_target: Run, sandbox: Sandbox) -> No
 
 
 def test_an_old_block_that_the_tap_echoes_is_replaced(run_target: Run, sandbox: Sandbox) -> None:
-    old = {
-        "bookmarks": {},
-        "target_fullstory": {"version": 1, "run_id": "old", "jobs": [{"id": "x"}]},
-    }
-    done = run_target(
-        [USERS, user(1), json.dumps({"type": "STATE", "value": old})], api_url=sandbox.url
-    )
+    old = {"bookmarks": {}, "target_fullstory": {"version": 1, "run_id": "old", "jobs": [{"id": "x"}]}}
+    done = run_target([USERS, user(1), json.dumps({"type": "STATE", "value": old})], api_url=sandbox.url)
     assert done.block["run_id"] != "old"
     assert done.block["jobs"] == []
 
@@ -436,9 +387,7 @@ def test_a_job_that_a_killed_run_left_is_waited_for(run_target: Run, tmp_path: P
         assert list(done.output_dir.glob("jobs-*")) == []
 
 
-def test_two_streams_of_users_keep_the_order(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_two_streams_of_users_keep_the_order(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     columns = {"uid": "string", "v": "integer"}
     lines = [
         schema("a", columns, ["uid"]),
@@ -449,9 +398,7 @@ def test_two_streams_of_users_keep_the_order(
         record("a", uid="y", v=4),
         state(n=1),
     ]
-    done = run_target(
-        lines, api_url=sandbox.url, streams={"?": {"kind": "users"}}, delivery="batch"
-    )
+    done = run_target(lines, api_url=sandbox.url, streams={"?": {"kind": "users"}}, delivery="batch")
     assert done.code == 0, done.stderr
     assert [api.user(uid)["properties"]["v"] for uid in "xy"] == [3, 4]
 
@@ -493,8 +440,7 @@ def test_records_are_not_validated_where_that_is_off(run_target: Run, sandbox: S
 
 def test_an_event_of_an_unknown_user_is_rejected_alone(run_target: Run, sandbox: Sandbox) -> None:
     events = schema(
-        "events",
-        {"name": "string", "user": {"type": "object", "properties": {"id": {"type": "string"}}}},
+        "events", {"name": "string", "user": {"type": "object", "properties": {"id": {"type": "string"}}}}
     )
     lines = [
         events,
@@ -509,19 +455,20 @@ def test_an_event_of_an_unknown_user_is_rejected_alone(run_target: Run, sandbox:
     assert [answer["status"] for answer in done.block["responses"]] in ([404, 200], [200, 404])
 
 
-def test_a_refused_key_ends_the_run_though_another_request_is_being_tried_again(
-    run_target: Run,
-) -> None:
+def test_a_refused_key_ends_the_run_though_another_request_is_being_tried_again(run_target: Run) -> None:
+    refused = threading.Event()
+
     def script(request: Any, _: int) -> Reply:
         if request.json["uid"] == "u1":
+            # Before that the other would not be sent: everything waits as long as Fullstory asks.
+            assert refused.wait(30)
             return Reply(503, headers={"Retry-After": "120"})
+        refused.set()
         return Reply(401)
 
     with ScriptedServer(script) as server:
         began = time.monotonic()
-        done = run_target(
-            [USERS, user(1), user(2), state(n=1)], api_url=server.url, retry_max_seconds=300
-        )
+        done = run_target([USERS, user(1), user(2), state(n=1)], api_url=server.url, retry_max_seconds=300)
     assert done.code == 1
     assert "does not accept the API key" in done.error_lines[-1]
     assert time.monotonic() - began < 30
@@ -571,9 +518,7 @@ def test_a_journal_of_another_address_is_left_to_a_run_there(
 ) -> None:
     left = tmp_path / "output" / "jobs-earlier.jsonl"
     left.parent.mkdir()
-    left.write_text(
-        '{"id":"j1","kind":"users","stream":"users","api_url":"https://api.fullstory.com"}\n'
-    )
+    left.write_text('{"id":"j1","kind":"users","stream":"users","api_url":"https://api.fullstory.com"}\n')
     assert run_target([USERS, user(1), state(n=1)], api_url=sandbox.url).code == 0
     assert left.exists()
 
@@ -585,15 +530,11 @@ def test_files_with_records_are_for_their_owner_alone(run_target: Run) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
-def test_records_that_need_care_keep_their_place(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_records_that_need_care_keep_their_place(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     """Every third record of a user leaves the fast path; the last value must still win."""
     lines = [
         schema(
-            "users",
-            {"uid": "string", "v": "integer", "on": {"type": "string", "format": "date"}},
-            ["uid"],
+            "users", {"uid": "string", "v": "integer", "on": {"type": "string", "format": "date"}}, ["uid"]
         )
     ]
     for n in range(200):

@@ -22,14 +22,7 @@ def own_directory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestAsEvents(
-    suite(
-        {
-            "*": {
-                "kind": "events",
-                "fields": {"name": {"const": "Row"}, "user.uid": {"const": "someone"}},
-            }
-        }
-    )
+    suite({"*": {"kind": "events", "fields": {"name": {"const": "Row"}, "user.uid": {"const": "someone"}}}})
 ):  # type: ignore[misc]
     """Every stream as events."""
 

@@ -1,4 +1,4 @@
-"""Which STATE may be written: the rule that makes a crash harmless.
+"""Which STATE may be written, and its writing: the rule that makes a crash harmless.
 
 A STATE may be written when every record before it has been accepted by Fullstory or is on disk as a
 reject, and when no batch of events lies across it: after a restart from that STATE the tap repeats exactly
@@ -8,96 +8,154 @@ them by their keys.
 Every batch holds a ticket from its first record to its acceptance. A ticket remembers the last STATE before
 that first record: the latest one that a restart could use without losing the batch. What may be written
 is the earliest STATE of all open tickets, or the latest STATE received where none is open.
-
-Pure bookkeeping: no I/O and no lock. The caller serialises the calls.
 """
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.state_block import StateBlock
+from target_fullstory.errors import OutputError
 
 
 @dataclass(frozen=True)
 class Position:
     """A place between two STATE messages: how many were received, and the last one's value as JSON."""
 
-    epoch: int
-    value: bytes | None
+    number: int
+    value: bytes
 
 
 @dataclass(eq=False)
 class Ticket:
-    """An unfinished batch's hold on the checkpoint: no STATE after `position` may be written."""
+    """An unfinished batch's claim: no STATE after `position` may be written."""
 
     position: Position
 
 
-class Checkpoints:
-    """Follows STATE messages and unfinished batches."""
+def print_line(line: bytes) -> None:
+    """Write a STATE line to stdout."""
+    try:
+        sys.stdout.write(line.decode() + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"The STATE cannot be written to stdout ({type(error).__name__}): whoever reads it is "
+            "gone. Run again from the last STATE that was saved."
+        ) from None
 
-    def __init__(self) -> None:
-        self._now = Position(0, None)
+
+class Checkpoints:
+    """The run's STATE messages and open tickets; used by the reading thread and the sending threads."""
+
+    def __init__(
+        self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
+    ) -> None:
+        """Start before the first STATE; what `write` raises goes on to the caller."""
+        self._lock = threading.Lock()
+        self._block = block
+        self._rejects = rejects
+        self._write_line = write
+        self._now = Position(0, b"")
         self._written = 0
         self._tickets: set[Ticket] = set()
-        self._barred: list[range] = []
+        self._forbidden: list[range] = []
+        self._last_value: bytes | None = None
+        self._last_line: bytes | None = None
+        self._ended = False
 
     @property
-    def now(self) -> Position:
-        """The place after the last STATE received."""
-        return self._now
+    def received_any(self) -> bool:
+        """Whether the tap has sent a STATE."""
+        return self._now.number > 0
 
     @property
-    def restart(self) -> int:
+    def next_number(self) -> int:
+        """The number that the tap's next STATE will have; the first has 1."""
+        return self._now.number + 1
+
+    def last_written(self) -> int:
         """The number of the STATE written last, 0 before the first: a restart begins behind it."""
-        return self._written
+        with self._lock:
+            return self._written
 
-    def received(self, value: bytes) -> None:
-        """Take note of a STATE message.
-
-        Args:
-            value: The STATE's value as JSON.
-        """
-        self._now = Position(self._now.epoch + 1, value)
+    def receive(self, value: bytes) -> None:
+        """Take a STATE message's value, as JSON; `write_due` writes it when its time has come."""
+        with self._lock:
+            self._now = Position(self._now.number + 1, value)
 
     def open(self) -> Ticket:
         """A ticket for a batch whose first record has just come."""
-        ticket = Ticket(self._now)
-        self._tickets.add(ticket)
-        return ticket
+        with self._lock:
+            ticket = Ticket(self._now)
+            self._tickets.add(ticket)
+            return ticket
 
-    def settle(self, ticket: Ticket) -> None:
+    def release(self, ticket: Ticket) -> None:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
-        self._tickets.discard(ticket)
+        with self._lock:
+            self._tickets.discard(ticket)
+            self._write_due()
 
-    def close_over(self, ticket: Ticket) -> None:
-        """Forbid every STATE inside a batch of events that is about to be sent.
+    def pin(self, ticket: Ticket) -> None:
+        """Keep every STATE inside a batch of events that is about to be sent from being written.
 
         The batch reaches from the ticket's position to now. A batch of users begun in between would, once
         it is the oldest, allow a STATE in the midst of these events; it is tied to where they begin.
         """
-        begin, end = ticket.position, self._now.epoch
-        for other in self._tickets:
-            if begin.epoch < other.position.epoch < end:
-                other.position = begin
+        with self._lock:
+            begin, end = ticket.position, self._now.number
+            for other in self._tickets:
+                if begin.number < other.position.number < end:
+                    other.position = begin
 
-    def bar(self, numbers: range) -> None:
+    def forbid(self, numbers: range) -> None:
         """Forbid the STATEs of these numbers: what a restart from one of them would send is not the same."""
-        self._barred = [barred for barred in self._barred if barred.stop > self._written]
-        self._barred.append(numbers)
+        with self._lock:
+            self._forbidden = [one for one in self._forbidden if one.stop > self._written]
+            self._forbidden.append(numbers)
 
-    def due(self) -> Position | None:
-        """The STATE that may be written now, None where there is none that is new."""
+    def write_due(self) -> None:
+        """Write the latest STATE that may be written, if there is a new one."""
+        with self._lock:
+            self._write_due()
+
+    def write_last(self, *, complete: bool) -> None:
+        """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
+        with self._lock:
+            due = self._due()
+            value = due.value if due is not None else self._last_value
+            if value is not None:
+                self._write(value, final=complete)
+            # What a late response still allows belongs to the next run.
+            self._ended = True
+
+    def _due(self) -> Position | None:
         position = min(
             (ticket.position for ticket in self._tickets),
-            key=lambda position: position.epoch,
+            key=lambda position: position.number,
             default=self._now,
         )
-        if position.epoch <= self._written or position.value is None:
-            return None
-        if any(position.epoch in numbers for numbers in self._barred):
+        number = position.number
+        if number <= self._written or any(number in numbers for numbers in self._forbidden):
             return None
         return position
 
-    def written(self, position: Position) -> None:
-        """Take note that a STATE was written."""
-        self._written = position.epoch
+    def _write_due(self) -> None:
+        due = self._due()
+        if due is None or self._ended:
+            return
+        if due.value != self._last_value:
+            self._write(due.value, final=False)
+        self._written = due.number
+
+    def _write(self, value: bytes, *, final: bool) -> None:
+        self._rejects.sync()
+        line = self._block.insert(value, final=final)
+        if line != self._last_line:
+            self._write_line(line)
+        self._last_line, self._last_value = line, value

@@ -59,62 +59,69 @@ class JobEntry(msgspec.Struct, kw_only=True):
     finished: str | None = None
 
 
-Tell: TypeAlias = Callable[[str, dict[str, Any]], None]
+class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A response of the API as the state block lists it.
+
+    Of calls of kind `request` it has `method` and `path`; `action` and `previous_id` are webhook endpoints'.
+    """
+
+    stream: str
+    kind: str
+    status: int
+    job: str | None = None
+    method: str | None = None
+    path: str | None = None
+    action: str | None = None
+    uid: str | None = None
+    id: str | None = None
+    previous_id: str | None = None
+    code: str | None = None
+
+
+OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Hears of each response as it comes: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
 _LISTED_JOBS = 1000
+_ENDS = ("received", "delivered", "rejected", "merged", "ignored")
 
 
 class Ledger:
     """Counts records, jobs and responses of a run."""
 
-    def __init__(self, *, responses: int, tell: Tell | None = None) -> None:
-        """Start an empty ledger.
+    def __init__(self, *, responses: int, on_response: OnResponse | None = None) -> None:
+        """Start an empty ledger that keeps so many of the latest responses.
 
-        Args:
-            responses: How many of the latest API responses to keep.
-            tell: Hears of each response and job; returns at once and raises nothing.
+        What `on_response` does must return at once and raise nothing.
         """
-        self._tell = tell
+        self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
         self._jobs: dict[str, JobEntry] = {}
-        self._responses: deque[dict[str, Any]] = deque(maxlen=responses)
+        self._responses: deque[ResponseEntry] = deque(maxlen=responses)
 
     def open_stream(self, stream: str, kind: str) -> None:
         """Begin to count a stream; a stream that is already counted goes on."""
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 
-    def received(self, stream: str, count: int = 1) -> None:
-        """Count records read; a negative count takes back what will be read again by a later run."""
-        with self._lock:
-            self._streams[stream].received += count
-
-    def delivered(self, stream: str, count: int) -> None:
-        """Count records accepted by Fullstory."""
-        with self._lock:
-            self._streams[stream].delivered += count
-
-    def rejected(self, stream: str, count: int = 1, *, was_delivered: bool = False) -> None:
-        """Count records refused; `was_delivered` moves those that a job refused after its acceptance."""
-        with self._lock:
-            counts = self._streams[stream]
-            counts.rejected += count
-            if was_delivered:
-                counts.delivered -= count
-
-    def merged(self, stream: str, count: int) -> None:
-        """Count records absorbed by later ones of the same batch."""
-        with self._lock:
-            self._streams[stream].merged += count
-
-    def ignored(self, stream: str, count: int) -> None:
-        """Count records of a stream that is configured to be ignored."""
+    def count(
+        self,
+        stream: str,
+        *,
+        received: int = 0,
+        delivered: int = 0,
+        rejected: int = 0,
+        merged: int = 0,
+        ignored: int = 0,
+    ) -> None:
+        """Add to a stream's counts; less than nothing takes back what counted before."""
         with self._lock:
             counts = self._streams[stream]
-            counts.received += count
-            counts.ignored += count
+            counts.received += received
+            counts.delivered += delivered
+            counts.rejected += rejected
+            counts.merged += merged
+            counts.ignored += ignored
 
     def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""
@@ -129,60 +136,51 @@ class Ledger:
         """Enter a job, or its later status."""
         with self._lock:
             self._jobs[entry.id] = entry
-        if self._tell is not None:
+        if self._on_response is not None:
             event = "job_created" if entry.finished is None else "job_finished"
-            self._tell(event, msgspec.to_builtins(entry))
+            self._on_response(event, msgspec.to_builtins(entry))
 
-    def response(self, entry: dict[str, Any]) -> None:
+    def response(self, entry: ResponseEntry) -> None:
         """Keep an API response for the state block."""
         with self._lock:
             self._responses.append(entry)
         # A job's creation is told with the job.
-        if self._tell is not None and "job" not in entry:
-            self._tell("request", entry)
+        if self._on_response is not None and entry.job is None:
+            self._on_response("request", msgspec.to_builtins(entry))
 
     def totals(self) -> StreamCounts:
         """The sums over all streams."""
         with self._lock:
-            total = StreamCounts(kind="all")
-            for counts in self._streams.values():
-                total.received += counts.received
-                total.delivered += counts.delivered
-                total.rejected += counts.rejected
-                total.merged += counts.merged
-                total.ignored += counts.ignored
-            return total
+            streams = self._streams.values()
+            sums = {name: sum(getattr(one, name) for one in streams) for name in _ENDS}
+        return StreamCounts(kind="all", **sums)
 
     def streams(self, *, final: bool) -> dict[str, dict[str, Any]]:
         """Counts per stream, as the state block shows them.
 
-        Args:
-            final: Whether the run is over. Before that `received` leaves out what is still on its way, so
-                that the sum holds in every STATE that is written.
+        Unless `final`, `received` leaves out what has no end yet, so that the sum holds in every STATE.
         """
         with self._lock:
-            shown = msgspec.to_builtins(self._streams)
-            for name, counts in self._streams.items():
-                if not final:
+            shown: dict[str, dict[str, Any]] = msgspec.to_builtins(self._streams)
+            if not final:
+                for name, counts in self._streams.items():
                     shown[name]["received"] = counts.ended
-            return dict(shown)
+            return shown
 
-    def jobs(self, *, every: bool = False) -> list[dict[str, Any]]:
+    def jobs(self, *, every: bool = False) -> list[JobEntry]:
         """The run's jobs, oldest first; above 1,000 unfinished, failed and the latest unless `every`."""
         with self._lock:
             jobs = list(self._jobs.values())
-        if not every and len(jobs) > _LISTED_JOBS:
-            spare = len(jobs) - _LISTED_JOBS
-            kept = []
-            for job in jobs:
-                if spare and job.status == "COMPLETED":
-                    spare -= 1
-                else:
-                    kept.append(job)
-            jobs = kept
-        return [msgspec.to_builtins(job) for job in jobs]
+        spare = 0 if every else max(0, len(jobs) - _LISTED_JOBS)
+        kept = []
+        for job in jobs:
+            if spare and job.status == "COMPLETED":
+                spare -= 1
+            else:
+                kept.append(job)
+        return kept
 
-    def responses(self) -> list[dict[str, Any]]:
+    def responses(self) -> list[ResponseEntry]:
         """The latest API responses, oldest first."""
         with self._lock:
             return list(self._responses)

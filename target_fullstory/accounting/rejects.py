@@ -1,16 +1,23 @@
-"""The rejects file: each refused record with the reason, safe on disk before a STATE covers it."""
+"""Rejected records: each is written with its reason, counted, and its SCHEMA kept for `replay`.
+
+A line is safe on the disk before a STATE covers the record. It holds the record and no SCHEMA: that goes
+to a file of its own with the first record of a stream that the mapping rejects.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
+from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.errors import OutputError
+from target_fullstory.logs import logger
 
 
 def timestamp() -> str:
@@ -18,12 +25,18 @@ def timestamp() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class _Entry(msgspec.Struct, omit_defaults=True):
-    """A line of the file."""
+class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A rejected record: a line of the file.
+
+    Attributes:
+        stage: Who refused it: the mapping, the API's response, or a batch job.
+        record: The record as received, where it is still at hand; else there is the request made of it.
+        at: Set when it is written.
+    """
 
     stream: str
     kind: str
-    stage: str
+    stage: Literal["map", "api", "job"]
     code: str
     message: str
     job_id: str | None = None
@@ -37,66 +50,73 @@ _encoder = msgspec.json.Encoder()
 
 
 class Rejects:
-    """Appends to `<output_dir>/rejects-<run_id>.jsonl`, created with the first reject (mode 0600)."""
+    """Writes `<output_dir>/rejects-<run_id>.jsonl` and `schemas-<run_id>.jsonl`, created when needed."""
 
-    def __init__(self, output_dir: str, run_id: str) -> None:
-        """Name the file; nothing is created yet."""
+    def __init__(
+        self, ledger: Ledger, output_dir: str, run_id: str, take: Callable[[Reject], None] | None = None
+    ) -> None:
+        """Name the files; where `take` is given, it takes each reject instead of them."""
+        self._ledger = ledger
         self._path = Path(output_dir) / f"rejects-{run_id}.jsonl"
+        self._schemas_path = Path(output_dir) / f"schemas-{run_id}.jsonl"
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self._take = take or self._append
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._count = 0
         self._unsynced = False
+
+    def know_schema(self, stream: str, message: dict[str, Any]) -> None:
+        """Take note of the SCHEMA message of a stream, by the name that stream maps have given it."""
+        self._schemas[stream] = message
 
     def summary(self) -> dict[str, Any]:
         """Count and path, as the state block shows them."""
         with self._lock:
             return {"count": self._count, "path": str(self._path) if self._count else None}
 
-    def write(
-        self,
-        *,
-        stream: str,
-        kind: str,
-        stage: str,
-        code: str,
-        message: str,
-        job_id: str | None = None,
-        record: Any = None,
-        request: Any = None,
-    ) -> None:
-        """Append one rejected record.
-
-        Args:
-            stream: Where the record came from.
-            kind: What it was to become.
-            stage: `map`, `api` or `job`: who refused it.
-            code: The stable code of the reason.
-            message: The reason in a sentence.
-            job_id: The batch job that refused it.
-            record: The record as received, where it is still at hand.
-            request: Otherwise the request that was made of it.
+    def write(self, reject: Reject, *, counted: bool = True) -> None:
+        """Write a rejected record and, unless an earlier run's job refused it, count it.
 
         Raises:
-            OutputError: The file cannot be written.
+            OutputError: The file cannot be written; as for `sync` and `close`.
         """
-        at = datetime.now(timezone.utc)
-        line = _encode(_Entry(stream, kind, stage, code, message, job_id, record, request, at))
+        self._take(reject)
+        if counted:
+            # A job refuses what counted as delivered when the job was accepted.
+            undone = -1 if reject.stage == "job" else 0
+            self._ledger.count(reject.stream, rejected=1, delivered=undone)
+
+    def _append(self, reject: Reject) -> None:
+        if reject.stage == "map" and reject.stream in self._schemas:
+            self._keep_schema(reject.stream)
+        reject.at = datetime.now(timezone.utc)
+        line = _encode(reject)
         with self._lock:
             try:
                 if self._file is None:
-                    self._file = self._create()
+                    self._file = _create(self._path)
                 self._file.write(line)
             except OSError as error:
                 raise self._failure(error) from None
             self._count += 1
             self._unsynced = True
 
-    def sync(self) -> None:
-        """Bring everything written so far to the disk.
+    def _keep_schema(self, stream: str) -> None:
+        try:
+            line = msgspec.json.encode(self._schemas.pop(stream)) + b"\n"
+            with _create(self._schemas_path) as file:
+                file.write(line)
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            logger.warning(
+                "The SCHEMA of stream %s cannot be kept in %s (%s): `replay` needs --schema for its records",
+                stream,
+                self._schemas_path,
+                type(error).__name__,
+            )
 
-        Raises:
-            OutputError: The disk does not take it.
-        """
+    def sync(self) -> None:
+        """Bring everything written so far to the disk."""
         with self._lock:
             if self._file is None or not self._unsynced:
                 return
@@ -108,21 +128,12 @@ class Rejects:
             self._unsynced = False
 
     def close(self) -> None:
-        """Sync and close the file.
-
-        Raises:
-            OutputError: The disk does not take it.
-        """
+        """Sync and close the file."""
         self.sync()
         with self._lock:
             if self._file is not None:
                 self._file.close()
                 self._file = None
-
-    def _create(self) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(handle, "ab", _BUFFER_BYTES)
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
@@ -131,10 +142,16 @@ class Rejects:
         )
 
 
-def _encode(entry: _Entry) -> bytes:
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(handle, "ab", _BUFFER_BYTES)
+
+
+def _encode(reject: Reject) -> bytes:
     try:
-        return _encoder.encode(entry) + b"\n"
+        return _encoder.encode(reject) + b"\n"
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
         # A record that JSON itself cannot carry, such as one with half a surrogate pair.
-        entry.record = repr(entry.record).encode("utf-8", "backslashreplace").decode()
-        return _encoder.encode(entry) + b"\n"
+        reject.record = repr(reject.record).encode("utf-8", "backslashreplace").decode()
+        return _encoder.encode(reject) + b"\n"

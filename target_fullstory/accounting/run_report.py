@@ -12,13 +12,7 @@ from target_fullstory.logs import logger
 
 
 def write_report(output_dir: str, run_id: str, report: dict[str, Any]) -> None:
-    """Write `<output_dir>/run-<run_id>.json`; where that fails the run is not, a warning says so.
-
-    Args:
-        output_dir: The directory, created when needed.
-        run_id: The run's id.
-        report: The report.
-    """
+    """Write `<output_dir>/run-<run_id>.json`; where that fails the run is not, a warning says so."""
     path = Path(output_dir) / f"run-{run_id}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -88,9 +88,7 @@ class Client:
                 attempts.uncertain = True
                 raise RetryableError(f"no answer ({error})") from None
             except NotSendableError as error:
-                raise DeliveryError(
-                    f"{name} cannot be sent ({error}). Check the setting api_url."
-                ) from None
+                raise DeliveryError(f"{name} cannot be sent ({error}). Check the setting api_url.") from None
             if is_retryable(response.status):
                 raise attempts.failed(response)
             raise_refusal(response.status, name, redirects=redirects)

@@ -21,11 +21,7 @@ def start_sandbox(settings: Settings) -> Sandbox:
         OutputError: It cannot keep its database.
     """
     # Imported here: most runs need no sandbox, and its packages are an extra.
-    from target_fullstory.sandbox import (  # noqa: PLC0415
-        Sandbox,
-        SandboxNotInstalledError,
-        SandboxOptions,
-    )
+    from target_fullstory.sandbox import Sandbox, SandboxNotInstalledError, SandboxOptions  # noqa: PLC0415
 
     directory = Path(settings.output_dir)
     try:

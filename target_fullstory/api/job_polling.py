@@ -9,12 +9,12 @@ from urllib.parse import quote
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.client import Client
 from target_fullstory.errors import DeliveryError
+from target_fullstory.kinds import KINDS
 
 COMPLETED, FAILED, UNKNOWN = "COMPLETED", "FAILED", "UNKNOWN"
 _UNKNOWN_AFTER = 5
 _LONGEST_INTERVAL = 30.0
 _INTERVAL_GROWTH = 1.5
-_ITEM = {"users": "user", "events": "event"}
 
 
 class RefusedItem(NamedTuple):
@@ -31,7 +31,7 @@ class PolledJob:
     def __init__(self, client: Client, entry: JobEntry) -> None:
         self.entry = entry
         self._client = client
-        self._path = f"/v2/{entry.kind}/batch/{quote(entry.id, safe='')}"
+        self._path = f"{KINDS[entry.kind].endpoint}/batch/{quote(entry.id, safe='')}"
         self._unknown = 0
 
     def look(self) -> bool:
@@ -83,7 +83,7 @@ class PolledJob:
                     yield RefusedItem(
                         str(item.get("code") or "unknown"),
                         str(item.get("message") or ""),
-                        item.get(_ITEM[entry.kind]),
+                        item.get(KINDS[entry.kind].item),
                     )
             token = str(response.data.get("next_page_token") or "")
             if not token:

@@ -56,11 +56,7 @@ def _pauses() -> Generator[float, RetryableError, None]:
 def _log_retry(details: Any) -> None:
     level = logging.WARNING if details["tries"] >= _TRIES_BEFORE_A_WARNING else logging.DEBUG
     logger.log(
-        level,
-        "%s; attempt %d follows in %.1f s",
-        details["exception"],
-        details["tries"] + 1,
-        details["wait"],
+        level, "%s; attempt %d follows in %.1f s", details["exception"], details["tries"] + 1, details["wait"]
     )
 
 

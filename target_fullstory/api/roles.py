@@ -8,27 +8,17 @@ import msgspec
 
 from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.errors import ConfigurationError, TargetFullstoryError
+from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
-_WRITES = frozenset({"USER", "ADMIN", "ARCHITECT"})
-_READS = frozenset({"ADMIN", "ARCHITECT"})
-_DELETES = frozenset({"ARCHITECT"})
-
-ROLES: dict[str, frozenset[str]] = {
-    "users": _WRITES,
-    "events": _WRITES,
-    "user_deletions": _DELETES,
-    "webhook_endpoints": _READS,
-    # Any call: what it needs beyond writing depends on the call.
-    "request": _WRITES,
-}
+ROLES: dict[str, frozenset[str]] = {kind: rules.roles for kind, rules in KINDS.items()}
 """The roles that may send a kind."""
 
-JOB_READERS = _READS
+JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})
 """The roles that may read the status of batch jobs."""
 
-_KNOWN = _WRITES | {"VIEW_ONLY"}
+_KNOWN = frozenset().union(*ROLES.values(), {"VIEW_ONLY"})
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
 _RETRY_SECONDS = 10.0

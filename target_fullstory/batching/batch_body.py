@@ -18,11 +18,7 @@ class BatchBody:
     """A body that is sent in parts: whole, a batch would be in memory twice."""
 
     def __init__(self, items: list[bytes]) -> None:
-        """Take the requests.
-
-        Args:
-            items: Pieces of JSON, each one request or several joined by commas.
-        """
+        """Take the requests: pieces of JSON, each one request or several joined by commas."""
         self._items = items
         self._size = ENVELOPE_BYTES + sum(map(len, items)) + max(0, len(items) - 1)
 

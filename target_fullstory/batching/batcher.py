@@ -8,111 +8,113 @@ flush by age and the end of the input.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection
-from typing import Any
+from typing import Protocol
 
-from target_fullstory.accounting.checkpoint_writer import CheckpointWriter
-from target_fullstory.accounting.ledger import Ledger
-from target_fullstory.batching.batch import IN_SERIES, PEOPLE, Batch, OpenBatch
-from target_fullstory.kinds import Kind
+import msgspec
+
+from target_fullstory.accounting.run_accounting import Accounting
+from target_fullstory.batching.batch import Batch, OpenBatch
+from target_fullstory.batching.memory_limits import max_open_bytes
+from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.logs import logger
-from target_fullstory.sending.dispatcher import Sender
+from target_fullstory.mapping import Chunk
 from target_fullstory.settings.model import Settings
 
-CALLS_WORTH_A_STATE = 100
-"""A STATE sends a batch of calls in series that has so many: fewer are held back with it."""
+# A STATE sends a batch of calls in series that has so many: fewer are held back with it.
+_CALLS_WORTH_A_STATE = 100
+_encode = msgspec.json.Encoder().encode
 
 
-class OpenBatches:
-    """The batches that still grow, one per stream and kind."""
+class BatchDispatcher(Protocol):
+    """Takes closed batches."""
 
-    def __init__(
-        self, settings: Settings, sender: Sender, checkpoint: CheckpointWriter, ledger: Ledger
-    ) -> None:
-        """Start with none.
+    @property
+    def max_bytes(self) -> int:
+        """The request body limit as of now."""
 
-        Args:
-            settings: Limits of a batch, and whether events wait for users.
-            sender: Sends what is closed.
-            checkpoint: Gives a batch its ticket.
-            ledger: Told of records that are left to the next run.
-        """
+    @property
+    def repeats_deletions(self) -> bool:
+        """Whether a restart would repeat deletions, were it now."""
+
+    def submit(self, batch: Batch) -> None:
+        """Send a batch when its turn has come."""
+
+
+class Batcher:
+    """The batches that still grow, one per stream and kind.
+
+    Any of its methods may send a batch, and then raises the error that an earlier request met.
+    """
+
+    def __init__(self, settings: Settings, dispatcher: BatchDispatcher, accounting: Accounting) -> None:
+        """Start with none."""
         self._settings = settings
-        self._sender = sender
-        self._checkpoint = checkpoint
-        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._ledger = accounting.ledger
+        self._checkpoints = accounting.checkpoints
         self._open: dict[tuple[str, Kind], OpenBatch] = {}
+        # By whether they are cut at a STATE: the open batches' memory.
+        self._memory: Counter[bool] = Counter()
+        self._most_memory = max_open_bytes(settings.max_batch_bytes)
 
-    def make_way(self, stream: str, kind: Kind, keys: Collection[str]) -> None:
-        """Send first what was received before these records and must not come after them.
+    def add(self, stream: str, chunk: Chunk) -> None:
+        """Take requests that follow each other, encoded in as few calls as possible."""
+        self.flush_conflicting(stream, chunk.kind, chunk.keys)
+        begin, total = 0, len(chunk.requests)
+        while begin < total:
+            batch = self.batch_for(stream, chunk.kind, 0)
+            end = min(total, begin + self._settings.batch_size_rows - batch.rows)
+            joined = _encode(chunk.requests[begin:end])[1:-1]
+            if batch.size + len(joined) > self._dispatcher.max_bytes:
+                # Where a batch ends by its bytes must not depend on how the lines were read.
+                for at in range(begin, total):
+                    one = _encode(chunk.requests[at])
+                    self._add(self.batch_for(stream, chunk.kind, len(one)), one, chunk, at, at + 1)
+                return
+            self._add(batch, joined, chunk, begin, end)
+            begin = end
 
-        Args:
-            stream: The records' stream.
-            kind: What they become.
-            keys: Their users.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
-        if kind == "user_deletions":
+    def flush_conflicting(self, stream: str, kind: Kind, keys: Collection[str]) -> None:
+        """Send first what was received before these records of these users and must not come after them."""
+        if "events" in KINDS[kind].waits_for and self._settings.events_wait_for_users:
+            # What comes next deletes a user, whose events would come to life again.
             self._flush_events()
+        if not keys:
+            return
         for other in list(self._open.values()):
             joined = (other.stream, other.kind) == (stream, kind)
-            if not joined and other.kind in PEOPLE and other.has_any(keys):
+            if not joined and KINDS[other.kind].changes_users and other.has_any(keys):
                 self._send_whole(other)
 
-    def room_for(self, stream: str, kind: Kind, size: int) -> OpenBatch:
-        """The batch that a request goes to.
-
-        Args:
-            stream: The request's stream.
-            kind: What it is.
-            size: Its bytes.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+    def batch_for(self, stream: str, kind: Kind, size: int) -> OpenBatch:
+        """The batch that a request of so many bytes goes to."""
         place = stream, kind
         batch = self._open.get(place)
-        while batch is not None and batch.size + size > self._sender.max_bytes:
+        while batch is not None and batch.rows and batch.size + size > self._dispatcher.max_bytes:
             self._flush_full(batch)
             batch = self._open.get(place)
         if batch is None:
-            batch = self._open[place] = OpenBatch(stream, kind, self._checkpoint.open())
+            batch = self._open[place] = OpenBatch(stream, kind, self._checkpoints.open())
+            self._memory[KINDS[kind].cut_at_state] += batch.memory
         return batch
 
-    def added(self, batch: OpenBatch) -> None:
-        """Take note of what was added to a batch, and send it where it is full now.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
-        batch.cover(self._checkpoint.count() + 1)
-        if batch.rows >= self._settings.batch_size_rows:
-            self._flush_full(batch)
-
-    def mark(self) -> None:
-        """Take note of a STATE: events and calls may be cut here.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+    def mark_state(self) -> None:
+        """Take note of a STATE: events and calls may be cut here."""
         for batch in list(self._open.values()):
-            if batch.kind not in PEOPLE:
-                batch.mark()
+            rules = KINDS[batch.kind]
+            if not rules.changes_users:
+                batch.mark_state()
             # A call cannot be recognised when it is repeated: few of them hold a STATE back.
-            if batch.kind in IN_SERIES and batch.rows >= CALLS_WORTH_A_STATE:
+            if rules.in_series and batch.rows >= _CALLS_WORTH_A_STATE:
                 self._send_whole(batch)
 
     def flush_aged(self) -> None:
-        """Send what has been open for too long.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+        """Send what has been open for too long."""
         oldest = time.monotonic() - self._settings.batch_wait_limit_seconds
         aged = [batch for batch in self._open.values() if batch.opened_at <= oldest]
-        if any(batch.kind == "events" and batch.marked for batch in aged):
+        if any(KINDS[batch.kind].cut_at_state and batch.marked for batch in aged):
             self._flush_events_to_state()
         for batch in aged:
             if self._open.get((batch.stream, batch.kind)) is batch:
@@ -121,90 +123,114 @@ class OpenBatches:
     def flush_all(self, *, leave_rest: bool) -> None:
         """Send everything at the end of a run.
 
-        Args:
-            leave_rest: Leave events and calls behind the last STATE to the next run, which reads them again:
-                sent in other batches, or once more, they would not be recognised.
-
-        Raises:
-            TargetFullstoryError: A request failed for good.
-            StopWaiting: The time to end has come.
+        With `leave_rest` events and calls behind the last STATE are left to the next run, which reads them
+        again: sent in other batches, or once more, they would not be recognised.
         """
-        self._flush_people()
+        self._flush_user_changes()
         self._flush_events_to_state()
         if leave_rest:
             self._flush_calls_to_state()
             self._leave_all()
-        for batch in list(self._open.values()):
-            self._send_whole(batch)
+        while self._open:
+            self._send_whole(next(iter(self._open.values())))
+
+    def _add(self, batch: OpenBatch, joined: bytes, chunk: Chunk, begin: int, end: int) -> None:
+        """Add a part of a chunk to a batch, and send what is full now."""
+        before = batch.memory
+        batch.add(
+            joined,
+            end - begin,
+            chunk.keys[begin:end],
+            timed=chunk.timed,
+            covered_by=self._checkpoints.next_number,
+        )
+        cut_at_state = KINDS[chunk.kind].cut_at_state
+        self._memory[cut_at_state] += batch.memory - before
+        if batch.rows >= self._settings.batch_size_rows:
+            self._flush_full(batch)
+        while self._memory[cut_at_state] > self._most_memory:
+            self._flush_some(cut_at_state=cut_at_state)
+
+    def _flush_some(self, *, cut_at_state: bool) -> None:
+        """Send some of the batches of events, or of the others, as together they take too much memory.
+
+        Events: all that came before the last STATE, else the largest batch. So where they end depends on
+        nothing but the events behind the last cut, which a restart reads again.
+        """
+        if cut_at_state and self._marked_events():
+            self._flush_events_to_state()
+            return
+        batches = [one for one in self._open.values() if KINDS[one.kind].cut_at_state == cut_at_state]
+        self._send_whole(max(batches, key=lambda one: (one.memory, one.stream)))
 
     def _flush_full(self, batch: OpenBatch) -> None:
-        if batch.kind == "events" and batch.marked:
+        if KINDS[batch.kind].cut_at_state and batch.marked:
             self._flush_events_to_state()
         else:
             self._send_whole(batch)
 
-    def _flush_people(self) -> None:
+    def _flush_user_changes(self) -> None:
         for batch in list(self._open.values()):
-            if batch.kind in PEOPLE:
+            if KINDS[batch.kind].changes_users:
                 self._send_whole(batch)
 
     def _flush_events(self) -> None:
-        """Send all events: what comes next deletes a user, whose events would come to life again."""
-        if not self._settings.events_wait_for_users:
-            return
         self._flush_events_to_state()
         for batch in list(self._open.values()):
-            if batch.kind == "events":
+            if KINDS[batch.kind].cut_at_state:
                 self._send_whole(batch)
+
+    def _marked_events(self) -> list[OpenBatch]:
+        return [one for one in self._open.values() if KINDS[one.kind].cut_at_state and one.marked]
 
     def _flush_events_to_state(self) -> None:
         """Cut all batches of events at the last STATE, so that it is a clean place to restart from."""
-        marked = [one for one in self._open.values() if one.kind == "events" and one.marked]
+        marked = self._marked_events()
         if not marked:
             return
-        self._before("events")
+        self._flush_before("events")
         closed = [self._cut(batch) for batch in marked]
-        self._checkpoint.close_over(min((part.ticket for part in closed), key=_begin))
+        self._checkpoints.pin(min((part.ticket for part in closed), key=lambda t: t.position.number))
         for part in closed:
-            self._sender.submit(part)
+            self._dispatcher.submit(part)
 
     def _flush_calls_to_state(self) -> None:
         for batch in list(self._open.values()):
-            if batch.kind in IN_SERIES and batch.marked:
-                self._sender.submit(self._cut(batch))
+            if KINDS[batch.kind].in_series and batch.marked:
+                self._dispatcher.submit(self._cut(batch))
 
     def _cut(self, batch: OpenBatch) -> Batch:
         """Close a batch at the last STATE; what came after it stays open."""
-        part, rest = batch.cut(self._checkpoint.open)
+        part, rest = batch.cut(self._checkpoints.open)
+        self._remove(batch)
         if rest is not None:
             self._open[batch.stream, batch.kind] = rest
-        else:
-            del self._open[batch.stream, batch.kind]
+            self._memory[KINDS[batch.kind].cut_at_state] += rest.memory
         return part
 
     def _send_whole(self, batch: OpenBatch) -> None:
-        self._before(batch.kind)
-        del self._open[batch.stream, batch.kind]
-        self._sender.submit(batch.close())
+        self._flush_before(batch.kind)
+        self._remove(batch)
+        self._dispatcher.submit(batch.close())
 
-    def _before(self, kind: Kind) -> None:
+    def _remove(self, batch: OpenBatch) -> None:
+        del self._open[batch.stream, batch.kind]
+        self._memory[KINDS[batch.kind].cut_at_state] -= batch.memory
+
+    def _flush_before(self, kind: Kind) -> None:
         """Send the users first that were received before events and calls."""
-        if kind not in PEOPLE and self._settings.events_wait_for_users:
-            self._flush_people()
-            if kind == "events" and self._sender.repeats_deletions:
+        if not KINDS[kind].changes_users and self._settings.events_wait_for_users:
+            self._flush_user_changes()
+            if KINDS[kind].cut_at_state and self._dispatcher.repeats_deletions:
                 # They would keep the STATE behind the deletions from being written.
                 self._flush_calls_to_state()
 
     def _leave_all(self) -> None:
-        for batch in self._open.values():
-            self._ledger.received(batch.stream, -batch.rows)
+        for batch in list(self._open.values()):
+            self._ledger.count(batch.stream, received=-batch.rows)
             logger.info(
                 "%d records of stream %s came after the last STATE; the next run reads them again",
                 batch.rows,
                 batch.stream,
             )
-        self._open.clear()
-
-
-def _begin(ticket: Any) -> int:
-    return int(ticket.position.epoch)
+            self._remove(batch)

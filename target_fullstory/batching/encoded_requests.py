@@ -1,8 +1,12 @@
-"""Reads what delivery needs to know out of encoded requests."""
+"""Reads what delivery needs to know out of encoded requests, and makes single requests of a batch's items."""
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
+
+from target_fullstory.kinds import KINDS, Kind
 
 
 class _Identity(msgspec.Struct):
@@ -20,11 +24,7 @@ _time = msgspec.json.Decoder(_Time)
 
 
 def split_requests(items: list[bytes]) -> list[bytes]:
-    """The single requests in encoded pieces of a batch.
-
-    Args:
-        items: Pieces of JSON, each one request or several joined by commas.
-    """
+    """The single requests in pieces of JSON, each one request or several joined by commas."""
     return [bytes(raw) for raw in _requests.decode(b"[" + b",".join(items) + b"]")]
 
 
@@ -37,3 +37,14 @@ def identity(request: bytes) -> tuple[str | None, str | None]:
 def has_timestamp(request: bytes) -> bool:
     """Whether an event request carries a timestamp of its own."""
     return _time.decode(request).timestamp is not None
+
+
+def single_request(kind: Kind, request: bytes) -> tuple[str, bytes]:
+    """The path and the body of a user's or an event's POST; a user's `id` goes from body to path."""
+    path = KINDS[kind].endpoint
+    user_id = identity(request)[1] if KINDS[kind].changes_users else None
+    if user_id is None:
+        return path, request
+    fields = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
+    del fields["id"]
+    return f"{path}/{quote(user_id, safe='')}", msgspec.json.encode(fields)

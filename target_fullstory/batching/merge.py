@@ -12,11 +12,7 @@ from target_fullstory.batching.encoded_requests import identity, split_requests
 def merge_updates(items: list[bytes]) -> list[bytes]:
     """One request per user, in the order in which the users first appear.
 
-    Args:
-        items: Pieces of JSON, each one user request or several joined by commas, in the order received.
-
-    Returns:
-        One request per user; requests of users that appear once are unchanged to the byte.
+    Requests of users that appear once are unchanged to the byte.
     """
     updates: dict[tuple[str, str | None], list[bytes]] = {}
     for request in split_requests(items):

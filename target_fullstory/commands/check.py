@@ -164,9 +164,7 @@ def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:
         elif not has_user:
             yield Finding(subject, "skipped", "not sent: there is no test user to delete")
         else:
-            yield _sample(
-                client, "user_deletions", f"test user {_TEST_NAME} deleted, with its event"
-            )
+            yield _sample(client, "user_deletions", f"test user {_TEST_NAME} deleted, with its event")
 
 
 def _sample(client: Client, kind: str, done: str) -> Finding:

@@ -17,13 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.accounting.ledger import JobEntry
-from target_fullstory.api.job_polling import (
-    COMPLETED,
-    FAILED,
-    UNKNOWN,
-    PolledJob,
-    poll_intervals,
-)
+from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, poll_intervals
 from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.saved_block import read_block
 from target_fullstory.commands.shared_options import (
@@ -59,11 +53,7 @@ _STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yel
 )
 @format_option
 def jobs_command(
-    config_paths: tuple[str, ...],
-    state_path: str | None,
-    wait: bool,
-    timeout: float | None,
-    form: str,
+    config_paths: tuple[str, ...], state_path: str | None, wait: bool, timeout: float | None, form: str
 ) -> int:
     """Print the batch jobs of a load with their status now.
 
@@ -150,9 +140,7 @@ def _table(jobs: list[JobEntry]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in JobEntry.__struct_fields__:
         number = name in _NUMBERS
-        table.add_column(
-            name, justify="right" if number else "left", overflow="fold", no_wrap=number
-        )
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for job in jobs:
         # As text: a stream's name may look like markup.
         cells = {

@@ -10,7 +10,7 @@ import msgspec
 
 from target_fullstory.errors import InputError
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping import Mapped, Rejected, stored_call
+from target_fullstory.mapping import MadeRequest, Rejected, stored_call
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, kw_only=True):
         """Whether the record is the tap's, as it was before a stream map."""
         return self.code == "stream_map_error"
 
-    def as_mapped(self) -> Mapped | Rejected:
+    def made_request(self) -> MadeRequest | Rejected:
         """The request, ready to be sent; why it cannot be where it cannot.
 
         Raises:
@@ -53,12 +53,12 @@ class Entry(msgspec.Struct, kw_only=True):
             if self.kind == "users":
                 user = msgspec.json.decode(body, type=_User)
                 if user.uid or user.id:
-                    return Mapped(body=body, key=user.uid or user.id)
+                    return MadeRequest(self.kind, self.request, user.uid or user.id)
             elif self.kind == "events":
                 event = msgspec.json.decode(body, type=_Event)
-                return Mapped(body=body, timed=event.timestamp is not None)
+                return MadeRequest(self.kind, self.request, timed=event.timestamp is not None)
             else:
-                return stored_call(body)
+                return stored_call(self.kind, body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         raise InputError(

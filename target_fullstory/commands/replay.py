@@ -54,17 +54,16 @@ def replay_command(
         logger.info("There is nothing to send again: the files hold no records")
         return
     size = sum(Path(path).stat().st_size for path in rejects)
-    pipeline = target.pipeline
     with target.ending_in_order(), bytes_bar("Sending again", size) as advance:
         streams.open([*_kept_beside(rejects), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
             advance(length)
-            pipeline.tick()
-            if pipeline.interrupted:
+            target.run.tick()
+            if target.run.interrupted:
                 break
     target.process_endofpipe()
-    ended = target.run.pipeline.ledger.totals().ended
+    ended = target.run.ledger.totals().ended
     if ended < total:
         raise DeliveryError(
             f"Stopped after {ended} of {total} records. Start the same replay again, from the first."
@@ -95,7 +94,7 @@ class _ReplayStreams:
             )
         self._kinds[entry.stream] = kind
         if not entry.has_record:
-            entry.as_mapped()
+            entry.made_request()
             return
         if spec is None:
             raise InputError(
@@ -130,7 +129,7 @@ class _ReplayStreams:
                 )
                 target.get_sink(stream, schema=_NO_SCHEMA, key_properties=[])
         for stream, kind in self._kinds.items():
-            target.pipeline.open_stream(stream, kind)
+            target.run.open_stream(stream, kind)
 
 
 def _send(target: TargetFullstory, entry: Entry) -> None:
@@ -139,20 +138,17 @@ def _send(target: TargetFullstory, entry: Entry) -> None:
         target.take_untransformed(entry.stream, entry.record)
     elif entry.has_record:
         target.sink_of(entry.stream).process_record(entry.record, {})
-    elif isinstance(mapped := entry.as_mapped(), Rejected):
+    elif isinstance(made := entry.made_request(), Rejected):
         # There is nothing to send; it goes on to the new rejects file, with the reason.
         text = None if entry.record is msgspec.UNSET else entry.record
-        target.pipeline.reject(entry.stream, entry.kind, mapped, text, bytes(entry.request) or None)
+        target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None)
     else:
-        target.pipeline.add(entry.stream, entry.kind, mapped, None)
+        target.run.add(entry.stream, made.chunk)
 
 
 def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
     """The SCHEMAs that the loads have kept beside their rejects files."""
-    kept = [
-        Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}")
-        for path in rejects
-    ]
+    kept = [Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects]
     return [str(path) for path in kept if path.exists()]
 
 

@@ -49,9 +49,7 @@ def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
     # Editors and shells on Windows begin a file so.
     content = content.removeprefix(BOM_UTF8).strip()
     if not content:
-        raise InputError(
-            f"What {name} holds is empty: the load wrote no STATE, or it was not saved."
-        )
+        raise InputError(f"What {name} holds is empty: the load wrote no STATE, or it was not saved.")
     document = json_object(content) or json_object(content.splitlines()[-1])
     if document is None:
         raise InputError(

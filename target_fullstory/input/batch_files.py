@@ -49,9 +49,7 @@ def _records(file: IO[bytes], encoding: Mapping[str, Any]) -> Iterator[bytes]:
         yield from _parquet(file)
     else:
         hint = " Install singer-sdk[parquet]." if form == "parquet" else ""
-        raise InputError(
-            f"BATCH encoding {form!r} with compression {compression!r} is unknown.{hint}"
-        )
+        raise InputError(f"BATCH encoding {form!r} with compression {compression!r} is unknown.{hint}")
 
 
 def _parquet(file: IO[bytes]) -> Iterator[bytes]:

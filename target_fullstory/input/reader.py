@@ -16,14 +16,7 @@ from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import InputError
 from target_fullstory.input.batch_files import record_lines
-from target_fullstory.input.messages import (
-    UNREADABLE,
-    parse,
-    peek,
-    require,
-    require_schema,
-    state_value,
-)
+from target_fullstory.input.messages import UNREADABLE, parse, peek, require, require_schema, state_value
 from target_fullstory.logs import logger
 
 
@@ -77,9 +70,7 @@ class Reader:
         counts: The messages read so far, by type.
     """
 
-    def __init__(
-        self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None
-    ) -> None:
+    def __init__(self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None) -> None:
         """Read nothing yet; `storage` has the files whose addresses do not say it all."""
         self.counts: Counter[str] = Counter()
         self._chunks = chunks

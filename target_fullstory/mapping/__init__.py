@@ -9,7 +9,7 @@ from target_fullstory.mapping.calls.server_call import (
     shown_spec,
     stored_call,
 )
-from target_fullstory.mapping.outcome import Chunk, Mapped, Rejected
+from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
 from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
 from target_fullstory.mapping.spec_checks import check_spec
@@ -20,7 +20,7 @@ __all__ = [
     "Call",
     "Chunk",
     "LineDecoder",
-    "Mapped",
+    "MadeRequest",
     "Mapper",
     "MappingOptions",
     "MappingSpec",

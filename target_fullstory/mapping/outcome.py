@@ -35,20 +35,11 @@ class MadeRequest(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
     timed: bool = False
 
-
-class Mapped(msgspec.Struct, frozen=True, gc=False):
-    """The request of one record.
-
-    Attributes:
-        body: The request as JSON, as in `Chunk.requests`.
-        key: As in `Chunk.keys`; None where there is none.
-        timed: As in `Chunk`.
-    """
-
-    body: bytes
-    key: str | None = None
-    timed: bool = False
-    kind: Kind | None = None
+    @property
+    def chunk(self) -> Chunk:
+        """The request as a chunk of its own."""
+        keys = [] if self.key is None else [self.key]
+        return Chunk(self.kind, [self.request], keys, self.timed)
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):

@@ -57,9 +57,7 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
             raise config_error(stream, key, problem)
         inner = [other for other in spec.fields if other.startswith(f"{name}.")]
         if inner:
-            raise config_error(
-                stream, key, f"contradicts fields.{inner[0]}: map the whole or its parts"
-            )
+            raise config_error(stream, key, f"contradicts fields.{inner[0]}: map the whole or its parts")
         return
     if name not in known:
         problem = f"Fullstory's {spec.kind} have no field {name!r}"

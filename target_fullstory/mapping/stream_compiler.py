@@ -42,9 +42,7 @@ def compile_mapper(
     check_spec(stream, spec)
     compile_calls = COMPILERS.get(spec.kind)
     if compile_calls is not None:
-        return Mapper(
-            compile_calls(stream, spec, shape_of(schema), key_properties, options), violation
-        )
+        return Mapper(compile_calls(stream, spec, shape_of(schema), key_properties, options), violation)
     plan = plan_stream(stream, spec, schema, key_properties, options)
     deletions = _deletions(plan) if options.hard_delete else None
     mapping = PlanMapping(plan, deletions.of_deleted if deletions else None)

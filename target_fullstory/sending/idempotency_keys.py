@@ -13,13 +13,10 @@ def new_key() -> str:
 
 
 def content_key(body: Iterable[bytes], occurrence: int = 0, salt: str = "") -> str:
-    """An idempotency key derived from a body, the same whenever the same body is sent again.
+    """An idempotency key derived from a body's parts, the same whenever the same body is sent again.
 
-    Args:
-        body: The request body in parts, cut anywhere.
-        occurrence: How many equal bodies came before it in its batch: equal events of one batch are
-            different events, and each keeps its key when the batch is repeated.
-        salt: Sets the keys of a run apart from those of others: a replay is to have an answer of its own.
+    Equal events of one batch are different events, told apart by how many came before (`occurrence`); each
+    keeps its key when the batch is repeated. A run with a `salt` has keys, and so responses, of its own.
     """
     digest = hashlib.sha256()
     for part in body:

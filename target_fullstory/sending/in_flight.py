@@ -1,8 +1,8 @@
-"""What is on its way: requests and jobs without an end yet, and the first error that ends the run.
+"""What is in flight: requests and jobs without an end yet, and the first error that ends the run.
 
 The order rules read off here: a batch of users or deletions waits while one of its users is in an unfinished
-request or job; events wait while any user is, deletions while any event is. The windows too: requests, jobs
-and operations in progress.
+request or job; events wait while any user is, deletions while any event is. So do the limits: bytes and
+requests in flight, jobs and operations in progress.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from target_fullstory.kinds import Kind
+from target_fullstory.batching.batch import Keys
+from target_fullstory.batching.memory_limits import MAX_IN_FLIGHT_BYTES
+from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.settings.model import Settings
 
 
 class StopWaiting(Exception):  # noqa: N818 - not an error, the end of the grace after a signal
@@ -21,54 +23,50 @@ class StopWaiting(Exception):  # noqa: N818 - not an error, the end of the grace
 
 
 @dataclass(eq=False)
-class Hold:
+class Reservation:
     """An unfinished batch request, or an unfinished job.
 
     Attributes:
-        kind: What it carries.
         rows: Requests in it.
         keys: Users in it; None where that is not known, so that it may be anybody.
         job: Whether it is a job (or the request that creates one).
+        size: Bytes that it keeps in memory.
+        answered: How many of its single requests have their response.
     """
 
     kind: Kind
     rows: int
-    keys: AbstractSet[str] | None = field(repr=False)
+    keys: Keys | None = field(repr=False)
     job: bool
+    size: int = 0
+    answered: int = 0
 
-    def concerns(self, keys: AbstractSet[str]) -> bool:
-        """Whether one of these users is in it."""
+    def concerns(self, users: set[int]) -> bool:
+        """Whether one of these users, by their hashes, is in it."""
         if self.keys is None:
-            return self.kind == "users"
-        return not keys.isdisjoint(self.keys)
+            return KINDS[self.kind].changes_users
+        return not users.isdisjoint(self.keys)
 
 
 class InFlight:
-    """Follows holds and free request slots; the one place that several threads wait on."""
+    """Reservations and free request slots; the one place that several threads wait on."""
 
-    def __init__(self, concurrency: int) -> None:
-        """Start with nothing on its way.
-
-        Args:
-            concurrency: Requests that may be on their way at a time.
-        """
+    def __init__(self, settings: Settings) -> None:
+        """Start with nothing in flight."""
         self._changed = threading.Condition()
-        self._holds: set[Hold] = set()
-        self._slots = concurrency
-        self._concurrency = concurrency
+        self._reservations: set[Reservation] = set()
+        self._concurrency = self._slots = settings.concurrency
+        self._max_jobs = settings.max_jobs_in_progress
+        self._max_operations = settings.max_operations_in_progress
         self._error: Exception | None = None
         self._give_up_at: float | None = None
 
     # Waiting
 
-    def wait_until(
-        self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None
-    ) -> None:
-        """Wait until a condition over this object's state holds.
+    def wait_until(self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None) -> None:
+        """Wait until a condition over this object's state holds, which is called with the lock held.
 
-        Args:
-            ready: The condition; called with the lock held, whenever something changed.
-            before_waiting: Called once where there is something to wait for.
+        Where there is something to wait for, `before_waiting` is called once.
 
         Raises:
             Exception: The error that a request met in the meantime.
@@ -90,54 +88,23 @@ class InFlight:
 
     def wait_for_kinds(self, kinds: Collection[Kind], before_waiting: Callable[[], None]) -> None:
         """Wait until nothing of these kinds is in an unfinished request or job."""
-        self.wait_until(lambda: not any(hold.kind in kinds for hold in self._holds), before_waiting)
+        self.wait_until(lambda: not any(one.kind in kinds for one in self._reservations), before_waiting)
 
-    def wait_for_order(self, keys: AbstractSet[str], before_waiting: Callable[[], None]) -> None:
+    def wait_for_order(self, keys: Keys, before_waiting: Callable[[], None]) -> None:
         """Wait until none of these users is in an unfinished request or job."""
-        self.wait_until(
-            lambda: not any(hold.concerns(keys) for hold in self._holds), before_waiting
-        )
-
-    def hold_job(
-        self,
-        batch: tuple[Kind, int, AbstractSet[str]],
-        window: tuple[int, int],
-        before_waiting: Callable[[], None],
-        *,
-        part_of: Hold | None = None,
-    ) -> Hold:
-        """Wait until another job fits, and enter it.
-
-        Args:
-            batch: The job's kind, rows and users.
-            window: Jobs that may be in progress, and records in them; a larger job goes alone.
-            before_waiting: Called once where there is something to wait for.
-            part_of: The batch that this job is a part of, which does not stand in its own way.
-        """
-        kind, rows, keys = batch
-        jobs, operations = window
-
-        def fits() -> bool:
-            running = [hold for hold in self._holds if hold.job and hold is not part_of]
-            if not running:
-                return True
-            in_progress = sum(hold.rows for hold in running)
-            return len(running) < jobs and in_progress + rows <= operations
-
-        with self._changed:
-            self.wait_until(fits, before_waiting)
-            return self.hold(kind, rows, keys, job=True)
+        users = set(keys)
+        self.wait_until(lambda: not any(one.concerns(users) for one in self._reservations), before_waiting)
 
     def wait_until_idle(self) -> None:
-        """Wait until nothing is on its way, jobs included."""
-        self.wait_until(lambda: not self._holds)
+        """Wait until nothing is in flight, jobs included."""
+        self.wait_until(lambda: not self._reservations)
 
-    def wait_for_answers(self) -> None:
-        """Wait until every request has its answer."""
+    def wait_for_responses(self) -> None:
+        """Wait until every request has its response."""
         self.wait_until(lambda: self._slots == self._concurrency)
 
     def wait_for_requests(self) -> None:
-        """Wait until no request is on its way; an error does not cut this short, the grace's end does."""
+        """Wait until no request is in flight; an error does not cut this short, the grace's end does."""
         with self._changed:
             while self._slots < self._concurrency and not self._grace_over():
                 self._changed.wait(0.5)
@@ -147,24 +114,50 @@ class InFlight:
 
     # Changing
 
-    def hold(self, kind: Kind, rows: int, keys: AbstractSet[str], *, job: bool) -> Hold:
-        """Enter something that is on its way."""
-        hold = Hold(kind, rows, keys, job)
-        with self._changed:
-            self._holds.add(hold)
-        return hold
+    def reserve(
+        self,
+        new: Reservation,
+        before_waiting: Callable[[], None] | None = None,
+        *,
+        part_of: Reservation | None = None,
+    ) -> Reservation:
+        """Wait until a batch fits within the limits, and enter it; one that is larger goes alone.
 
-    def hold_everybody(self, kind: Kind) -> Hold:
-        """Enter a job whose users are not known."""
-        hold = Hold(kind, 0, None, job=True)
+        Where it has to wait for jobs, `before_waiting` is called once. A batch that it is `part_of` does not
+        stand in its way.
+        """
         with self._changed:
-            self._holds.add(hold)
-        return hold
+            self.wait_until(lambda: self._has_room(new))
+            if new.job:
+                self.wait_until(lambda: self._is_in_window(new, part_of), before_waiting)
+            return self.enter(new)
 
-    def release(self, hold: Hold) -> None:
+    def _has_room(self, new: Reservation) -> bool:
+        size = sum(one.size for one in self._reservations)
+        return not size or not new.size or size + new.size <= MAX_IN_FLIGHT_BYTES
+
+    def _is_in_window(self, new: Reservation, part_of: Reservation | None) -> bool:
+        jobs = [one.rows for one in self._reservations if one.job and one is not part_of]
+        if not jobs:
+            return True
+        return len(jobs) < self._max_jobs and sum(jobs) + new.rows <= self._max_operations
+
+    def enter(self, new: Reservation) -> Reservation:
+        """Enter what is in flight whatever the limits are."""
+        with self._changed:
+            self._reservations.add(new)
+        return new
+
+    def all_answered(self, reservation: Reservation) -> bool:
+        """Count a response to one of its single requests; returns whether it was the last."""
+        with self._changed:
+            reservation.answered += 1
+            return reservation.answered == reservation.rows
+
+    def release(self, reservation: Reservation) -> None:
         """It has an end."""
         with self._changed:
-            self._holds.discard(hold)
+            self._reservations.discard(reservation)
             self._changed.notify_all()
 
     def take_slot(self) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from target_fullstory.accounting.ledger import JobEntry, Ledger
-from target_fullstory.accounting.rejects import Rejects, timestamp
+from target_fullstory.accounting.rejects import Reject, Rejects, timestamp
 from target_fullstory.api.client import Client
 from target_fullstory.api.job_polling import FAILED, UNKNOWN, PolledJob, poll_intervals
 from target_fullstory.api.responses import Response
+from target_fullstory.batching.batch import Keys
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.sending.in_flight import Hold, InFlight
+from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.settings.model import Settings
 
@@ -30,7 +30,7 @@ class _TrackedJob:
     """A job that has not ended; `own` is false where an earlier run has sent it."""
 
     polled: PolledJob
-    reservation: Hold
+    reservation: Reservation
     intervals: Iterator[float]
     next_look: float
     deadline: float
@@ -63,14 +63,11 @@ class JobTracker:
         self._thread: threading.Thread | None = None
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
-            entry = JobEntry(
-                id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT
-            )
-            self._follow(entry, in_flight.hold_everybody(left.kind), own=False)
+            entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT)
+            anybody = Reservation(left.kind, rows=0, keys=None, job=True)
+            self._follow(entry, in_flight.enter(anybody), own=False)
 
-    def track(
-        self, kind: Kind, stream: str, rows: int, keys: AbstractSet[str], response: Response
-    ) -> str:
+    def track(self, kind: Kind, stream: str, rows: int, keys: Keys, response: Response) -> str:
         """Follow the job that a response says was created, with so many rows and these users; returns its id.
 
         Raises:
@@ -88,7 +85,7 @@ class JobTracker:
             records=rows,
             created=str(job.get("created") or timestamp()),
         )
-        reservation = self._in_flight.hold(kind, rows, keys, job=True)
+        reservation = self._in_flight.enter(Reservation(kind, rows, keys, job=True))
         if self._journal is not None:
             self._journal.accepted(entry.id, kind, stream)
         self._ledger.job(entry)
@@ -113,7 +110,7 @@ class JobTracker:
         if self._journal is not None:
             self._journal.close(all_ended=all_ended)
 
-    def _follow(self, entry: JobEntry, reservation: Hold, *, own: bool = True) -> None:
+    def _follow(self, entry: JobEntry, reservation: Reservation, *, own: bool = True) -> None:
         now = time.monotonic()
         interval = self._settings.job_poll_interval_seconds
         job = _TrackedJob(
@@ -190,8 +187,7 @@ class JobTracker:
         entry = job.polled.entry
         if entry.status == UNKNOWN:
             logger.warning(
-                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state",
-                entry.id,
+                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state", entry.id
             )
             return
         listed = self._reject_refused(job) if entry.errors or entry.status == FAILED else 0
@@ -207,16 +203,12 @@ class JobTracker:
         missing = entry.errors - listed
         if missing > 0:
             logger.warning("Job %s reports %d errors but lists %d", entry.id, entry.errors, listed)
-            self._ledger.rejected(entry.stream, missing, was_delivered=True)
+            self._ledger.count(entry.stream, rejected=missing, delivered=-missing)
         entry.errors = max(entry.errors, listed)
         entry.finished = entry.finished or timestamp()
         self._ledger.job(entry)
         logger.info(
-            "Job %s finished: %s, %d imported, %d errors",
-            entry.id,
-            entry.status,
-            entry.imports,
-            entry.errors,
+            "Job %s finished: %s, %d imported, %d errors", entry.id, entry.status, entry.imports, entry.errors
         )
 
     def _reject_refused(self, job: _TrackedJob) -> int:
@@ -224,7 +216,7 @@ class JobTracker:
         entry = job.polled.entry
         listed = 0
         for item in job.polled.refused_items():
-            self._rejects.write(
+            reject = Reject(
                 stream=entry.stream,
                 kind=entry.kind,
                 stage="job",
@@ -233,8 +225,7 @@ class JobTracker:
                 job_id=entry.id,
                 request=item.request,
             )
-            if job.own:
-                self._ledger.rejected(entry.stream, was_delivered=True)
+            self._rejects.write(reject, counted=job.own)
             listed += 1
         self._rejects.sync()
         return listed

@@ -15,51 +15,37 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 
-class Erasures:
+class PendingDeletions:
     """The users deleted since the STATE that a restart would begin at."""
 
-    def __init__(self, restart: Callable[[], int], bar: Callable[[range], None]) -> None:
-        """Start with none.
-
-        Args:
-            restart: Gives the number of the STATE written last, 0 before the first.
-            bar: Forbids the STATEs of these numbers.
-        """
-        self._restart = restart
-        self._bar = bar
+    def __init__(self, last_written: Callable[[], int], forbid: Callable[[range], None]) -> None:
+        """Start with none; `last_written` and `forbid` are those of the checkpoints."""
+        self._last_written = last_written
+        self._forbid = forbid
         self._seen = 0
         self._users: dict[str, int] = {}
 
     def add(self, users: Mapping[str, int]) -> None:
-        """Take note of deletions that are sent.
-
-        Args:
-            users: By uid or id, the number of the first STATE behind the user's last deletion.
-        """
+        """Take note of users whose deletions are sent, each with the first STATE behind its last deletion."""
         self._users |= users
-
-    def any_repeated(self) -> bool:
-        """Whether a restart would repeat deletions, were it now."""
-        return bool(self.repeated())
 
     def repeated(self) -> AbstractSet[str]:
         """The users whose deletion a restart would repeat, were it now."""
-        if self._users and self._seen != (restart := self._restart()):
-            self._seen = restart
-            self._users = {user: state for user, state in self._users.items() if state > restart}
+        if self._users and self._seen != (written := self._last_written()):
+            self._seen = written
+            self._users = {user: state for user, state in self._users.items() if state > written}
         return self._users.keys()
 
-    def among(self, requests: list[bytes], covered_by: int) -> frozenset[str]:
+    def repeated_before(self, requests: list[bytes], covered_by: int) -> frozenset[str]:
         """The users whose deletion a restart would repeat, where it takes away one of these events.
 
-        Args:
-            requests: Events that are about to be sent; nothing else is on its way that a STATE waits for.
-            covered_by: The number of the first STATE behind all of them.
+        The events are about to be sent, and nothing else is in flight that a STATE waits for; `covered_by`
+        is the number of the first STATE behind all of them.
         """
         users = frozenset(self.repeated())
-        if not any(is_erased(request, users) for request in requests):
+        if not any(goes_with(request, users) for request in requests):
             return frozenset()
-        self._bar(range(min(self._users.values()), covered_by))
+        self._forbid(range(min(self._users.values()), covered_by))
         return users
 
 
@@ -76,13 +62,8 @@ class _Event(msgspec.Struct):
 _event = msgspec.json.Decoder(_Event)
 
 
-def is_erased(request: bytes, users: AbstractSet[str]) -> bool:
-    """Whether deleting these users might take an event away; whose a session is, cannot be told.
-
-    Args:
-        request: The event's request.
-        users: The users.
-    """
+def goes_with(request: bytes, users: AbstractSet[str]) -> bool:
+    """Whether deleting these users might take an event away; whose a session is, cannot be told."""
     event = _event.decode(request)
     if event.user is not None:
         return not users.isdisjoint({event.user.uid, event.user.id})

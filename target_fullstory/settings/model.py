@@ -41,8 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _doc("How the key is sent: `none` as issued, `base64` as base64 of `key:`."),
     ] = "none"
     api_url: Annotated[
-        str,
-        _doc("The Server API's address, or `sandbox` for an embedded local Fullstory Server API."),
+        str, _doc("The Server API's address, or `sandbox` for an embedded local Fullstory Server API.")
     ] = "https://api.fullstory.com"
     streams: Annotated[
         dict[str, MappingSpec],
@@ -60,9 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     batch_threshold: Annotated[int, _doc("See delivery.", ge=0)] = 25
-    batch_size_rows: Annotated[
-        int, _doc("Records per batch job, at most 50000 (the API's limit).", ge=1)
-    ] = API_BATCH_LIMIT
+    batch_size_rows: Annotated[int, _doc("Records per batch job, at most 50000 (the API's limit).", ge=1)] = (
+        API_BATCH_LIMIT
+    )
     max_batch_bytes: Annotated[
         int,
         _doc(
@@ -92,9 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _doc("Past this a job is left PROCESSING in the state, with a warning.", gt=0)
     ] = 3600.0
     request_timeout_seconds: Annotated[float, _doc("Time limit of one attempt.", gt=0)] = 60.0
-    retry_max_seconds: Annotated[float, _doc("Total time spent retrying one request.", ge=0)] = (
-        600.0
-    )
+    retry_max_seconds: Annotated[float, _doc("Total time spent retrying one request.", ge=0)] = 600.0
     max_rejected_records: Annotated[
         int | None,
         _doc(
@@ -127,16 +124,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "output/target-fullstory"
     state_key: Annotated[
         str | None,
-        _doc(
-            "Key of this target's block in the state; null or empty: state passes through untouched."
-        ),
+        _doc("Key of this target's block in the state; null or empty: state passes through untouched."),
     ] = "target_fullstory"
-    state_responses: Annotated[
-        int, _doc("API responses kept in the state block (the latest).", ge=0)
-    ] = 100
-    integration_source: Annotated[str, _doc("Value of the `Integration-Source` header.")] = (
-        "target-fullstory"
-    )
+    state_responses: Annotated[int, _doc("API responses kept in the state block (the latest).", ge=0)] = 100
+    integration_source: Annotated[str, _doc("Value of the `Integration-Source` header.")] = "target-fullstory"
     response_webhook: Annotated[
         WebhookSettings | None,
         _doc(
@@ -152,9 +143,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def mapping_options(self) -> MappingOptions:
         """The settings that mapping depends on."""
         return MappingOptions(
-            null_values=self.null_values,
-            declare_types=self.declare_types,
-            hard_delete=self.hard_delete,
+            null_values=self.null_values, declare_types=self.declare_types, hard_delete=self.hard_delete
         )
 
     @property
@@ -209,7 +198,5 @@ def _json_schema() -> dict[str, Any]:
 JSON_SCHEMA: dict[str, Any] = _json_schema()
 """JSON Schema of the settings, in the form singer-sdk expects."""
 
-SECRET_SETTINGS = [
-    name for name, schema in JSON_SCHEMA["properties"].items() if schema.get("secret")
-]
+SECRET_SETTINGS = [name for name, schema in JSON_SCHEMA["properties"].items() if schema.get("secret")]
 """The settings that are secret themselves; `response_webhook` holds more secrets."""

@@ -22,9 +22,7 @@ SECRETS = frozenset({"password", "token", "value", "secret", "client_secret"})
 _Text = Annotated[str, Meta(min_length=1)]
 
 
-class _Auth(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True
-):
+class _Auth(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
     """What the kinds of authentication have in common: they are told apart by `type`."""
 
 
@@ -157,9 +155,7 @@ def _check_members(where: str, members: Mapping[str, Any], struct: type[msgspec.
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for key in members:
         if key not in fields:
-            raise ConfigurationError(
-                f"Setting {where}.{key} is not known{did_you_mean(key, fields)}"
-            )
+            raise ConfigurationError(f"Setting {where}.{key} is not known{did_you_mean(key, fields)}")
     for name, field in fields.items():
         if field.required and members.get(name, "") == "":
             raise ConfigurationError(

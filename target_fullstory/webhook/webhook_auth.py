@@ -143,10 +143,7 @@ class OAuth2Token:
             with self._session.post(
                 self._auth.token_url,
                 data=urlencode(form).encode(),
-                headers={
-                    "Content-Type": "application/x-www-form-urlencoded",
-                    "Accept": "application/json",
-                },
+                headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
                 auth=_no_auth if in_body else _basic(*map(quote_plus, client)),
                 timeout=self._timeout,
                 allow_redirects=False,

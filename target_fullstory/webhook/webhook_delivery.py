@@ -23,12 +23,7 @@ from target_fullstory.logs import keep_addresses_out, logger
 from target_fullstory.settings.webhook_settings import WebhookSettings
 from target_fullstory.webhook.webhook_auth import OAuth2Token, authentication
 from target_fullstory.webhook.webhook_queue import Message, WebhookQueue
-from target_fullstory.webhook.webhook_retry import (
-    FailedAttemptError,
-    RetryRules,
-    not_answered,
-    refused,
-)
+from target_fullstory.webhook.webhook_retry import FailedAttemptError, RetryRules, not_answered, refused
 
 _SMALL_RESPONSE = 1024
 _TRIES_BEFORE_A_WARNING = 3
@@ -38,9 +33,7 @@ _STREAMS_RULES = RetryRules()
 class WebhookDelivery:
     """Delivers the responses that it hears of, from threads of its own."""
 
-    def __init__(
-        self, settings: WebhookSettings, run_id: str, rules: RetryRules = _STREAMS_RULES
-    ) -> None:
+    def __init__(self, settings: WebhookSettings, run_id: str, rules: RetryRules = _STREAMS_RULES) -> None:
         """Prepare; nothing is sent and no thread is started yet."""
         keep_addresses_out()
         self._settings = settings
@@ -111,9 +104,7 @@ class WebhookDelivery:
 
     def _take_failure(self, message: Message, failure: FailedAttemptError) -> None:
         message.reason = failure.reason
-        pause = failure.after + backoff.full_jitter(
-            self._rules.longest_pause_after(message.attempts)
-        )
+        pause = failure.after + backoff.full_jitter(self._rules.longest_pause_after(message.attempts))
         seconds = time.monotonic() + pause - message.first
         again = failure.retryable and self._rules.allow_retry(message.attempts, seconds)
         counts = self._queue.failed(message, retry_in=pause if again else None)

@@ -103,17 +103,12 @@ class WebhookQueue:
             self._due.notify_all()
             self._reasons.update(message.reason for _, _, message in self._waiting)
             self._reasons.update(
-                _NO_ANSWER if message.reason == _NOT_TRIED else message.reason
-                for message in self._taken
+                _NO_ANSWER if message.reason == _NOT_TRIED else message.reason for message in self._taken
             )
             self._taken.clear()
             self._waiting.clear()
             failed = sum(self._reasons.values())
-            return {
-                "delivered": self._delivered,
-                "failed": failed,
-                "reasons": dict(self._reasons),
-            }
+            return {"delivered": self._delivered, "failed": failed, "reasons": dict(self._reasons)}
 
     def _push(self, message: Message, due: float) -> None:
         self._number += 1

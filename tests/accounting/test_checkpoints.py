@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_fullstory.accounting.checkpoints import Checkpoints, Ticket
+from target_fullstory.accounting.ledger import Ledger
+from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.state_block import StateBlock
+
+
+def checkpoints(write: Callable[[bytes], None]) -> Checkpoints:
+    """Writes the tap's values as they are, and no file."""
+    ledger = Ledger(responses=0)
+    rejects = Rejects(ledger, "nowhere", "run")
+    return Checkpoints(StateBlock(None, "run", ledger, rejects), rejects, write)
 
 
 @dataclass
@@ -22,7 +33,7 @@ class Model:
     """Streams with open batches on one side, what is safe on the other."""
 
     def __init__(self) -> None:
-        self.checkpoints = Checkpoints()
+        self.checkpoints = checkpoints(self.write)
         self.open: dict[str, Batch] = {}
         self.sent: list[tuple[str, Batch]] = []
         self.records = 0
@@ -40,15 +51,15 @@ class Model:
 
     def state(self) -> None:
         self.states.append(self.records)
-        self.checkpoints.received(str(len(self.states) - 1).encode())
-        self.write()
+        self.checkpoints.receive(str(len(self.states) - 1).encode())
+        self.checkpoints.write_due()
 
     def flush_users(self, stream: str) -> None:
         if stream in self.open:
             self.sent.append((stream, self.open.pop(stream)))
 
     def flush_events(self) -> None:
-        """Cut every batch of events at the last STATE, as the pipeline does."""
+        """Cut every batch of events at the last STATE, as the batcher does."""
         boundary = self.states[-1]
         parts = []
         for stream in [name for name in self.open if name.startswith("events")]:
@@ -62,8 +73,8 @@ class Model:
                 self.open[stream] = Batch(self.checkpoints.open(), tail)
             parts.append((stream, Batch(batch.ticket, head)))
         if parts:
-            first = min((part.ticket for _, part in parts), key=lambda t: t.position.epoch)
-            self.checkpoints.close_over(first)
+            first = min((part.ticket for _, part in parts), key=lambda t: t.position.number)
+            self.checkpoints.pin(first)
             self.event_spans.extend((part.records[0], part.records[-1]) for _, part in parts)
             self.sent.extend(parts)
 
@@ -71,30 +82,24 @@ class Model:
         if self.sent:
             _, batch = self.sent.pop(index % len(self.sent))
             self.safe.update(batch.records)
-            self.checkpoints.settle(batch.ticket)
-            self.write()
+            self.checkpoints.release(batch.ticket)
 
-    def write(self) -> None:
-        due = self.checkpoints.due()
-        if due is not None:
-            assert due.value == str(due.epoch).encode()
-            self.checkpoints.written(due)
-            self.check(due.epoch)
-            self.written.append(due.epoch)
+    def write(self, line: bytes) -> None:
+        """Stands in for stdout."""
+        self.check(int(line))
+        self.written.append(int(line))
 
-    def check(self, epoch: int) -> None:
-        before = self.states[epoch]
+    def check(self, number: int) -> None:
+        before = self.states[number]
         assert set(range(before)) <= self.safe, "a STATE covers a record that is not safe"
-        assert not self.written or epoch > self.written[-1], "STATEs go backwards"
+        assert not self.written or number > self.written[-1], "STATEs go backwards"
         for first, last in self.event_spans:
             assert not first < before <= last, "a STATE lies inside a batch of events that was sent"
 
 
 steps = st.lists(
     st.one_of(
-        st.sampled_from(["users-a", "users-b", "events-a", "events-b"]).map(
-            lambda s: ("record", s)
-        ),
+        st.sampled_from(["users-a", "users-b", "events-a", "events-b"]).map(lambda s: ("record", s)),
         st.just(("state", "")),
         st.sampled_from(["users-a", "users-b"]).map(lambda s: ("flush", s)),
         st.just(("flush_events", "")),
@@ -163,14 +168,12 @@ def test_a_user_batch_begun_inside_a_batch_of_events_does_not_allow_a_state_ther
     assert model.written == [2]
 
 
-def test_a_barred_state_is_not_written_but_the_next_one_is() -> None:
-    checkpoints = Checkpoints()
-    written = []
-    checkpoints.bar(range(2, 4))
+def test_a_forbidden_state_is_not_written_but_the_next_one_is() -> None:
+    written: list[int] = []
+    states = checkpoints(lambda line: written.append(int(line)))
+    states.forbid(range(2, 4))
     for number in range(1, 6):
-        checkpoints.received(str(number).encode())
-        due = checkpoints.due()
-        if due is not None:
-            written.append(due.epoch)
-            checkpoints.written(due)
+        states.receive(str(number).encode())
+        states.write_due()
+        assert states.last_written() == written[-1]
     assert written == [1, 4, 5]

@@ -44,9 +44,7 @@ def test_sends_the_key_as_issued_and_names_the_integration() -> None:
         ({"api_key_encoding": "base64"}, "Basic azN5Og=="),
     ],
 )
-def test_accepts_the_forms_in_which_keys_are_pasted(
-    settings: dict[str, str], expected: str
-) -> None:
+def test_accepts_the_forms_in_which_keys_are_pasted(settings: dict[str, str], expected: str) -> None:
     with ScriptedServer(answers(Reply())) as server:
         client(server, **settings).call("GET", "/me")
         assert server.requests[0].headers["authorization"] == expected
@@ -95,9 +93,9 @@ def test_an_answer_that_drips_is_tried_again() -> None:
     slow = Reply(200, {"id": "a very slow answer"}, fault="drip")
     with ScriptedServer(answers(slow, Reply(200, {"id": "7"}))) as server:
         began = time.monotonic()
-        assert client(server, request_timeout_seconds=0.5).call(
-            "POST", "/v2/users", b"{}"
-        ).data == {"id": "7"}
+        assert client(server, request_timeout_seconds=0.5).call("POST", "/v2/users", b"{}").data == {
+            "id": "7"
+        }
         assert time.monotonic() - began < 10
 
 

@@ -13,7 +13,7 @@ from target_fullstory.api.client import Client
 from target_fullstory.api.job_polling import PolledJob, poll_intervals
 from target_fullstory.api.transport import HttpRequest, HttpResponse, NoResponseError
 from target_fullstory.errors import DeliveryError
-from target_fullstory.settings.model import load_settings
+from target_fullstory.settings.load_settings import load_settings
 
 URL = "https://api.example.com"
 

@@ -18,17 +18,11 @@ from tests.scripted import Reply, Request, ScriptedServer
 
 Run = Callable[..., Outcome]
 Config = dict[str, Any]
-STREAMS = {
-    "people": {"kind": "users"},
-    "orders": {"kind": "events"},
-    "gone": {"kind": "user_deletions"},
-}
+STREAMS = {"people": {"kind": "users"}, "orders": {"kind": "events"}, "gone": {"kind": "user_deletions"}}
 
 
 def verdicts(done: Outcome) -> dict[str, str]:
-    return {
-        finding["subject"]: finding["verdict"] for finding in json.loads(done.stdout)["findings"]
-    }
+    return {finding["subject"]: finding["verdict"] for finding in json.loads(done.stdout)["findings"]}
 
 
 def check(role: Role, tmp_path: Path, config: Config, *options: str) -> Outcome:
@@ -75,24 +69,16 @@ def test_the_table_tells_the_same(sandbox: Sandbox, tmp_path: Path, config: Conf
     done = command(tmp_path, config | {"api_url": sandbox.url}, "check")
     assert done.code == 0
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[:3] == [
-        ["organisation", "SANDBOX"],
-        ["email", "sandbox@example.com"],
-        ["role", "ARCHITECT"],
-    ]
+    assert rows[:3] == [["organisation", "SANDBOX"], ["email", "sandbox@example.com"], ["role", "ARCHITECT"]]
     assert all("ok" in row for row in rows[3:])
 
 
-def test_samples_harm_nobody(
-    sandbox: Sandbox, api: SandboxApi, tmp_path: Path, config: Config
-) -> None:
+def test_samples_harm_nobody(sandbox: Sandbox, api: SandboxApi, tmp_path: Path, config: Config) -> None:
     config |= {"api_url": sandbox.url, "streams": {name: STREAMS[name] for name in STREAMS}}
     with_deletion = command(tmp_path, config, "check", "--send-test", "--format", "json")
     assert with_deletion.code == 0, with_deletion.stderr
     sampled = {k: v for k, v in verdicts(with_deletion).items() if k.startswith("sample")}
-    assert sampled == dict.fromkeys(
-        ("sample users", "sample events", "sample user_deletions"), "ok"
-    )
+    assert sampled == dict.fromkeys(("sample users", "sample events", "sample user_deletions"), "ok")
     assert api.get("/v2/users", uid="target-fullstory-check")["results"] == []
     made = [(one["method"], one["path"]) for one in api.requests()]
     assert [one for one in made if one[0] != "GET"] == [
@@ -155,11 +141,7 @@ def test_a_deletion_refused_is_told_beside_the_others(tmp_path: Path, config: Co
         done = command(tmp_path, full, "check", "--send-test", "--format", "json")
     assert done.code == 1
     sampled = {k: v for k, v in verdicts(done).items() if k.startswith("sample")}
-    assert sampled == {
-        "sample users": "ok",
-        "sample events": "ok",
-        "sample user_deletions": "failed",
-    }
+    assert sampled == {"sample users": "ok", "sample events": "ok", "sample user_deletions": "failed"}
 
 
 @pytest.mark.parametrize(
@@ -170,9 +152,7 @@ def test_a_deletion_refused_is_told_beside_the_others(tmp_path: Path, config: Co
         (Reply(body={"email": "e"}), "no role"),
     ],
 )
-def test_what_is_no_answer_is_one_line(
-    tmp_path: Path, config: Config, reply: Reply, told: str
-) -> None:
+def test_what_is_no_answer_is_one_line(tmp_path: Path, config: Config, reply: Reply, told: str) -> None:
     with ScriptedServer(lambda request, number: reply) as server:
         check_refused(command(tmp_path, config | {"api_url": server.url}, "check"), told)
 
@@ -201,9 +181,7 @@ def test_the_roles() -> None:
 GONE = schema("user_deletions", {"uid": "string"}, ["uid"])
 
 
-def test_a_run_stops_before_anything_is_sent(
-    run_target: Run, config: Config, tmp_path: Path
-) -> None:
+def test_a_run_stops_before_anything_is_sent(run_target: Run, config: Config, tmp_path: Path) -> None:
     with Sandbox(SandboxOptions(role="ADMIN", job_seconds=0)) as running:
         lines = [GONE, record("user_deletions", uid="u1"), state(a=1)]
         done = run_target(lines, api_url=running.url)
@@ -216,9 +194,7 @@ def test_a_run_stops_before_anything_is_sent(
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    "reply", [Reply(body={"role": "UNKNOWN"}), Reply(body={"x": 1}), Reply(status=404)]
-)
+@pytest.mark.parametrize("reply", [Reply(body={"role": "UNKNOWN"}), Reply(body={"x": 1}), Reply(status=404)])
 def test_where_the_role_is_not_known_the_run_goes_on(run_target: Run, reply: Reply) -> None:
     def script(request: Request, number: int) -> Reply:
         return reply if request.path == "/me" else Reply()
@@ -230,8 +206,6 @@ def test_where_the_role_is_not_known_the_run_goes_on(run_target: Run, reply: Rep
     assert [one.path for one in server.requests].count("/me") == 1
 
 
-def test_a_run_of_users_and_events_does_not_ask(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_a_run_of_users_and_events_does_not_ask(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     run_target([USERS, user(1), state(a=1)], api_url=sandbox.url)
     assert "/me" not in [one["path"] for one in api.requests()]

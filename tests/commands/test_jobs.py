@@ -172,18 +172,13 @@ def test_jobs_in_progress_are_exit_code_3_until_they_have_ended(
     assert "1 of 1 jobs have ended" in done.stderr, "off a terminal it logs"
 
 
-def test_on_a_terminal_waiting_shows_progress(
-    loaded: Outcome, tmp_path: Path, config: Config
-) -> None:
+def test_on_a_terminal_waiting_shows_progress(loaded: Outcome, tmp_path: Path, config: Config) -> None:
     path = tmp_path / "command.json"
     path.write_text(json.dumps(config))
     ours, theirs = pty.openpty()
     arguments = ["jobs", "--config", str(path), "--wait", "--format", "json"]
     process = subprocess.Popen(
-        [*EXECUTABLE, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm"},
+        [*EXECUTABLE, *arguments], stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"}
     )
     os.close(theirs)
     seen = b""
@@ -231,9 +226,7 @@ def test_the_embedded_sandbox_is_asked_where_the_load_used_it(
     assert (done.code, shown(done)[0]["status"]) == (0, "COMPLETED")
 
 
-def test_the_configuration_may_be_in_several_files(
-    loaded: Outcome, tmp_path: Path, config: Config
-) -> None:
+def test_the_configuration_may_be_in_several_files(loaded: Outcome, tmp_path: Path, config: Config) -> None:
     address = tmp_path / "address.json"
     address.write_text(json.dumps({"api_url": config["api_url"]}))
     wrong = config | {"api_url": "https://fullstory.invalid"}
@@ -267,20 +260,14 @@ def test_missing_files_are_told(tmp_path: Path, config: Config) -> None:
 def test_a_wrong_key_and_a_role_that_may_not_read_are_told(tmp_path: Path, config: Config) -> None:
     arguments = ("jobs", "--state", "-")
     with Sandbox(SandboxOptions(api_key="another")) as running:
-        done = command(
-            tmp_path, config | {"api_url": running.url}, *arguments, text=json.dumps(BLOCK)
-        )
+        done = command(tmp_path, config | {"api_url": running.url}, *arguments, text=json.dumps(BLOCK))
         check_refused(done, "does not accept the API key")
     with Sandbox(SandboxOptions(role="USER")) as running:
-        done = command(
-            tmp_path, config | {"api_url": running.url}, *arguments, text=json.dumps(BLOCK)
-        )
+        done = command(tmp_path, config | {"api_url": running.url}, *arguments, text=json.dumps(BLOCK))
         check_refused(done, "may not read batch jobs")
 
 
-def test_an_api_that_cannot_be_reached_or_understood_is_told(
-    tmp_path: Path, config: Config
-) -> None:
+def test_an_api_that_cannot_be_reached_or_understood_is_told(tmp_path: Path, config: Config) -> None:
     arguments = ("jobs", "--state", "-")
     away = config | {"api_url": "http://127.0.0.1:9", "retry_max_seconds": 0.5}
     check_refused(command(tmp_path, away, *arguments, text=json.dumps(BLOCK)), "failed for 0.5 s")
@@ -290,9 +277,7 @@ def test_an_api_that_cannot_be_reached_or_understood_is_told(
 
     with ScriptedServer(script) as server:
         strange = config | {"api_url": server.url}
-        check_refused(
-            command(tmp_path, strange, *arguments, text=json.dumps(BLOCK)), "without a status"
-        )
+        check_refused(command(tmp_path, strange, *arguments, text=json.dumps(BLOCK)), "without a status")
 
 
 def test_options_before_the_commands_name_are_refused(tmp_path: Path, config: Config) -> None:

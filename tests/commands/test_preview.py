@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import EVENTS, USERS, Outcome, event, record, schema, state, user
+from tests.reliability.test_order_kinds import HEAD, STREAMS, mixed
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
 
@@ -35,9 +39,7 @@ def test_requests_as_a_load_would_make_them(tmp_path: Path, config: Config) -> N
     assert not made, "nothing is sent"
     assert not done.output_dir.exists(), "nothing is written"
     users, events = done.stdout.strip().split("\n\n")
-    assert users.splitlines()[0] == (
-        "users (users): 4 records, 4 would be sent, 0 rejected, 0 ignored"
-    )
+    assert users.splitlines()[0] == ("users (users): 4 records, 4 would be sent, 0 rejected, 0 ignored")
     assert users.count("POST /v2/users\n") == 2
     assert "POST /v2/users/batch" in users
     assert "and 2 more requests" in users
@@ -172,10 +174,7 @@ def test_calls_before_an_error_are_shown(tmp_path: Path, config: Config) -> None
 def test_items_of_a_batch_job_are_called_so(
     tmp_path: Path, config: Config, delivery: str, count: int
 ) -> None:
-    config |= {
-        "delivery": delivery,
-        "streams": {"users": {"kind": "users", "fields": {"id": "uid"}}},
-    }
+    config |= {"delivery": delivery, "streams": {"users": {"kind": "users", "fields": {"id": "uid"}}}}
     text = lines(USERS, *(user(n) for n in range(count)))
     done = command(tmp_path, config, "preview", "--records", "1", text=text)
     assert done.code == 0, done.stderr
@@ -195,9 +194,7 @@ def test_up_to_the_threshold_requests_are_single(tmp_path: Path, config: Config)
 
 
 @pytest.mark.parametrize("max_events", [None, 9])
-def test_updates_of_one_user_are_counted(
-    tmp_path: Path, config: Config, max_events: int | None
-) -> None:
+def test_updates_of_one_user_are_counted(tmp_path: Path, config: Config, max_events: int | None) -> None:
     # A quota of events has records taken one by one.
     config |= {"batch_size_rows": 4, "max_events": max_events}
     # One in the first batch of four; the fifth record begins another.
@@ -232,3 +229,46 @@ def test_an_error_ends_it_with_what_was_seen_before(
 
 def test_a_file_that_is_not_there(tmp_path: Path, config: Config) -> None:
     check_refused(command(tmp_path, config, "preview", "--input", "nowhere"), "nowhere")
+
+
+@pytest.mark.parametrize("delivery", ["single", "batch"])
+def test_all_kinds_are_shown_as_a_load_sends_them(
+    delivery: str, tmp_path: Path, config: Config, run_target: Callable[..., Outcome]
+) -> None:
+    """Updates that merge, users that become deletions, events cut at a STATE, calls."""
+    config |= {"streams": STREAMS, "hard_delete": True, "delivery": delivery, "batch_size_rows": 9}
+    messages = [*HEAD, *mixed(random.Random(5), 150), state(done=True)]
+
+    def answer(request: Request, number: int) -> Reply:
+        if request.path == "/me":
+            return Reply(200, {"role": "ARCHITECT"})
+        if request.method == "GET":
+            return Reply(200, {"job": {"status": "COMPLETED"}, "imports": 1})
+        return Reply(200, {"id": "1", "job": {"id": f"job-{number}", "status": "PROCESSING"}})
+
+    with ScriptedServer(answer) as server:
+        outcome = run_target(messages, api_url=server.url, concurrency=1, **config)
+        assert outcome.code == 0, outcome.stderr
+        made = [one for one in server.requests if one.method != "GET"]
+    sent = Counter(
+        f"{one.method} {one.path} {json.dumps(item)}"
+        for one in made
+        for item in (one.json["requests"] if one.path.endswith("/batch") else [_body(one)])
+    )
+    done = command(tmp_path, config, "preview", "--records", "999", text=lines(*messages))
+    assert done.code == 0, done.stderr
+    shown = Counter[str]()
+    for part in re.split(r"\n(?=  (?:item of )?(?:POST|DELETE) )", done.stdout.partition("\n")[2]):
+        first, _, rest = part.strip().partition("\n")
+        if re.match(r"(item of )?(POST|DELETE) /", first):
+            body = json.loads(re.match(r"  \{.*?\n  \}|", rest, re.DOTALL)[0] or "null")  # type: ignore[index]
+            shown[f"{first.removeprefix('item of ')} {json.dumps(body)}"] += 1
+    assert shown == sent
+    for stream, counts in outcome.block["streams"].items():
+        assert f"{stream} ({counts['kind']}): {counts['received']} records" in done.stdout
+        if counts["merged"]:
+            assert f"up to {counts['merged']} would be merged" in done.stdout
+
+
+def _body(request: Request) -> Any:
+    return request.json if request.body else None

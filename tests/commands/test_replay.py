@@ -13,18 +13,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
-from tests.conftest import (
-    EVENTS,
-    EXECUTABLE,
-    USERS,
-    Outcome,
-    SandboxApi,
-    event,
-    record,
-    schema,
-    state,
-    user,
-)
+from tests.conftest import EVENTS, EXECUTABLE, USERS, Outcome, SandboxApi, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
 
@@ -100,9 +89,7 @@ def test_without_its_schema_a_record_goes_without_types(
     assert api.get("/v2/users", uid="u9")["results"] == [], "records of that file are not sent"
 
 
-def test_requests_go_as_they_are_and_in_order(
-    to_sandbox: Config, api: SandboxApi, tmp_path: Path
-) -> None:
+def test_requests_go_as_they_are_and_in_order(to_sandbox: Config, api: SandboxApi, tmp_path: Path) -> None:
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
     timed = {"name": "Ordered", "timestamp": "2026-01-01T00:00:00Z", "user": {"uid": "u1"}}
     first.write_text(
@@ -115,10 +102,7 @@ def test_requests_go_as_they_are_and_in_order(
     assert api.user("u1")["properties"] == {"plan": "pro", "seats": 1}
     assert [one["name"] for one in api.events(uid="u1")] == ["Ordered"]
     streams = reports(done.output_dir)[-1]["streams"]
-    assert {name: counts["kind"] for name, counts in streams.items()} == {
-        "users": "users",
-        "e": "events",
-    }
+    assert {name: counts["kind"] for name, counts in streams.items()} == {"users": "users", "e": "events"}
 
 
 def test_an_event_that_was_refused_gets_an_answer_of_its_own(
@@ -147,9 +131,7 @@ def test_an_event_that_was_refused_gets_an_answer_of_its_own(
     assert keys[0] != sent[0]["idempotency_key"]
 
 
-def test_a_deletion_goes_again(
-    run_target: Run, to_sandbox: Config, api: SandboxApi, tmp_path: Path
-) -> None:
+def test_a_deletion_goes_again(run_target: Run, to_sandbox: Config, api: SandboxApi, tmp_path: Path) -> None:
     """A user was not there; in a stream of users with hard_delete too, beside updates."""
     to_sandbox["hard_delete"] = True
     lines = [
@@ -193,9 +175,7 @@ def test_what_is_refused_again_goes_to_a_new_file(
 def test_the_quota_of_events_keeps_the_request(to_sandbox: Config, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects-r.jsonl"
     requests = [{"name": f"n{n}", "user": {"uid": "u1"}} for n in range(2)]
-    rejects.write_text(
-        "".join(entry(stream="e", kind="events", request=request) for request in requests)
-    )
+    rejects.write_text("".join(entry(stream="e", kind="events", request=request) for request in requests))
     done = command(tmp_path, to_sandbox | {"max_events": 1}, "replay", str(rejects))
     assert done.code == 1
     (reject,) = done.rejects
@@ -224,15 +204,9 @@ def test_a_record_that_a_stream_map_refused_goes_through_it_again(
         ("{", "line 2 is not a line of a rejects file"),
         ('{"kind": "users"}', "line 2 is not a line of a rejects file"),
         (entry(kind="people"), "line 2 is not a line of a rejects file"),
-        (
-            entry(kind="events", record={}),
-            "line 2: a record of stream 'users' was rejected as events",
-        ),
+        (entry(kind="events", record={}), "line 2: a record of stream 'users' was rejected as events"),
         (entry(stream="nowhere", record={}), "line 2: stream 'nowhere' has no mapping"),
-        (
-            entry(request={"email": "a@b.example"}),
-            "line 2: `request` is not a request of kind users",
-        ),
+        (entry(request={"email": "a@b.example"}), "line 2: `request` is not a request of kind users"),
         (entry(stream="e", kind="events", request=[]), "not a request of kind events"),
     ],
 )

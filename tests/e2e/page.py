@@ -9,9 +9,7 @@ from pathlib import Path
 from tests.ecosystem.project import ROOT
 
 PAGE = ROOT / "docs/warehouse.md"
-_PART = re.compile(
-    r"^## (?P<title>.+)\n|^```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE
-)
+_PART = re.compile(r"^## (?P<title>.+)\n|^```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,11 @@ class Postgres:
 def find_programs() -> Path:
     """The directory of `initdb`, `postgres` and `psql`, of the newest version where there are several."""
     found = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"),
-        key=lambda path: float(path.parent.name),
-        reverse=True,
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True
     )
     config = shutil.which("pg_config")
     if config:
-        asked = subprocess.run(
-            [config, "--bindir"], capture_output=True, text=True, check=True, timeout=10
-        )
+        asked = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True, timeout=10)
         found.insert(0, Path(asked.stdout.strip()))
     for path in found:
         if all((path / name).exists() for name in ("initdb", "postgres", "psql")):

@@ -171,8 +171,7 @@ def _in_one_form(values: dict[str, Any]) -> dict[str, Any]:
 def _text(event: dict[str, Any]) -> str:
     properties = _in_one_form(event["properties"])
     return json.dumps(
-        [event["name"], moment(event["timestamp"]), event["user"]["uid"], properties],
-        sort_keys=True,
+        [event["name"], moment(event["timestamp"]), event["user"]["uid"], properties], sort_keys=True
     )
 
 

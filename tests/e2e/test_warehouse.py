@@ -77,9 +77,7 @@ def test_odd_rows_are_rejected_alone(walk: Walk, expected: Expected) -> None:
     state = walk.state()
     path = walk.project.path / state.block["rejects"]["path"]
     kept = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(reject["stage"], reject["code"]) for reject in kept] == [
-        ("map", "schema_violation")
-    ] * 2
+    assert [(reject["stage"], reject["code"]) for reject in kept] == [("map", "schema_violation")] * 2
     counts = state.counts("customers")
     assert counts["rejected"] == 2
     assert counts["received"] == counts["delivered"] + 2

@@ -20,7 +20,7 @@ import yaml
 from tests.conftest import EXECUTABLE, SandboxApi
 from tests.e2e.page import Block, read_page
 from tests.e2e.postgres import Postgres
-from tests.ecosystem.project import BIN, FOREIGN, Project
+from tests.ecosystem.project import Project, environment
 
 KEY = "NA1.a-key-that-must-not-be-seen"
 STATE_ID = "sandbox:tap-postgres-to-target-fullstory"
@@ -140,7 +140,7 @@ class Walk:
             process = subprocess.Popen(
                 ["./load.sh", "--force"],
                 cwd=self.project.path,
-                env=_environment() | self._variables(settings),
+                env=environment() | self._variables(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -184,14 +184,7 @@ class Walk:
 
     def keys_recognised(self) -> list[str]:
         """The idempotency keys of the requests that Fullstory knew already."""
-        return [
-            request["idempotency_key"] for request in self.api.requests() if request["replayed"]
-        ]
-
-
-def _environment() -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
-    return environment | {"PATH": f"{BIN}{os.pathsep}{environment['PATH']}"}
+        return [request["idempotency_key"] for request in self.api.requests() if request["replayed"]]
 
 
 @contextmanager

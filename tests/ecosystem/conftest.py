@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,12 +43,36 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Runs `make demo` once, in a copy of the project."""
-    assert (BIN / "meltano").exists(), (
-        "Meltano is not installed: run `make test`, or install .[dev]"
-    )
-    project = Project.copy_to(tmp_path_factory.mktemp("ecosystem") / "project")
+    """A project after `make demo`, which runs once: each process of the tests gets a copy."""
+    assert (BIN / "meltano").exists(), "Meltano is not installed: run `make test`, or install .[dev]"
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    left = shared / "demo.json"
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not left.exists():
+            left.write_text(json.dumps(_make_demo(Project.copy_to(shared / "demo"))))
+    path = tmp_path_factory.mktemp("ecosystem") / "project"
+    _copy(shared / "demo", path)
+    return Demo(Project(path), **json.loads(left.read_text()))
+
+
+def _make_demo(project: Project) -> dict[str, Any]:
     # -o: the environment is this one, whatever its age.
     done = project.run("make", "-o", ".venv/.installed", "demo")
     states = {stream: project.state(stream) for stream in STREAMS}
-    return Demo(project, done.stdout, states)
+    return {"printed": done.stdout, "states": states}
+
+
+def _copy(demo: Path, path: Path) -> None:
+    """Copy it but for the environments of tap and target, which are large and stay as they are."""
+    environments = {".meltano/extractors", ".meltano/loaders"}
+
+    def ignored(directory: str, names: list[str]) -> list[str]:
+        here = Path(directory).relative_to(demo)
+        return [name for name in names if str(here / name) in environments]
+
+    shutil.copytree(demo, path, symlinks=True, ignore=ignored)
+    for name in environments:
+        (path / name).symlink_to(demo / name)

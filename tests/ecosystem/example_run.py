@@ -1,4 +1,4 @@
-"""Runs an example of the documentation: the real executable against a sandbox, then what the page shows."""
+"""Runs an example of the documentation: a load into a sandbox, then what the page shows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from tests.conftest import KEY, SandboxApi
 from tests.ecosystem.pages import Block, Example
 from tests.ecosystem.project import Project
 
-FILES = "--config config.json --input input.jsonl"
-LOAD = f"target-fullstory {FILES}"
+FILES = ("--config", "config.json", "--input", "input.jsonl")
 OUTPUT = Path("output/target-fullstory")
 ANYTHING = "…"
 """What a page writes for a text, or the end of one, that is of no interest."""
@@ -122,11 +121,10 @@ class ExampleRun:
     def load(self) -> None:
         """Load, and make sure that the exit code is right."""
         # Which one is right the state tells, so it may be any here.
-        self._loaded = self._project.run("bash", "-c", f"{LOAD}; echo $? > code")
+        self._loaded = self._project.execute(*FILES, code=None)
         lines = self._loaded.stdout.splitlines()
         (self._directory / "state.json").write_text(lines[-1] if lines else "")
-        code = int((self._directory / "code").read_text())
-        assert code == self._expected_code, self._loaded.stderr
+        assert self._loaded.returncode == self._expected_code, self._loaded.stderr
 
     def check(self, block: Block) -> None:
         """Hold what the page shows against what there is, or do what it says."""
@@ -200,7 +198,7 @@ class ExampleRun:
     def _check_request(self, block: Block) -> None:
         shown = json.loads(block.text)["request"]
         *_, stream = self.example.settings["streams"]
-        printed = self._project.run("target-fullstory", "preview", *FILES.split()).stdout
+        printed = self._project.execute("preview", *FILES).stdout
         _, _, told = printed.partition(f"{stream} (")
         call = re.search(r"^  ([A-Z]+) (/\S+)\n((?:  .*\n)*)", told, re.MULTILINE)
         assert call is not None, told

@@ -9,10 +9,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests import executable
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -55,27 +58,24 @@ class Project:
         (path / ".venv").symlink_to(BIN.parent)
         return cls(path)
 
-    def run(
-        self, *command: str, code: int = 0, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command here; its output is shown where it ends otherwise than expected."""
-        environment = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
-        environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
         done = subprocess.run(
             command,
             cwd=self.path,
-            env=environment | variables,
+            env=environment() | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        shown = f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == code, shown
-        # Meltano shows its own where a loader ends before all input is read.
-        assert code != 0 or "Traceback" not in shown, shown
-        return done
+        return _as_expected(done, code)
+
+    def execute(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run the target here as `run` does, but in a fork; None allows any exit code."""
+        done = executable.fork(arguments, directory=self.path, environment=environment())
+        return done if code is None else _as_expected(done, code)
 
     def state(self, stream: str, environment: str = "sandbox") -> dict[str, Any]:
         """The Singer state that Meltano keeps of a stream's load."""
@@ -83,6 +83,20 @@ class Project:
         done = self.run("meltano", "--log-level=error", "state", "get", state_id)
         state: dict[str, Any] = json.loads(done.stdout)["singer_state"]
         return state
+
+
+def _as_expected(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
+    shown = f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == code, shown
+    # Meltano shows its own where a loader ends before all input is read.
+    assert code != 0 or "Traceback" not in shown, shown
+    return done
+
+
+def environment() -> dict[str, str]:
+    """The environment without what would make a run depend on who started the tests."""
+    own = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
+    return own | {"PATH": f"{BIN}{os.pathsep}{own['PATH']}"}
 
 
 def loader(path: Path = ROOT / "meltano.yml") -> dict[str, Any]:
@@ -93,9 +107,10 @@ def loader(path: Path = ROOT / "meltano.yml") -> dict[str, Any]:
     return definition
 
 
+@cache
 def about() -> dict[str, Any]:
     """What `--about` prints."""
-    command = [sys.executable, "-m", "target_fullstory", "--about", "--format", "json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = executable.fork(["--about", "--format", "json"], directory=ROOT)
+    assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed

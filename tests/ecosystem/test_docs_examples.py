@@ -15,7 +15,7 @@ import yaml
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import KEY as SANDBOX_KEY
 from tests.ecosystem.conftest import KEY, Demo
-from tests.ecosystem.example_run import RULES, ExampleRun, without_what_changes
+from tests.ecosystem.example_run import FILES, RULES, ExampleRun, without_what_changes
 from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
 from tests.ecosystem.project import ROOT, Project
 
@@ -55,9 +55,7 @@ def test_a_wrong_page_is_noticed(tmp_path: Path, sandbox: Sandbox) -> None:
     """Each kind of result is compared, not only read."""
     settings = {"streams": {"people": {"kind": "users"}}, "max_rejected_records": -1}
     records = {"people": [{"uid": "a"}, {"uid": None}]}
-    run = ExampleRun(
-        Example((_block("yaml", settings), _block("json records", records))), tmp_path, sandbox
-    )
+    run = ExampleRun(Example((_block("yaml", settings), _block("json records", records))), tmp_path, sandbox)
     run.load()
     right: dict[str, Any] = {
         "json users": [{"uid": "a", "properties": {}}],
@@ -108,9 +106,7 @@ def test_parts_of_a_meltano_project(block: Block, tmp_path: Path) -> None:
     (loader,) = value["plugins"]["loaders"]
     head = {"project_id": "docs", "send_anonymous_usage_stats": False}
     (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | value))
-    done = Project(tmp_path).run(
-        *("meltano", "--log-level=error", "config", "print", loader["name"])
-    )
+    done = Project(tmp_path).run(*("meltano", "--log-level=error", "config", "print", loader["name"]))
     assert json.loads(done.stdout) == loader["config"]
 
 
@@ -164,9 +160,7 @@ def test_the_output_shown_is_what_is_printed(demo: Demo, block: Block) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(
-        r"^```.*\n(?:.*\n)*?```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
+    text = re.sub(r"^```.*\n(?:.*\n)*?```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:
             continue
@@ -199,8 +193,7 @@ def load(directory: Path, config: dict[str, Any], lines: list[Any], code: int = 
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config | {"api_url": "sandbox"}))
     (directory / "input.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = ("target-fullstory", "--config", "config.json", "--input", "input.jsonl")
-    done = Project(directory).run(*command, code=code)
+    done = Project(directory).execute(*FILES, code=code)
     return json.loads(done.stdout.splitlines()[-1])["target_fullstory"]
 
 

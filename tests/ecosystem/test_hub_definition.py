@@ -65,9 +65,7 @@ def test_the_hub_would_take_it(definition: dict[str, Any]) -> None:
         assert set(group) <= names
 
 
-@pytest.mark.parametrize(
-    "key", ["name", "namespace", "executable", "capabilities", "commands", "settings"]
-)
+@pytest.mark.parametrize("key", ["name", "namespace", "executable", "capabilities", "commands", "settings"])
 def test_it_agrees_with_meltano_yml(definition: dict[str, Any], key: str) -> None:
     assert definition[key] == loader()[key]
 

@@ -19,10 +19,7 @@ from tests.ecosystem.project import ROOT
 from tests.ecosystem.taps.known import DIRECTORY, TAPS
 
 USERS = {"kind": "users", "fields": {"uid": "id", "display_name": "name"}}
-EVENTS = {
-    "kind": "events",
-    "fields": {"name": "kind", "timestamp": "happened_at", "user.uid": "user_id"},
-}
+EVENTS = {"kind": "events", "fields": {"name": "kind", "timestamp": "happened_at", "user.uid": "user_id"}}
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,7 @@ CASES = [
             "photo": "00000002",
         },
         types={"points": "int", "born_on": "date", "last_seen": "date", "sizes": "reals"},
-        event={
-            "name": "Ordered",
-            "user": "1",
-            "timestamp": "2026-03-02T00:02:00.500000+00:00",
-            "id": 2,
-        }
+        event={"name": "Ordered", "user": "1", "timestamp": "2026-03-02T00:02:00.500000+00:00", "id": 2}
         | {"amount": 2.2, "payload": {"term": "t2"}},
         # With `json_as_object`, this tap calls every jsonb column an object, arrays too.
         settings={"validate_records": False},
@@ -112,25 +104,14 @@ CASES = [
             "born_on": "1970-02-01T00:00:00.000000Z",
         },
         types={"points": "int", "balance": "real", "flag": "bool", "seen_at": "date"},
-        event={
-            "name": "Ordered",
-            "user": "1",
-            "timestamp": "2026-03-02T00:02:00.000000Z",
-            "amount": 2.25,
-        },
+        event={"name": "Ordered", "user": "1", "timestamp": "2026-03-02T00:02:00.000000Z", "amount": 2.25},
     ),
     Case(
         "pipelinewise-tap-mysql",
         {"*users": USERS, "*events": EVENTS},
         {"shop-users": 6, "shop-events": 12},
         # `time` without a leading zero, under the format "time"; bytes under the format "binary".
-        user={
-            "uid": "1",
-            "wakes_at": "6:30:01",
-            "photo": "00FF",
-            "plan": "free",
-            "ratio": 0.333333333,
-        },
+        user={"uid": "1", "wakes_at": "6:30:01", "photo": "00FF", "plan": "free", "ratio": 0.333333333},
         types={"points": "int", "updated_at": "date", "wakes_at": "str"},
         event={"name": "Ordered", "user": "1", "amount": 2.25},
     ),
@@ -197,12 +178,7 @@ CASES = [
     ),
     Case(
         "tap-jsonl",
-        {
-            "log": {
-                "kind": "events",
-                "fields": {"name": "what", "timestamp": "at", "user.uid": "who"},
-            }
-        },
+        {"log": {"kind": "events", "fields": {"name": "what", "timestamp": "at", "user.uid": "who"}}},
         {"log": 3},
         event={"name": "Größe gewählt", "timestamp": "2026-03-01T10:01:00Z", "user": "u1", "ms": 7},
     ),
@@ -246,12 +222,7 @@ CASES = [
     ),
     Case(
         "tap-dimdate",
-        {
-            "calendar": {
-                "kind": "events",
-                "fields": {"name": "weekday_name", "timestamp": "date"},
-            }
-        },
+        {"calendar": {"kind": "events", "fields": {"name": "weekday_name", "timestamp": "date"}}},
         {"calendar": 4},
         event={"name": "Saturday", "timestamp": "2026-02-28T00:00:00Z", "date_key": 20260228},
     ),
@@ -274,13 +245,7 @@ CASES = [
         "plinxore-tap-diffgen",
         {"members": {"kind": "users", "properties": ["seats", "paid", "since"]}},
         {"members": 3},
-        user={
-            "uid": "1",
-            "email": "m1@example.com",
-            "seats": 3,
-            "paid": "10.50",
-            "since": "2026-01-31",
-        },
+        user={"uid": "1", "email": "m1@example.com", "seats": 3, "paid": "10.50", "since": "2026-01-31"},
         types={"seats": "int", "since": "date"},
     ),
 ]
@@ -359,10 +324,7 @@ def test_deletions_of_an_audit_log(
     assert there["uid"] == "3"
     deleted = {"_sdc_deleted_at": "_sdc_diffgen_ts_created if is_deleted else None"}
     outcome = run_target(
-        lines_of("plinxore-tap-diffgen"),
-        **members,
-        stream_maps={"members": deleted},
-        hard_delete=True,
+        lines_of("plinxore-tap-diffgen"), **members, stream_maps={"members": deleted}, hard_delete=True
     )
     assert outcome.code == 0, outcome.stderr
     left = [user["uid"] for user in api.get("/v2/users")["results"] if not user["is_being_deleted"]]
@@ -374,10 +336,7 @@ def test_a_column_that_says_deleted(run_target: Callable[..., Outcome], api: San
     """`false` in that column is no deletion."""
     members = {"kind": "users", "soft_delete": {"column": "is_deleted"}}
     outcome = run_target(
-        lines_of("plinxore-tap-diffgen"),
-        api_url=api.url,
-        streams={"members": members},
-        hard_delete=True,
+        lines_of("plinxore-tap-diffgen"), api_url=api.url, streams={"members": members}, hard_delete=True
     )
     assert outcome.code == 0, outcome.stderr
     assert sorted(user["uid"] for user in api.get("/v2/users")["results"]) == ["1", "2"]
@@ -399,9 +358,7 @@ def test_arrays_in_a_column_of_objects_are_rejected_by_name(
 
 
 @pytest.mark.xfail(strict=True, reason="dates in properties go out with a space")
-def test_times_with_a_space_are_sent_with_a_t(
-    run_target: Callable[..., Outcome], api: SandboxApi
-) -> None:
+def test_times_with_a_space_are_sent_with_a_t(run_target: Callable[..., Outcome], api: SandboxApi) -> None:
     feed = {
         "kind": "events",
         "fields": {"name": {"const": "Note"}, "timestamp": "entry_published"},

@@ -68,8 +68,7 @@ def test_settings(block: Block, receiver: ScriptedServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("whole", "variable"),
-    [(True, "WEBHOOK_TOKEN"), (False, "TARGET_FULLSTORY_RESPONSE_WEBHOOK_AUTH_TOKEN")],
+    ("whole", "variable"), [(True, "WEBHOOK_TOKEN"), (False, "TARGET_FULLSTORY_RESPONSE_WEBHOOK_AUTH_TOKEN")]
 )
 def test_a_secret_in_the_environment_through_meltano(
     receiver: ScriptedServer, tmp_path: Path, whole: bool, variable: str

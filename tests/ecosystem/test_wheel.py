@@ -34,40 +34,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
-    uv("venv", "--python", sys.executable, tmp_path / "venv", cwd=tmp_path)
-    return tmp_path / "venv/bin/python"
-
-
 def test_what_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        "target_fullstory"
-    }
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"target_fullstory"}
     assert "target_fullstory/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-def test_it_loads_the_sample(wheel: Path, environment: Path, tmp_path: Path) -> None:
-    uv("pip", "install", "--python", environment, f"{wheel}[sandbox]", cwd=tmp_path)
-    done = run(
-        *(environment.with_name("target-fullstory"), "--config", ROOT / "examples/config.json"),
-        *("--input", SAMPLE),
-        cwd=tmp_path,
-    )
+def test_without_the_sandbox_extra_and_with_it(wheel: Path, tmp_path: Path) -> None:
+    uv("venv", "--python", sys.executable, tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv/bin/python"
+    target = python.with_name("target-fullstory")
+    load = (target, "--config", ROOT / "examples/config.json", "--input", SAMPLE)
+
+    uv("pip", "install", "--python", python, wheel, cwd=tmp_path)
+    assert run(target, "--version", cwd=tmp_path).returncode == 0
+    done = run(*load, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "target-fullstory[sandbox]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    uv("pip", "install", "--python", python, f"{wheel}[sandbox]", cwd=tmp_path)
+    done = run(*load, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     block = json.loads(done.stdout.splitlines()[-1])["target_fullstory"]
     delivered = {name: counts["delivered"] for name, counts in block["streams"].items()}
     assert delivered == {"customers": 20, "orders": 40}
     assert "holds 20 users, 40 events" in done.stderr
-
-
-def test_without_the_sandbox_extra(wheel: Path, environment: Path, tmp_path: Path) -> None:
-    uv("pip", "install", "--python", environment, wheel, cwd=tmp_path)
-    target = environment.with_name("target-fullstory")
-    assert run(target, "--version", cwd=tmp_path).returncode == 0
-    done = run(target, "--config", ROOT / "examples/config.json", "--input", SAMPLE, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "target-fullstory[sandbox]" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -32,10 +32,7 @@ BAD_LINES = {
     ),
     "state without a value": (b'{"type": "STATE"}', "`value`"),
     "state that is no object": (b'{"type": "STATE", "value": 7}', "`value`"),
-    "nested too deeply": (
-        b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}",
-        "Line 4 of the input is nested",
-    ),
+    "nested too deeply": (b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}", "Line 4 of the input is nested"),
     "a schema that is none": (
         json.dumps(
             {
@@ -56,14 +53,10 @@ BAD_LINES = {
 def test_what_came_before_is_delivered_and_checkpointed(
     run_target: Run, sandbox: Sandbox, api: SandboxApi, line: bytes, says: str
 ) -> None:
-    before = "".join(
-        f"{text}\n" for text in (USERS, user(1, email="before@example.com"), state(n=1))
-    )
+    before = "".join(f"{text}\n" for text in (USERS, user(1, email="before@example.com"), state(n=1)))
     data = before.encode() + line + b"\n" + user(2).encode() + b"\n"
     done = run_target(
-        data,
-        api_url=sandbox.url,
-        streams={"bad": {"kind": "users", "fields": {"uid": "id", "email": "nme"}}},
+        data, api_url=sandbox.url, streams={"bad": {"kind": "users", "fields": {"uid": "id", "email": "nme"}}}
     )
     assert done.code == 1
     assert len(done.error_lines) == 1, done.stderr
@@ -170,9 +163,7 @@ def test_a_413_halves_the_limit_for_the_run(run_target: Run) -> None:
 
     with ScriptedServer(script) as server:
         lines = [USERS, *(user(n, email="x" * 100) for n in range(300)), state(n=1)]
-        done = run_target(
-            lines, api_url=server.url, delivery="batch", max_batch_bytes=10_000, concurrency=1
-        )
+        done = run_target(lines, api_url=server.url, delivery="batch", max_batch_bytes=10_000, concurrency=1)
     assert done.code == 0, done.stderr
     refused = [size for size, status in sizes if status == 413]
     assert 1 <= len(refused) <= 3, "the limit holds for the rest of the run"
@@ -198,9 +189,7 @@ def test_a_record_too_large_for_the_api_is_rejected_alone(run_target: Run) -> No
     assert done.block["streams"]["users"]["delivered"] == 1
 
 
-def test_numbers_that_only_python_writes(
-    run_target: Run, sandbox: Sandbox, api: SandboxApi
-) -> None:
+def test_numbers_that_only_python_writes(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     lines = [
         schema("users", {"uid": "string", "a": "number", "b": "number", "c": "number"}, ["uid"]),
         '{"type": "RECORD", "stream": "users", "record": {"uid": "u1", "a": NaN, "b": Infinity, "c": 1}}',
@@ -226,18 +215,12 @@ def test_half_a_surrogate_pair(run_target: Run, sandbox: Sandbox, api: SandboxAp
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "config.json"), ("{", "not JSON")])
-def test_a_configuration_file_that_cannot_be_read(
-    tmp_path: Path, content: str | None, says: str
-) -> None:
+def test_a_configuration_file_that_cannot_be_read(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
     done = subprocess.run(
-        [*EXECUTABLE, "--config", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [*EXECUTABLE, "--config", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

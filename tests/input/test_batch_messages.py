@@ -29,12 +29,7 @@ def write(path: Path, records: list[dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize(("suffix", "compression"), [("jsonl", "none"), ("jsonl.gz", "gzip")])
 def test_files_are_loaded_like_lines(
-    run_target: Run,
-    sandbox: Sandbox,
-    api: SandboxApi,
-    tmp_path: Path,
-    suffix: str,
-    compression: str,
+    run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: Path, suffix: str, compression: str
 ) -> None:
     first = [{"uid": f"u{n}", "seats": n} for n in range(500)]
     second = [{"uid": "u0", "seats": 99}, {"seats": 1}]
@@ -43,12 +38,7 @@ def test_files_are_loaded_like_lines(
     done = run_target(lines, api_url=sandbox.url, max_rejected_records=None)
     assert done.code == 0, done.stderr
     counts = done.block["streams"]["users"]
-    assert (counts["received"], counts["delivered"], counts["merged"], counts["rejected"]) == (
-        503,
-        501,
-        1,
-        1,
-    )
+    assert (counts["received"], counts["delivered"], counts["merged"], counts["rejected"]) == (503, 501, 1, 1)
     assert api.user("u0")["properties"]["seats"] == 99
     assert [reject["code"] for reject in done.rejects] == ["missing_uid"]
 
@@ -59,9 +49,7 @@ def test_parquet(run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: P
     table = pyarrow.table({"uid": [f"u{n}" for n in range(3000)], "seats": list(range(3000))})
     path = tmp_path / "users.parquet"
     parquet.write_table(table, path)
-    done = run_target(
-        [USERS, batch([path.as_uri()], format="parquet"), state(n=1)], api_url=sandbox.url
-    )
+    done = run_target([USERS, batch([path.as_uri()], format="parquet"), state(n=1)], api_url=sandbox.url)
     assert done.code == 0, done.stderr
     assert done.block["streams"]["users"]["delivered"] == 3000
     assert api.user("u2999")["properties"]["seats"] == 2999

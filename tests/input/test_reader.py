@@ -65,14 +65,7 @@ def told(event: Event) -> Any:
 def test_records_that_follow_each_other_come_together() -> None:
     lines = [USERS, user(1), "", user(2), record("orders", uid="o1"), user(3), state(n=1), user(4)]
     seen = [told(event) for event in events(Reader([chunk(*lines)]))]
-    assert seen == [
-        "Schema",
-        "users: u1 u2",
-        "orders: o1",
-        "users: u3",
-        "State",
-        "users: u4",
-    ]
+    assert seen == ["Schema", "users: u1 u2", "orders: o1", "users: u3", "State", "users: u4"]
 
 
 def test_a_line_that_the_decoder_refuses_is_a_dictionary_in_its_place() -> None:
@@ -112,9 +105,7 @@ def test_what_only_python_writes_is_read_in_order() -> None:
     odd = '{"type": "RECORD", "stream": "users", "record": {"uid": "u2", "a": NaN}}'
     reader = Reader([chunk(user(1), odd, user(3))])
     reader.decode_with("users", Typed())
-    records = [
-        one for event in events(reader) if isinstance(event, Records) for one in event.records
-    ]
+    records = [one for event in events(reader) if isinstance(event, Records) for one in event.records]
     assert [getattr(one, "uid", None) or one["uid"] for one in records] == ["u1", "u2", "u3"]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import (
     Chunk,
+    MadeRequest,
     Mapper,
     MappingOptions,
     MappingSpec,
@@ -31,6 +32,11 @@ class Mapped:
     timed: bool = False
     dropped: tuple[str, ...] = ()
     kind: Kind | None = None
+
+    def chunk(self, kind: Kind) -> Chunk:
+        """The request alone, of its own kind or its stream's."""
+        request = msgspec.Raw(self.body)
+        return MadeRequest(self.kind or kind, request, self.key, self.timed).chunk
 
 
 class OneByOne:
@@ -87,6 +93,4 @@ def compile_mapping(
 ) -> OneByOne:
     """Compiles a mapping with both doors; the decoder's takes only valid records where asked to."""
     violation = (lambda _: None) if validate else None
-    return OneByOne(
-        compile_mapper(stream, spec, schema, key_properties, options, violation=violation)
-    )
+    return OneByOne(compile_mapper(stream, spec, schema, key_properties, options, violation=violation))

@@ -47,9 +47,7 @@ class Reference:
         """The request, or the code of the reason why there is none; and the names left out."""
         dropped: list[str] = []
         try:
-            fields = (
-                self.user(record, dropped) if self.kind == "users" else self.event(record, dropped)
-            )
+            fields = self.user(record, dropped) if self.kind == "users" else self.event(record, dropped)
             return fields | self.properties(record, dropped), sorted(set(dropped))
         except RejectError as reject:
             return str(reject), []
@@ -123,9 +121,7 @@ class Reference:
             raise RejectError("missing_uid")
         return request
 
-    def text_field(
-        self, name: str, value: Any, limit: int | None, dropped: list[str]
-    ) -> str | None:
+    def text_field(self, name: str, value: Any, limit: int | None, dropped: list[str]) -> str | None:
         if value is ABSENT or value is None or value == "":
             return None
         text = text_of(value)
@@ -210,15 +206,9 @@ class Reference:
         chosen, exclude = self.spec.get("properties"), self.spec.get("exclude") or []
         types = self.schema.get("properties") or {}
         if chosen is not None:
-            pairs = (
-                chosen.items() if isinstance(chosen, dict) else [(name, name) for name in chosen]
-            )
+            pairs = chosen.items() if isinstance(chosen, dict) else [(name, name) for name in chosen]
             rows = [
-                (
-                    name,
-                    without(at(record, path, self.columns), path, exclude),
-                    schema_at(types, path),
-                )
+                (name, without(at(record, path, self.columns), path, exclude), schema_at(types, path))
                 for name, path in pairs
             ]
             named = isinstance(chosen, dict)
@@ -241,13 +231,7 @@ class Reference:
         ]
 
     def level(
-        self,
-        rows: Any,
-        path: str,
-        dropped: list[str],
-        declared: dict[str, str],
-        *,
-        top: bool = False,
+        self, rows: Any, path: str, dropped: list[str], declared: dict[str, str], *, top: bool = False
     ) -> dict[str, Any]:
         """One object of properties."""
         names: dict[str, int] = {}
@@ -256,9 +240,7 @@ class Reference:
         for column, value, schema in rows:
             name = unused(property_name(column), names)
             full = f"{path}{name}"
-            if value is ABSENT or (
-                value is None and not (top and self.options.null_values == "send")
-            ):
+            if value is ABSENT or (value is None and not (top and self.options.null_values == "send")):
                 continue
             if len(full) > 512:
                 raise RejectError("property_name_too_long")
@@ -305,9 +287,7 @@ def other_field(name: str, value: Any) -> Any:
     """The value of a field of a session or a context; None where it cannot be taken."""
     last = name.rpartition(".")[2]
     if name == "session.use_most_recent":
-        value = (
-            {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
-        )
+        value = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
         return value if isinstance(value, bool) else None
     if last in PIXEL_FIELDS or last in NUMBER_FIELDS:
         try:
@@ -323,9 +303,7 @@ def other_field(name: str, value: Any) -> Any:
         return int(number) if number == int(number) and abs(number) < 2**31 else None
     text = text_of(value)
     if name == "session.id" and text is not None and text.startswith("http"):
-        return (
-            text.rstrip("/").rpartition("/")[2].replace("%3A", ":") if text.count("/") > 2 else None
-        )
+        return text.rstrip("/").rpartition("/")[2].replace("%3A", ":") if text.count("/") > 2 else None
     if name == "session.uid" and text is not None and len(text) > 256:
         return None
     return text
@@ -336,11 +314,7 @@ def identified(found: dict[str, Any]) -> dict[str, Any]:
     ways = ("session.id", "session.uid", "user.uid", "user.id")
     way = next((name for name in ways if name in found), None)
     recent = found.get("session.use_most_recent") and way in ("user.uid", "user.id")
-    kept = {
-        name: value
-        for name, value in found.items()
-        if name.split(".")[0] not in ("user", "session")
-    }
+    kept = {name: value for name, value in found.items() if name.split(".")[0] not in ("user", "session")}
     if way is not None:
         kept[way] = found[way]
     if recent:
@@ -401,8 +375,7 @@ def timestamp(value: Any) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
     number = value if isinstance(value, int | float) else None
     found = re.fullmatch(
-        r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?",
-        text,
+        r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?", text
     )
     if found is not None:
         year, month, day, hour, minute, second, fraction, offset = found.groups()
@@ -490,9 +463,7 @@ def type_of(schema: Any, *, element: bool = False) -> str | None:
     return names.get(next(iter(types))) if len(types) == 1 else None
 
 
-DATE = re.compile(
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
-)
+DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 
 
 def fits(kind: str, value: Any) -> bool:
@@ -533,9 +504,7 @@ def schema_at(columns: dict[str, Any], path: str) -> Any:
     schema: Any = {"properties": columns}
     for step in path.split("."):
         schema = told(schema)
-        inside = (
-            schema.get("items") if step.isdigit() else (schema.get("properties") or {}).get(step)
-        )
+        inside = schema.get("items") if step.isdigit() else (schema.get("properties") or {}).get(step)
         schema = inside
     return schema
 

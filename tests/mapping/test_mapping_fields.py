@@ -16,16 +16,12 @@ FREE = {"type": "object"}
 
 
 def users(fields: dict[str, Any] | None = None, schema: dict[str, Any] | None = None, **spec: Any):
-    made = MappingSpec(
-        kind="users", fields=fields or {}, properties=spec.pop("properties", []), **spec
-    )
+    made = MappingSpec(kind="users", fields=fields or {}, properties=spec.pop("properties", []), **spec)
     return compile_mapping("customers", made, schema or FREE, ["uid"], MappingOptions())
 
 
 def events(fields: dict[str, Any] | None = None, schema: dict[str, Any] | None = None, **spec: Any):
-    made = MappingSpec(
-        kind="events", fields=fields or {}, properties=spec.pop("properties", []), **spec
-    )
+    made = MappingSpec(kind="events", fields=fields or {}, properties=spec.pop("properties", []), **spec)
     return compile_mapping("orders", made, schema or FREE, [], MappingOptions())
 
 
@@ -70,8 +66,7 @@ def test_an_identifier_is_written_as_a_string(value: Any, uid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [None, "", {}, {"a": 1}, [], [1], float("nan"), float("inf"), "\ud800", Decimal("NaN"), b"x"],
+    "value", [None, "", {}, {"a": 1}, [], [1], float("nan"), float("inf"), "\ud800", Decimal("NaN"), b"x"]
 )
 def test_what_is_no_identifier_is_a_missing_uid(value: Any) -> None:
     assert rejection(users(), {"uid": value}) == "missing_uid"
@@ -107,9 +102,7 @@ def test_with_id_and_uid_the_uid_is_the_key() -> None:
 
 def test_email_and_display_name_come_from_columns_of_those_names() -> None:
     record = {"display_name": "D", "email": "e@x", "uid": 1}
-    assert users().map_record(record) == Mapped(
-        body=b'{"uid":"1","email":"e@x","display_name":"D"}', key="1"
-    )
+    assert users().map_record(record) == Mapped(body=b'{"uid":"1","email":"e@x","display_name":"D"}', key="1")
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
@@ -137,11 +130,7 @@ def test_lengths_of_a_users_fields(column: str, limit: int, code: str) -> None:
 
 def test_sources_may_be_nested_columns_constants_and_templates() -> None:
     mapping = users(
-        {
-            "uid": {"template": "user_{id}"},
-            "email": "contact.email",
-            "display_name": {"const": "Somebody"},
-        },
+        {"uid": {"template": "user_{id}"}, "email": "contact.email", "display_name": {"const": "Somebody"}},
         columns("id", contact={"type": "object", "properties": {"email": {}}}),
     )
     assert request(mapping, {"id": 7, "contact": {"email": "e@x"}}) == {
@@ -149,10 +138,7 @@ def test_sources_may_be_nested_columns_constants_and_templates() -> None:
         "email": "e@x",
         "display_name": "Somebody",
     }
-    assert request(mapping, {"id": 7, "contact": None}) == {
-        "uid": "user_7",
-        "display_name": "Somebody",
-    }
+    assert request(mapping, {"id": 7, "contact": None}) == {"uid": "user_7", "display_name": "Somebody"}
 
 
 @pytest.mark.parametrize(
@@ -234,11 +220,7 @@ def test_lengths_of_an_events_fields() -> None:
         ({"uid": "", "id": 2}, None, {"user": {"id": "2"}}),
         ({"uid": 1}, {"id": "d:s"}, {"session": {"id": "d:s"}}),
         ({"uid": 1}, {"id": "d:s", "use_most_recent": True}, {"session": {"id": "d:s"}}),
-        (
-            {"uid": 1},
-            {"use_most_recent": True},
-            {"user": {"uid": "1"}, "session": {"use_most_recent": True}},
-        ),
+        ({"uid": 1}, {"use_most_recent": True}, {"user": {"uid": "1"}, "session": {"use_most_recent": True}}),
         (
             {"uid": 1},
             {"id": None, "use_most_recent": "TRUE"},
@@ -404,10 +386,7 @@ def test_what_is_excluded_of_a_group_is_not_sent() -> None:
         (date(2024, 1, 2), "2024-01-02T00:00:00Z"),
         (datetime.fromisoformat("2024-01-02T03:04:05"), "2024-01-02T03:04:05Z"),
         (datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc), "2024-01-02T03:04:05Z"),
-        (
-            datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))),
-            "2024-01-02T03:04:05+02:00",
-        ),
+        (datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))), "2024-01-02T03:04:05+02:00"),
     ],
 )
 def test_timestamps(given: Any, sent: str) -> None:

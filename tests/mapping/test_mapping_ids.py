@@ -40,9 +40,7 @@ def mapping_of(source: Any, **more: Any) -> OneByOne:
         ({"template": "7/{key}"}, "a", False),
     ],
 )
-def test_an_id_that_is_a_step_of_a_path_or_not(
-    source: Any, key: str, is_id: bool, with_uid: bool
-) -> None:
+def test_an_id_that_is_a_step_of_a_path_or_not(source: Any, key: str, is_id: bool, with_uid: bool) -> None:
     mapping = mapping_of(source, **({"uid": "uid"} if with_uid else {}))
     columns = {"uid": "u", "key": key}
     outcome = mapping.map_record(columns)

@@ -195,8 +195,7 @@ def test_a_timestamp_that_is_none() -> None:
     template = {"name": "n", "timestamp": ["toUnixTimestamp", var("at")]}
     for value in ("noon", ""):
         assert compiled(template).map_record({"at": value}) == Rejected(
-            "invalid_timestamp",
-            "timestamp is neither ISO 8601 nor Unix seconds or milliseconds",
+            "invalid_timestamp", "timestamp is neither ISO 8601 nor Unix seconds or milliseconds"
         )
 
 
@@ -230,24 +229,13 @@ def test_types_that_the_schema_and_the_functions_tell() -> None:
 def test_types_that_the_template_tells_go_first() -> None:
     template = {
         "name": "n",
-        "properties": {
-            "id": var("id"),
-            "free": var("free"),
-            "of": {"any": var("any")},
-            "s-t": var("any"),
-        },
+        "properties": {"id": var("id"), "free": var("free"), "of": {"any": var("any")}, "s-t": var("any")},
         # As Meltano passes it: split at the dots.
-        "schema": {
-            "properties": {"id": "real", "free": {"p": "int", "s-t": "real"}, "of.any": "int"}
-        },
+        "schema": {"properties": {"id": "real", "free": {"p": "int", "s-t": "real"}, "of.any": "int"}},
     }
     for options in ({}, {"declare_types": "none"}):
         request = request_of(template, RECORD | {"any": "no int"}, **options)
-        assert request["schema"]["properties"] == {
-            "id": "real",
-            "free.p": "int",
-            "free.s_t": "real",
-        }
+        assert request["schema"]["properties"] == {"id": "real", "free.p": "int", "free.s_t": "real"}
     assert request["properties"]["free"] == {"p": 1, "s_t": 2.5, "q": {"r": True}}
     assert request_of(template, {"any": 5.0})["schema"]["properties"] == {"of.any": "int"}
 
@@ -267,17 +255,11 @@ def test_an_object_column_is_a_group() -> None:
     context = {"browser": {"url": "u", "tab": 1}, "location": {"city": "Bonn"}, "more": 1}
     record = RECORD | {"free": context}
     whole = compiled({"name": "n", "context": var("free")}).map_record(record)
-    assert json.loads(whole.body)["context"] == {
-        "browser": {"url": "u"},
-        "location": {"city": "Bonn"},
-    }
+    assert json.loads(whole.body)["context"] == {"browser": {"url": "u"}, "location": {"city": "Bonn"}}
     assert whole.dropped == ("context.browser.tab", "context.more")
     parts = {"browser": var("free.browser"), "location": {"city": var("code")}}
     part = compiled({"name": "n", "context": parts}).map_record(record)
-    assert json.loads(part.body)["context"] == {
-        "browser": {"url": "u"},
-        "location": {"city": "SPRING"},
-    }
+    assert json.loads(part.body)["context"] == {"browser": {"url": "u"}, "location": {"city": "SPRING"}}
     assert part.dropped == ("context.browser.tab",)
 
 
@@ -349,10 +331,7 @@ N = {"name": "n"}
         (N | {"timestamp": "noon"}, "'noon' is neither ISO 8601"),
         (N | {"timestamp": ["toUnixTimestamp", "noon"]}, "json.timestamp.1: 'noon' is neither"),
         (N | {"session": {"use_most_recent": "maybe"}}, "use_most_recent cannot be 'maybe'"),
-        (
-            N | {"session": {"id": "d:s"}, "user": {"uid": var("id")}},
-            "json.user.uid: is never sent",
-        ),
+        (N | {"session": {"id": "d:s"}, "user": {"uid": var("id")}}, "json.user.uid: is never sent"),
         (N | {"session": {"id": "d:s"}, "user": var("any")}, "json.user: is never sent"),
         (N | {"user": {"id": var("id"), "uid": "u"}}, "json.user.id: is never sent: user.uid is"),
         ({"name": ["var"]}, "json.name: var takes one argument, this has 0"),
@@ -385,10 +364,7 @@ N = {"name": "n"}
         (N | {"properties": {"a.b": 2, "a": {"b": 1}}}, "json.properties.a.b: is given twice"),
         (N | {"properties": {"x" * 513: var("a")}}, "Fullstory takes 512"),
         (N | {"properties": {"a": {"x" * 511: var("a")}}}, "has 513 characters"),
-        (
-            N | {"properties": {"a": {"b": "x" * 8193}}},
-            "json.properties.a.b: Fullstory cannot take",
-        ),
+        (N | {"properties": {"a": {"b": "x" * 8193}}}, "json.properties.a.b: Fullstory cannot take"),
         (N | {"schema": ["var", "a"]}, "json.schema: takes {properties: {name: type}}"),
         (N | {"schema": {"a": "int"}}, "json.schema: takes {properties: {name: type}}"),
         (N | {"schema": {"properties": ["a"]}}, "json.schema.properties: takes {name: type}"),
@@ -597,9 +573,7 @@ records = st.fixed_dictionaries(
         "code": st.none() | texts,
         "campaign": st.none() | st.fixed_dictionaries({}, optional={"code": texts}),
         "lines": st.none()
-        | st.lists(
-            st.fixed_dictionaries({}, optional={"sku": texts, "n": json_values}), max_size=3
-        ),
+        | st.lists(st.fixed_dictionaries({}, optional={"sku": texts, "n": json_values}), max_size=3),
         "tags": st.lists(st.none() | texts, max_size=3),
         "free": st.dictionaries(st.sampled_from(["p", "q"]), json_values, max_size=2),
         "any": json_values,

@@ -31,12 +31,7 @@ def null_or(kind: str, **more: Any) -> dict[str, Any]:
 
 
 def compiled(
-    template: Any,
-    columns: dict[str, Any],
-    *,
-    kind: str = "events",
-    validate: bool = True,
-    **options: Any,
+    template: Any, columns: dict[str, Any], *, kind: str = "events", validate: bool = True, **options: Any
 ) -> OneByOne:
     spec = MappingSpec(kind=kind, json=template)
     schema = {"type": "object", "properties": columns}
@@ -123,9 +118,7 @@ OF_THE_PAGE = {
 def mappings_of_the_page() -> dict[str, Any]:
     """The page's mappings by stream."""
     blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    return {
-        name: made for block in blocks for name, made in yaml.safe_load(block)["streams"].items()
-    }
+    return {name: made for block in blocks for name, made in yaml.safe_load(block)["streams"].items()}
 
 
 def test_every_mapping_of_the_page_is_looked_at() -> None:
@@ -155,15 +148,11 @@ COLUMNS = {
     "flag": null_or("boolean"),
     "day": null_or("string", format="date"),
     "campaign": null_or(
-        "object",
-        properties={"code": {"type": "string"}, "n": null_or("integer"), "the end": TEXT},
+        "object", properties={"code": {"type": "string"}, "n": null_or("integer"), "the end": TEXT}
     ),
     "lines": null_or(
         "array",
-        items={
-            "type": "object",
-            "properties": {"sku": {"type": "string"}, "n": {}, "of": null_or("object")},
-        },
+        items={"type": "object", "properties": {"sku": {"type": "string"}, "n": {}, "of": null_or("object")}},
     ),
     "tags": {"type": "array", "items": {"type": "string"}},
     "rows": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
@@ -412,9 +401,7 @@ def test_a_column_of_moments(texts: list[str]) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.integers(-(10**15), 10**15) | st.integers(-(10**11), 10**11) | st.integers(10**11, 10**14)
-)
+@given(st.integers(-(10**15), 10**15) | st.integers(-(10**11), 10**11) | st.integers(10**11, 10**14))
 @example(1704164645999)
 @example(-62_135_596_800)
 @example(10**11 - 1)
@@ -423,7 +410,9 @@ def test_a_column_of_moments(texts: list[str]) -> None:
 @example(-62_135_596_801)
 @example(253_402_300_800_000)
 def test_a_whole_number_as_a_moment(number: int) -> None:
-    assert timestamp_of(number) == timestamp_of(str(number)) == timestamp_of(Decimal(number))
+    assert timestamp_of(number) == timestamp_of(Decimal(number))
+    if len(str(number)) != 8:  # which as text may be a date such as 20260105
+        assert timestamp_of(number) == timestamp_of(str(number))
     seconds = unix_seconds_of(number)
     if seconds is not None:
         whole = timestamp_of(number).partition(".")[0].removesuffix("Z") + "Z"
@@ -447,14 +436,12 @@ column = st.sampled_from(PATHS).map(var)
 literal = st.sampled_from(["x", "%", "é", "2024-01-02", 5, 2.0, True])
 moment = st.sampled_from(["at", "at", "unix", "day", "any_at"]).map(var)
 seconds = st.builds(lambda inner: ["toUnixTimestamp", inner], moment)
-text = st.lists(literal | column | seconds, min_size=1, max_size=3).map(
-    lambda parts: ["concat", *parts]
-)
+text = st.lists(literal | column | seconds, min_size=1, max_size=3).map(lambda parts: ["concat", *parts])
 single = column | text | seconds | literal
 lists = st.lists(single, max_size=3).map(lambda items: ["list", *items])
-deep_lists = st.lists(
-    single | lists | st.dictionaries(names, single | lists, max_size=2), max_size=3
-).map(lambda items: ["list", *items])
+deep_lists = st.lists(single | lists | st.dictionaries(names, single | lists, max_size=2), max_size=3).map(
+    lambda items: ["list", *items]
+)
 properties = st.dictionaries(
     names,
     st.recursive(
@@ -486,8 +473,7 @@ users = st.fixed_dictionaries(
 scalar = st.sampled_from([None, "", "x", "é", 5, 2.5, True, "2024-01-02", "x" * 700])
 some_texts = st.sampled_from(["SPRING", "x", "é\n", "2024-01-02"] * 3 + ["", "x" * 300, "x" * 2048])
 instants = st.sampled_from(
-    ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05.9Z", "2024-01-02", "2024-01-02T03:04:05+01:00"]
-    * 3
+    ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05.9Z", "2024-01-02", "2024-01-02T03:04:05+01:00"] * 3
     + ["2024-01-02 03:04", "17", "noon", "", "2023-02-29T00:00:00Z", "9999-12-31T23:59:59.9999999Z"]
 )
 lines = st.fixed_dictionaries({}, optional={"sku": some_texts, "n": scalar})
@@ -510,15 +496,11 @@ records = st.fixed_dictionaries(
 )
 
 
-def compare(
-    kind: str, template: Any, given_records: list[Any], validate: bool, choice: Any
-) -> None:
+def compare(kind: str, template: Any, given_records: list[Any], validate: bool, choice: Any) -> None:
     schema = {"type": "object", "properties": COLUMNS}
     spec = MappingSpec(kind=kind, json=template)
     try:
-        mapping = compile_mapping(
-            "s", spec, schema, [], MappingOptions(**choice), validate=validate
-        )
+        mapping = compile_mapping("s", spec, schema, [], MappingOptions(**choice), validate=validate)
     except ConfigurationError:
         event("refused")
         return
@@ -545,15 +527,11 @@ chunks = st.lists(records, min_size=1, max_size=4)
 
 @settings(max_examples=150, deadline=None)
 @given(events, chunks, st.booleans(), choices)
-def test_events_of_a_template(
-    template: Any, given_records: Any, validate: bool, choice: Any
-) -> None:
+def test_events_of_a_template(template: Any, given_records: Any, validate: bool, choice: Any) -> None:
     compare("events", template, given_records, validate, choice)
 
 
 @settings(max_examples=100, deadline=None)
 @given(users, chunks, st.booleans(), choices)
-def test_users_of_a_template(
-    template: Any, given_records: Any, validate: bool, choice: Any
-) -> None:
+def test_users_of_a_template(template: Any, given_records: Any, validate: bool, choice: Any) -> None:
     compare("users", template, given_records, validate, choice)

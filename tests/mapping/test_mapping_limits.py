@@ -36,13 +36,9 @@ uid id email display_name name timestamp user session context properties browser
 screen_width url use_most_recent a 2
 """
 names = letters | st.sampled_from([*special.split(), "a b", "x" * 300])
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(names, inner), max_leaves=12
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(names, inner), max_leaves=12)
 records = st.dictionaries(names, values, max_size=10)
-types = st.sampled_from(
-    ["string", "integer", "number", "boolean", "array", "object", "null", "odd"]
-)
+types = st.sampled_from(["string", "integer", "number", "boolean", "array", "object", "null", "odd"])
 schemas = st.recursive(
     st.fixed_dictionaries(
         {}, optional={"type": types | st.lists(types), "format": st.sampled_from(["date", 5])}

@@ -75,11 +75,7 @@ def test_a_column_gets_the_nearest_valid_name(column: str, name: str) -> None:
 
 def test_two_columns_meeting_in_one_name() -> None:
     mapping = mapping_of({"a b": {}, "a-b": {}, "a_b": {}})
-    assert properties_of(mapping, {"a_b": 3, "a-b": 2, "a b": 1}) == {
-        "a_b": 1,
-        "a_b_2": 2,
-        "a_b_3": 3,
-    }
+    assert properties_of(mapping, {"a_b": 3, "a-b": 2, "a b": 1}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
     assert mapping.notices == (
         "Stream 's': 'a b' is sent as property 'a_b': Fullstory does not take its own name.",
         "Stream 's': 'a-b' is sent as property 'a_b_2': that name was taken.",
@@ -102,9 +98,7 @@ def test_nested_names_are_made_valid_and_unique_within_their_object() -> None:
 def test_the_order_is_the_schemas_then_the_records() -> None:
     mapping = mapping_of({"b": {}, "a": typed("object", properties={"z": {}, "y": {}})})
     body = mapped(mapping, {"extra 2": 5, "a": {"new": 4, "y": 3, "z": 2}, "extra": 6, "b": 1}).body
-    assert body == (
-        b'{"uid":"u","properties":{"b":1,"a":{"z":2,"y":3,"new":4},"extra_2":5,"extra":6}}'
-    )
+    assert body == (b'{"uid":"u","properties":{"b":1,"a":{"z":2,"y":3,"new":4},"extra_2":5,"extra":6}}')
 
 
 def test_columns_only_the_record_tells_take_their_names_record_by_record() -> None:
@@ -117,10 +111,7 @@ def test_columns_only_the_record_tells_take_their_names_record_by_record() -> No
             "a_b_3": 3,
             "o": {"x_y": 4, "x_y_2": 5},
         }
-        assert properties_of(mapping, {"a-b": 3, "o": {"x-y": 6}}) == {
-            "a_b_2": 3,
-            "o": {"x_y_2": 6},
-        }
+        assert properties_of(mapping, {"a-b": 3, "o": {"x-y": 6}}) == {"a_b_2": 3, "o": {"x_y_2": 6}}
 
 
 def test_names_of_any_number_of_columns_are_right() -> None:
@@ -163,9 +154,7 @@ def test_a_list_of_columns_in_its_own_order() -> None:
     columns = {"a": {}, "b": {}, "o": typed("object", properties={"x": {}}), "_sdc_x": {}}
     mapping = mapping_of(columns, ["b", "uid", "o.x", "_sdc_x"])
     record = {"a": 1, "b": 2, "o": {"x": 3}, "_sdc_x": 4, "new": 5}
-    assert mapped(mapping, record).body == (
-        b'{"uid":"u","properties":{"b":2,"uid":"u","o_x":3,"sdc_x":4}}'
-    )
+    assert mapped(mapping, record).body == (b'{"uid":"u","properties":{"b":2,"uid":"u","o_x":3,"sdc_x":4}}')
 
 
 def test_properties_with_names_of_ones_own() -> None:
@@ -178,10 +167,7 @@ def test_properties_with_names_of_ones_own() -> None:
 def test_excluded_columns() -> None:
     columns = {"a": {}, "ssn": {}, "o": typed("object", properties={"x": {}, "y": {}})}
     mapping = mapping_of(columns, exclude=["ssn", "o.x"])
-    assert properties_of(mapping, {"a": 1, "ssn": 2, "o": {"x": 3, "y": 4}}) == {
-        "a": 1,
-        "o": {"y": 4},
-    }
+    assert properties_of(mapping, {"a": 1, "ssn": 2, "o": {"x": 3, "y": 4}}) == {"a": 1, "o": {"y": 4}}
 
 
 def test_excluded_parts_of_free_form_objects() -> None:
@@ -295,10 +281,7 @@ def test_objects_nested_too_deep_lose_what_is_beyond(known: Any) -> None:
 
 
 def test_keys_with_lone_surrogates() -> None:
-    assert properties_of(mapping_of({}), {"\ud800": 1, "o": {"x\udfff": 2}}) == {
-        "p": 1,
-        "o": {"x_": 2},
-    }
+    assert properties_of(mapping_of({}), {"\ud800": 1, "o": {"x\udfff": 2}}) == {"p": 1, "o": {"x_": 2}}
 
 
 @pytest.mark.parametrize(
@@ -343,9 +326,7 @@ def test_nulls_are_omitted_or_sent() -> None:
     record = {"a": None, "o": {"x": None}, "email": None, "new": None}
     assert properties_of(mapping_of(columns), record) == {"o": {}}
     sending = mapping_of(columns, null_values="send")
-    assert mapped(sending, record).body == (
-        b'{"uid":"u","properties":{"a":null,"o":{},"new":null}}'
-    )
+    assert mapped(sending, record).body == (b'{"uid":"u","properties":{"a":null,"o":{},"new":null}}')
     assert properties_of(sending, {}) == {}
 
 
@@ -432,10 +413,6 @@ def test_nested_types_are_declared_by_their_full_name() -> None:
         (typed("number"), 5.0, 5.0),
     ],
 )
-def test_an_integral_float_in_an_int_column_becomes_an_int(
-    schema: Any, value: Any, sent: Any
-) -> None:
+def test_an_integral_float_in_an_int_column_becomes_an_int(schema: Any, value: Any, sent: Any) -> None:
     body = mapped(mapping_of({"p": schema}), {"p": value}).body
-    assert body.startswith(
-        msgspec.json.encode({"uid": "u", "properties": {"p": sent}}).removesuffix(b"}")
-    )
+    assert body.startswith(msgspec.json.encode({"uid": "u", "properties": {"p": sent}}).removesuffix(b"}"))

@@ -93,18 +93,12 @@ def test_users(
     options,
     st.sampled_from([[], [], ["timestamp"], ["user"]]),
 )
-def test_events(
-    data: Any, made: Any, fields: Any, properties: Any, choice: Any, exclude: Any
-) -> None:
+def test_events(data: Any, made: Any, fields: Any, properties: Any, choice: Any, exclude: Any) -> None:
     ids = {"uid": st.just("u"), "id": st.just(5), "a": st.sampled_from(PLAIN)}
     record = st.tuples(st.fixed_dictionaries(ids), made[1]).map(lambda both: both[0] | both[1])
     records = data.draw(st.lists(record, min_size=1, max_size=4))
     schema = made[0] | {"properties": BASE | made[0]["properties"]}
-    spec = {
-        "fields": fields or {"name": {"const": "n"}},
-        "properties": properties,
-        "exclude": exclude,
-    }
+    spec = {"fields": fields or {"name": {"const": "n"}}, "properties": properties, "exclude": exclude}
     run("events", spec, schema, [], records, choice)
 
 

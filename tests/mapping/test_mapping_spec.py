@@ -39,10 +39,7 @@ def test_an_exact_name_wins_then_the_first_glob_then_the_streams_own_name() -> N
     [
         (
             {"fields": {"emial": "email"}},
-            (
-                "streams.c.fields.emial: Fullstory's users have no field 'emial'; "
-                "did you mean 'email'?"
-            ),
+            ("streams.c.fields.emial: Fullstory's users have no field 'emial'; did you mean 'email'?"),
         ),
         (
             {"kind": "events", "fields": {"context.browser.link": "x"}},
@@ -63,10 +60,7 @@ def test_an_exact_name_wins_then_the_first_glob_then_the_streams_own_name() -> N
         ({"fields": {"uid": {"const": None}}}, "streams.c.fields.uid.const: uid cannot be None"),
         ({"fields": {"uid": {"const": ["a"]}}}, "uid cannot be ['a']"),
         ({"fields": {"uid": {"const": "u" * 257}}}, "uid has 257 characters"),
-        (
-            {"kind": "events", "fields": {"timestamp": {"const": "noon"}}},
-            "'noon' is neither ISO 8601",
-        ),
+        ({"kind": "events", "fields": {"timestamp": {"const": "noon"}}}, "'noon' is neither ISO 8601"),
         (
             {"kind": "events", "fields": {"session.use_most_recent": {"const": "maybe"}}},
             "session.use_most_recent cannot be 'maybe'",
@@ -113,10 +107,7 @@ def test_mappings_without_a_mistake(spec: dict[str, Any]) -> None:
     [
         (
             {"fields": {"email": "emall"}},
-            (
-                "streams.c.fields.email: the SCHEMA of stream 'c' has no column 'emall'; "
-                "did you mean 'email'?"
-            ),
+            ("streams.c.fields.email: the SCHEMA of stream 'c' has no column 'emall'; did you mean 'email'?"),
         ),
         ({"fields": {"email": "contact.emial"}}, "did you mean 'contact.email'?"),
         ({"fields": {"email": "email.address"}}, "no column 'email.address'"),
@@ -152,8 +143,7 @@ def test_a_free_form_object_may_hold_any_path() -> None:
     mapping = compile_mapping("c", spec, SCHEMA, ["id"], MappingOptions())
     record = {"id": 1, "_sdc_source": "s", "extra": {"any": {"path": "e"}, "other": 2}}
     assert mapping.map_record(record) == Mapped(
-        body=b'{"uid":"1","email":"e","display_name":"s","properties":{"extra_other":2}}',
-        key="1",
+        body=b'{"uid":"1","email":"e","display_name":"s","properties":{"extra_other":2}}', key="1"
     )
 
 

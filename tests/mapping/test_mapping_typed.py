@@ -29,9 +29,7 @@ def compiled(
     **spec: Any,
 ) -> OneByOne:
     made = MappingSpec(kind=kind, **spec)
-    mapping = compile_mapping(
-        "s", made, schema, keys, options or MappingOptions(), validate=validate
-    )
+    mapping = compile_mapping("s", made, schema, keys, options or MappingOptions(), validate=validate)
     assert mapping.decoder is not None
     return mapping
 
@@ -66,9 +64,7 @@ def together(mapping: OneByOne, records: list[dict[str, Any]]) -> None:
     """Makes sure that a chunk gives what its records give as dictionaries."""
     lines = b"".join(line_of(record) + b"\n" for record in records)
     chunk, rejected = mapping.map_lines(lines)
-    outcomes = [
-        mapping.map_record(msgspec.json.decode(line)["record"]) for line in lines.splitlines()
-    ]
+    outcomes = [mapping.map_record(msgspec.json.decode(line)["record"]) for line in lines.splitlines()]
     made = [outcome for outcome in outcomes if isinstance(outcome, Mapped)]
     assert msgspec.json.encode(chunk.requests)[1:-1] == b",".join(one.body for one in made)
     assert chunk.keys == [one.key for one in made if one.key is not None]
@@ -148,13 +144,7 @@ def test_what_goes_by_dictionary_is_refused(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"id": None},
-        {"email": ""},
-        {"email": "e" * 129},
-        {"created_at": "yesterday"},
-        {"created_at": ""},
-    ],
+    [{"id": None}, {"email": ""}, {"email": "e" * 129}, {"created_at": "yesterday"}, {"created_at": ""}],
 )
 def test_what_is_no_matter_of_types_is_decoded_all_the_same(change: dict[str, Any]) -> None:
     assert same(compiled(USERS, keys=("id",)), USER | change)
@@ -291,9 +281,7 @@ def test_an_event_with_a_session_id(record: dict[str, Any], whole: bool) -> None
         ("context", {"browser": {"url": "v"}}),
     ],
 )
-@pytest.mark.parametrize(
-    "source", ["customer", {"template": "{customer}"}, {"template": "%{customer}!"}]
-)
+@pytest.mark.parametrize("source", ["customer", {"template": "{customer}"}, {"template": "%{customer}!"}])
 def test_a_chunk_in_which_some_events_lack_a_value(column: str, absent: Any, source: Any) -> None:
     fields = EVENT_FIELDS | {"user.uid": source}
     mapping = compiled(EVENT_SCHEMA, kind="events", fields=fields)
@@ -309,10 +297,7 @@ def test_a_chunk_in_which_some_events_lack_a_value(column: str, absent: Any, sou
 
 
 def test_a_chunk_whose_declared_columns_lie_in_objects_that_may_be_null() -> None:
-    inner = {
-        "n": {"type": ["null", "integer"]},
-        "on": {"type": ["null", "string"], "format": "date"},
-    }
+    inner = {"n": {"type": ["null", "integer"]}, "on": {"type": ["null", "string"], "format": "date"}}
     deep = {"type": ["null", "object"], "properties": inner}
     outer = {"type": ["null", "object"], "properties": {"deep": deep, "k": {"type": "integer"}}}
     days = {"type": ["null", "array"], "items": {"type": "string", "format": "date"}}
@@ -332,9 +317,7 @@ def test_a_chunk_whose_declared_columns_lie_in_objects_that_may_be_null() -> Non
 def test_more_combinations_of_absent_columns_than_are_kept() -> None:
     columns = {f"c{n}": {"type": ["null", "integer"]} for n in range(13)}
     mapping = compiled({"type": "object", "properties": {"uid": {"type": "string"}} | columns})
-    records = [
-        {"uid": "u"} | {f"c{bit}": 1 for bit in range(13) if n >> bit & 1} for n in range(5000)
-    ]
+    records = [{"uid": "u"} | {f"c{bit}": 1 for bit in range(13) if n >> bit & 1} for n in range(5000)]
     together(mapping, records)
 
 
@@ -348,11 +331,7 @@ def test_more_combinations_of_absent_columns_than_are_kept() -> None:
         {"type": "object", "properties": {"uid": {"type": "string"}}, "allOf": []},
         {"type": "object", "properties": {"uid": {"type": "string", "pattern": "x"}}},
         {"type": "object", "properties": {"uid": {"type": "integer", "minimum": "x"}}},
-        {
-            "type": "object",
-            "properties": {"uid": {}, "a": {"not": {}}},
-            "required": ["uid", "a"],
-        },
+        {"type": "object", "properties": {"uid": {}, "a": {"not": {}}}, "required": ["uid", "a"]},
     ],
 )
 def test_schemas_that_types_cannot_tell(schema: dict[str, Any]) -> None:
@@ -418,9 +397,7 @@ def test_an_object_loses_what_is_excluded_of_it() -> None:
 
 
 def test_what_is_excluded_of_a_context_is_not_sent() -> None:
-    mapping = compiled(
-        EVENT_SCHEMA, kind="events", fields={"name": "what"}, exclude=["context.browser.url"]
-    )
+    mapping = compiled(EVENT_SCHEMA, kind="events", fields={"name": "what"}, exclude=["context.browser.url"])
     browser = {"user_agent": "a"}
     assert sent(mapping, {"what": "n", "context": {"browser": browser}})
     assert not accepts(mapping, {"what": "n", "context": {"browser": browser | {"url": "u"}}})
@@ -470,12 +447,7 @@ names = st.sampled_from([*NAMES, "a", "a b", "a-b", "_sdc_x", "2"])
 parts = st.sampled_from([*PARTS, "a", "location", "latitude"])
 PLAIN = ["x", "é", "pro", "2024-01-02", "2024-01-02T03:04:05Z", "2024-01-02T03:04:05.5+01:00"]
 ODD = ["", "x" * 61, "x" * 130, "x" * 260, "x" * 2049, "nope", "17", "2024-02-29T03:04:05Z"]
-ODDER = [
-    "2023-02-29T00:00:00Z",
-    "https://app.fullstory.com/ui/x/session/1%3A2",
-    "a\u2028b",
-    '"q"\\',
-]
+ODDER = ["2023-02-29T00:00:00Z", "https://app.fullstory.com/ui/x/session/1%3A2", "a\u2028b", '"q"\\']
 texts = st.sampled_from(PLAIN * 6 + ODD + ODDER)
 numbers = st.integers(-3, 3) | st.sampled_from([1.0, 0.5, -1.5, 2**31, 2**63, -(2**63), 1e300])
 scalars = st.none() | st.booleans() | numbers | texts
@@ -491,12 +463,7 @@ def scalar_columns(draw: Any) -> tuple[Any, Any]:
     """A schema of a scalar, and a strategy of values that mostly suit it."""
     kind, values = draw(
         st.sampled_from(
-            [
-                ("string", texts),
-                ("integer", numbers),
-                ("number", numbers),
-                ("boolean", st.booleans()),
-            ]
+            [("string", texts), ("integer", numbers), ("number", numbers), ("boolean", st.booleans())]
         )
     )
     extra: dict[str, Any] = {}
@@ -612,9 +579,7 @@ def compare(kind: str, schema: Any, records: list[Any], validate: bool, spec: An
     base = {"uid": {"type": "string"}, "id": {"type": "integer"}, "a": {"type": "string"}}
     schema = schema | {"properties": base | schema["properties"]}
     try:
-        mapping = compile_mapping(
-            "s", MappingSpec(kind=kind, **spec), schema, [], choice, validate=validate
-        )
+        mapping = compile_mapping("s", MappingSpec(kind=kind, **spec), schema, [], choice, validate=validate)
     except ConfigurationError:  # the mapping names columns that this schema lacks
         plain = MappingSpec(kind=kind, fields={} if kind == "users" else {"name": {"const": "n"}})
         mapping = compile_mapping("s", plain, schema, [], choice, validate=validate)

@@ -115,9 +115,7 @@ def state(number: int = 1) -> str:
     return json.dumps({"type": "STATE", "value": {"bookmarks": {"all": {"at": number}}}})
 
 
-def table(
-    stream: str, columns: Json, rows: Iterable[Json], keys: Sequence[str] = ("id",)
-) -> list[str]:
+def table(stream: str, columns: Json, rows: Iterable[Json], keys: Sequence[str] = ("id",)) -> list[str]:
     """A stream's SCHEMA and its RECORDs."""
     return [schema(stream, columns, keys), *(record(stream, row) for row in rows)]
 

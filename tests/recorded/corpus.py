@@ -22,9 +22,7 @@ _BORROWED = ("schema_violation", "stream_map_error")
 def wordings() -> Json:
     """The versions of what words some of the messages."""
     names = ("jsonschema-rs", "jsonschema", "msgspec", "singer-sdk")
-    return {name: version(name) for name in names} | {
-        "python": ".".join(platform.python_version_tuple()[:2])
-    }
+    return {name: version(name) for name in names} | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
 def load() -> Json:
@@ -90,8 +88,7 @@ def _explained(part: str, then: Json, now: Json) -> str:
     if not isinstance(old, list):
         return _beside(json.dumps(old, indent=1), json.dumps(new, indent=1))
     place = next(
-        (at for at, pair in enumerate(zip(old, new, strict=False)) if _differ(*pair)),
-        min(len(old), len(new)),
+        (at for at, pair in enumerate(zip(old, new, strict=False)) if _differ(*pair)), min(len(old), len(new))
     )
     before, after = (part[place] if place < len(part) else None for part in (old, new))
     where = f", {len(old)} recorded, {len(new)} now; the first at {place}"

@@ -54,9 +54,7 @@ class FakeFullstory:
                     status, answer = outer.take(method, path, headers, body)
                     content = json.dumps(answer).encode()
                     head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Refused')}\r\n"
-                    head += (
-                        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-                    )
+                    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
                     self.wfile.write(head.encode() + content)
 
         class Server(socketserver.ThreadingTCPServer):
@@ -67,9 +65,7 @@ class FakeFullstory:
                 """A client that went away."""
 
         self._server = Server(("127.0.0.1", 0), Connection)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.begin(None, "")
@@ -89,9 +85,7 @@ class FakeFullstory:
         self.asked: set[str] = set()
         self._jobs: dict[str, list[Any]] = {}
 
-    def take(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, Json]:
+    def take(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Json]:
         """Record a request and answer it."""
         text = body.decode("utf-8", "surrogateescape")
         with self._lock:

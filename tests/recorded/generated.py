@@ -67,9 +67,7 @@ def _case(number: int) -> Case:
             if "add_record_metadata" in settings:
                 # singer-sdk would write the time into them.
                 columns = schema["properties"] or simple_schema(dice)["properties"]
-                schema["properties"] = {
-                    k: v for k, v in columns.items() if not k.startswith("_sdc_")
-                }
+                schema["properties"] = {k: v for k, v in columns.items() if not k.startswith("_sdc_")}
             streams[stream] = mapping(dice, kind, schema)
         message = {"type": "SCHEMA", "stream": stream, "schema": schema, "key_properties": ["id"]}
         lines.append(json.dumps(message))
@@ -83,8 +81,5 @@ def _case(number: int) -> Case:
             lines.append(state(len(lines)))
     piece = dice.pick([1 << 18, 4000, 12_000])
     return Case(
-        f"generated/load {number}",
-        {"streams": streams} | settings,
-        [*lines, state(999)],
-        piece=piece,
+        f"generated/load {number}", {"streams": streams} | settings, [*lines, state(999)], piece=piece
     )

@@ -121,9 +121,7 @@ def _event_template(dice: Dice, known: Json) -> Json:
     if dice.chance(30):
         template["session"] = {"id": ["concat", ["var", "id"], ":", ["var", dice.pick([*known])]]}
     for name in dice.some(_CONTEXT, 2):
-        value = (
-            _text(dice, known) if isinstance(_CONTEXT[name], str) else ["var", dice.pick([*known])]
-        )
+        value = _text(dice, known) if isinstance(_CONTEXT[name], str) else ["var", dice.pick([*known])]
         _, group, field = name.split(".")
         template.setdefault("context", {}).setdefault(group, {})[field] = value
     return template | _template_properties(dice, known)

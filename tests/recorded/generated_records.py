@@ -13,18 +13,7 @@ RECORDS = 30
 
 _WORDS = ("gold", "Ada", "x", "two words", "Köln", "u_7", "42", "a/b", "")
 _GOOD_MOMENTS = ("2026-01-05T09:12:44Z", "2026-01-05", "2026-01-05T09:12:44.250+02:00")
-_EXTRA = (
-    "more",
-    "Plan name",
-    "Plan-name",
-    "plan",
-    "_sdc_extra",
-    "é",
-    "a.b",
-    "uid",
-    "properties",
-    "0",
-)
+_EXTRA = ("more", "Plan name", "Plan-name", "plan", "_sdc_extra", "é", "a.b", "uid", "properties", "0")
 
 
 def records(dice: Dice, schema: Json) -> list[Json]:

@@ -12,30 +12,8 @@ PATTERNS = {"^[a-c]+$": "abc", "^[0-9]{3}$": "042", "^u_": "u_9"}
 
 FREE_FORM_PERCENT = 6
 
-_PLAIN = (
-    "plan",
-    "seats",
-    "mrr",
-    "active",
-    "tier",
-    "city",
-    "created_at",
-    "renews_on",
-    "tags",
-    "lines",
-)
-_MORE = (
-    "address",
-    "score",
-    "note",
-    "code",
-    "owner",
-    "flags",
-    "owner_id",
-    "class",
-    "type",
-    "record",
-)
+_PLAIN = ("plan", "seats", "mrr", "active", "tier", "city", "created_at", "renews_on", "tags", "lines")
+_MORE = ("address", "score", "note", "code", "owner", "flags", "owner_id", "class", "type", "record")
 _ODD = (
     "Plan name",
     "Plan-name",
@@ -74,9 +52,7 @@ _SCALARS = ("string", "string", "integer", "number", "boolean", "moment", "momen
 
 def columns(dice: Dice) -> Json:
     """Some columns: the key `id` and up to fifteen others."""
-    found: Json = {
-        "id": {"type": dice.pick(["integer", "integer", "string", ["integer", "string"]])}
-    }
+    found: Json = {"id": {"type": dice.pick(["integer", "integer", "string", ["integer", "string"]])}}
     for pool, most in ((_PLAIN, 6), (_MORE, 4), (_ODD, 5), (_OWN, 2)):
         for name in dice.some(pool, most):
             found[name] = _column(dice, 0)
@@ -90,9 +66,7 @@ def simple_schema(dice: Dice) -> Json:
         inner = {one: {"type": ["null", dice.pick(["string", "number"])]} for one in _PLAIN[:2]}
         deeper = {"type": ["null", "object"], "properties": {"in": _more_objects(dice), **inner}}
         scalar = {"type": ["null", dice.pick(["string", "integer", "boolean"])]}
-        found[name] = dice.pick(
-            [deeper, scalar, scalar, {"type": ["null", "array"], "items": scalar}]
-        )
+        found[name] = dice.pick([deeper, scalar, scalar, {"type": ["null", "array"], "items": scalar}])
     return {"type": "object", "properties": found}
 
 

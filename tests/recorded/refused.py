@@ -101,9 +101,7 @@ _MAPPINGS: dict[str, Any] = {
     "json property twice": _json("users", properties={"a.b": 1, "a": 5}),
     "json many constants": _json("users", properties={f"c{at}": at for at in range(501)}),
     "json properties of a text": _json("users", properties=["var", "name"]),
-    "json unknown type": _json(
-        "users", properties={"a": 1}, schema={"properties": {"a": "integer"}}
-    ),
+    "json unknown type": _json("users", properties={"a": 1}, schema={"properties": {"a": "integer"}}),
     "json type of another": _json(
         "users", properties={"a": ["var", "tags"]}, schema={"properties": {"a": "int"}}
     ),
@@ -147,7 +145,5 @@ def cases() -> list[Case]:
         Case(f"refused/keyless, {kind}", {"streams": {"s": {"kind": kind}}}, keyless)
         for kind in ("users", "events", "user_deletions", "webhook_endpoints", "request")
     ]
-    made += [
-        Case(f"refused/setting, {name}", settings, lines) for name, settings in _SETTINGS.items()
-    ]
+    made += [Case(f"refused/setting, {name}", settings, lines) for name, settings in _SETTINGS.items()]
     return made

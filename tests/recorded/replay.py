@@ -124,9 +124,7 @@ def _outcome(case: Case, fullstory: FakeFullstory, output: Path, printed: list[s
 def _rejects(output: Path, *, metadata: bool) -> list[Json]:
     """The rejects file without the times, by stage: whose turn it is is a matter of threads."""
     found: list[Json] = [
-        json.loads(line)
-        for path in output.glob("rejects-*.jsonl")
-        for line in path.read_bytes().splitlines()
+        json.loads(line) for path in output.glob("rejects-*.jsonl") for line in path.read_bytes().splitlines()
     ]
     for reject in found:
         del reject["at"]

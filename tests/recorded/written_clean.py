@@ -88,12 +88,7 @@ _TROUBLES: tuple[Json, ...] = (
     {"extra": 5},
     {"extra name": {"a": None}},
 )
-_SECONDS = {
-    "on": ["var", "on"],
-    "at": ["var", "at"],
-    "epoch": ["var", "epoch"],
-    "ms": ["var", "millis"],
-}
+_SECONDS = {"on": ["var", "on"], "at": ["var", "at"], "epoch": ["var", "epoch"], "ms": ["var", "millis"]}
 
 
 def _row(number: int) -> Json:
@@ -169,11 +164,7 @@ def _mappings() -> Json:
         user = {"uid": ["concat", "u", ["var", "uid"]], "properties": _made(name, source)}
         event = {"name": "N", "timestamp": ["toUnixTimestamp", source]}
         found[f"json users, {name}"] = {"kind": "users", "json": user}
-        event |= {
-            "user": ["var", "user"],
-            "context": ["var", "context"],
-            "properties": ["var", "nested"],
-        }
+        event |= {"user": ["var", "user"], "context": ["var", "context"], "properties": ["var", "nested"]}
         found[f"json events, {name}"] = {"kind": "events", "json": event}
     return found
 

@@ -170,9 +170,7 @@ def _events() -> list[Case]:
 
 
 def _users() -> list[Case]:
-    types = dict(
-        zip(("s", "i", "r", "b", "d"), ("str", "int", "real", "bool", "date"), strict=True)
-    )
+    types = dict(zip(("s", "i", "r", "b", "d"), ("str", "int", "real", "bool", "date"), strict=True))
     declared = types | {f"{name}s": f"{kind}s" for name, kind in types.items()}
     properties = {name: ["var", "any"] for name in declared} | {
         "nest": {"i": ["var", "any"], "d": ["var", "text"]}
@@ -200,9 +198,7 @@ def _users() -> list[Case]:
     objects: list[Any] = [{"n": {"a": 1.0}}, {"n": {"a": 1.5}}, {}, None, "text", {"x y": 1}]
     rows = numbered(_ROW | {"any": one} for one in [*objects, {"a": [1, {"b": 2}], "_sdc_x": 1}])
     made += both_paths(
-        "json/a user, spread",
-        {"made": {"kind": "users", "json": spread}},
-        table("made", _COLUMNS, rows),
+        "json/a user, spread", {"made": {"kind": "users", "json": spread}}, table("made", _COLUMNS, rows)
     )
     return made
 
@@ -266,10 +262,7 @@ def _linking() -> list[Case]:
             "user.id": "fs",
             "session.use_most_recent": "online",
         },
-        "template": {
-            "session.id": {"template": "{device}:{id}"},
-            "user.uid": {"template": "user_{uid}"},
-        },
+        "template": {"session.id": {"template": "{device}:{id}"}, "user.uid": {"template": "user_{uid}"}},
     }.items():
         made += both_paths(
             f"linking/{name}",

@@ -9,10 +9,7 @@ from tests.recorded.fullstory import REFUSED, UNKNOWN
 from tests.recorded.values import NUMBERS, TEXTS, VALUES
 
 USERS = {"kind": "users", "fields": {"uid": "uid"}}
-EVENTS = {
-    "kind": "events",
-    "fields": {"name": {"const": "Done"}, "timestamp": "at", "user.uid": "uid"},
-}
+EVENTS = {"kind": "events", "fields": {"name": {"const": "Done"}, "timestamp": "at", "user.uid": "uid"}}
 
 
 def cases() -> list[Case]:
@@ -78,9 +75,7 @@ def _hard_delete() -> list[Case]:
     made.append(_one("hard_delete, own ids", by_id, lines, hard_delete=True))
     template = {"kind": "users", "json": {"uid": ["concat", "u_", ["var", "uid"]]}}
     made.append(_one("hard_delete, json", template, lines, hard_delete=True))
-    made.append(
-        _one("hard_delete, metadata", USERS, lines, hard_delete=True, add_record_metadata=True)
-    )
+    made.append(_one("hard_delete, metadata", USERS, lines, hard_delete=True, add_record_metadata=True))
     return made
 
 
@@ -106,18 +101,14 @@ def _order() -> list[Case]:
         taken = [turn for turn in turns * 12 if turn in kinds]
         for number, turn in enumerate(taken):
             row = {"uid": f"u{number * 7 % 11}", "n": number}
-            lines.append(
-                record(turn, row | {"at": f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z"})
-            )
+            lines.append(record(turn, row | {"at": f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z"}))
             if number % 17 == 16:
                 lines.append(state(number))
         for delivery in ("single", "batch"):
             for wait in (True, False):
                 settings = {"streams": streams, "delivery": delivery, "events_wait_for_users": wait}
                 waits = "waiting" if wait else "not waiting"
-                made.append(
-                    Case(f"kinds/{name}, {delivery}, {waits}", settings, [*lines, state(999)])
-                )
+                made.append(Case(f"kinds/{name}, {delivery}, {waits}", settings, [*lines, state(999)]))
     return made
 
 
@@ -279,12 +270,7 @@ def _shared() -> list[Case]:
         for at in range(120)
     )
     columns = {"id": "integer", "team": "any", "uid": "string", "email": "string", "path": "string"}
-    post = {
-        "kind": "request",
-        "method": "POST",
-        "path": "/v2/users/batch",
-        "properties": ["uid", "email"],
-    }
+    post = {"kind": "request", "method": "POST", "path": "/v2/users/batch", "properties": ["uid", "email"]}
     moving = {"kind": "request", "method": "PUT", "fields": {"path": "path"}}
     made = []
     for name, mapping, settings in (
@@ -294,11 +280,7 @@ def _shared() -> list[Case]:
         ("by bytes", post | {"batch": {"size": 100}}, {"max_batch_bytes": 1024}),
         ("several paths", moving | {"batch": {"size": 20}}, {}),
         ("several paths by group", moving | {"batch": {"size": 20, "group_by": "team"}}, {}),
-        (
-            "template",
-            post | {"batch": {"size": 50}, "properties": None, "json": ["var", "uid"]},
-            {},
-        ),
+        ("template", post | {"batch": {"size": 50}, "properties": None, "json": ["var", "uid"]}, {}),
     ):
         lines = table("s", columns, rows)
         for at in (110, 60):

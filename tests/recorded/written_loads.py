@@ -12,10 +12,7 @@ from tests.recorded.fullstory import REFUSED, UNKNOWN
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 USERS = {"kind": "users", "fields": {"uid": "id"}}
-EVENTS = {
-    "kind": "events",
-    "fields": {"name": {"const": "Done"}, "timestamp": "at", "user.uid": "id"},
-}
+EVENTS = {"kind": "events", "fields": {"name": {"const": "Done"}, "timestamp": "at", "user.uid": "id"}}
 
 
 def cases() -> list[Case]:
@@ -27,11 +24,7 @@ def _examples() -> list[Case]:
     streams = json.loads((_EXAMPLES / "config.json").read_text())["streams"]
     sample = (_EXAMPLES / "sample.singer.jsonl").read_text(encoding="utf-8").splitlines()
     made = [
-        Case(
-            f"loads/the sample, {delivery}",
-            {"streams": streams, "delivery": delivery} | more,
-            sample,
-        )
+        Case(f"loads/the sample, {delivery}", {"streams": streams, "delivery": delivery} | more, sample)
         for delivery, more in (("auto", {}), ("single", {}), ("batch", SLOW))
     ]
     schemas = [line for line in sample if '"SCHEMA"' in line]
@@ -85,10 +78,7 @@ def _taps() -> list[Case]:
     mixed.append(state(999))
     styles = [schema("a", _COLUMNS), schema("b", _COLUMNS)]
     for number in range(40):
-        name, row = (
-            "ab"[number // 10 % 2],
-            _row(number, plan=["ä", "\u20ac\ud800", None, 5.0][number % 4]),
-        )
+        name, row = ("ab"[number // 10 % 2], _row(number, plan=["ä", "\u20ac\ud800", None, 5.0][number % 4]))
         message: Json = {"type": "RECORD", "stream": name, "record": row}
         messages = [
             json.dumps(message, separators=(",", ":")),
@@ -106,9 +96,7 @@ def _taps() -> list[Case]:
             settings = {"streams": streams, "delivery": delivery}
             told = f"{delivery}, {piece} bytes at a time"
             made.append(Case(f"loads/mixed streams, {told}", settings, mixed, piece=piece))
-            made.append(
-                Case(f"loads/styles of lines, {told}", settings, [*styles, state()], piece=piece)
-            )
+            made.append(Case(f"loads/styles of lines, {told}", settings, [*styles, state()], piece=piece))
     made += _files(streams)
     good = table("a", _COLUMNS, [_row(1), _row(2)])
     for name, line in {
@@ -178,11 +166,7 @@ def _delivery() -> list[Case]:
         "no state key": {"state_key": "", "delivery": "batch"},
         "several at a time": {"concurrency": 4, "delivery": "single"},
         "several jobs at a time": {"concurrency": 4, "delivery": "batch", "batch_size_rows": 7},
-        "few jobs at a time": {
-            "max_jobs_in_progress": 1,
-            "delivery": "batch",
-            "batch_size_rows": 9,
-        },
+        "few jobs at a time": {"max_jobs_in_progress": 1, "delivery": "batch", "batch_size_rows": 9},
     }.items():
         made.append(Case(f"delivery/{name}", {"streams": streams} | settings, lines))
         if settings.get("delivery") == "batch":
@@ -191,18 +175,11 @@ def _delivery() -> list[Case]:
     halved: Json = {"streams": streams, "delivery": "batch"}
     made.append(Case("delivery/halved", halved, lines, limit=1500))
     made.append(Case("delivery/halved, rows", halved | {"batch_size_rows": 30}, lines, limit=700))
-    same = [
-        schema("b", _COLUMNS),
-        *[record("b", _row(1))] * 5,
-        *[record("b", _row(2))] * 3,
-        state(),
-    ]
+    same = [schema("b", _COLUMNS), *[record("b", _row(1))] * 5, *[record("b", _row(2))] * 3, state()]
     for delivery in ("single", "batch"):
         settings = {"streams": streams, "delivery": delivery}
         made.append(Case(f"delivery/equal events, {delivery}", settings, same))
-    timeless = numbered(
-        {"at": None if at % 2 else f"2026-01-01T00:00:{at:02}Z"} for at in range(20)
-    )
+    timeless = numbered({"at": None if at % 2 else f"2026-01-01T00:00:{at:02}Z"} for at in range(20))
     for delivery in ("single", "batch"):
         settings = {"streams": streams, "delivery": delivery}
         few = [*table("b", _COLUMNS, timeless), state()]
@@ -230,13 +207,7 @@ def _sdk() -> list[Case]:
             "geo": {"type": "object", "properties": {"lat": {"type": "number"}}},
         },
     }
-    columns = {
-        "id": "integer",
-        "age": "integer",
-        "name": "string",
-        "contact": contact,
-        "at": "date",
-    }
+    columns = {"id": "integer", "age": "integer", "name": "string", "contact": contact, "at": "date"}
     rows = numbered(
         {
             "age": at if at % 7 else 0,
@@ -252,17 +223,12 @@ def _sdk() -> list[Case]:
     made = []
     for name, settings in {
         "filter": {"stream_maps": {"people": {"__filter__": "age >= 18"}}},
-        "expressions": {
-            "stream_maps": {"people": {"double": "int(age) * 2", "share": "float(1/age)"}}
-        },
+        "expressions": {"stream_maps": {"people": {"double": "int(age) * 2", "share": "float(1/age)"}}},
         "removed column": {"stream_maps": {"people": {"name": None, "contact": None}}},
         "alias": {"stream_maps": {"people": {"__alias__": "users", "who": "str(name)"}}},
         "nothing else": {"stream_maps": {"people": {"id": "id", "n": "name", "__else__": None}}},
         "two streams": {
-            "stream_maps": {
-                "people": {"__source__": "people", "k": "1"},
-                "copy": {"__source__": "people"},
-            }
+            "stream_maps": {"people": {"__source__": "people", "k": "1"}, "copy": {"__source__": "people"}}
         },
         "removed": {"stream_maps": {"people": None}},
         "keys": {"stream_maps": {"people": {"__key_properties__": ["name"]}}},
@@ -273,9 +239,7 @@ def _sdk() -> list[Case]:
         "metadata, unchecked": {"add_record_metadata": True, "validate_records": False},
     }.items():
         for kind in ("users", "events"):
-            fields = (
-                {"uid": "id"} if kind == "users" else {"name": {"const": "N"}, "timestamp": "at"}
-            )
+            fields = {"uid": "id"} if kind == "users" else {"name": {"const": "N"}, "timestamp": "at"}
             own = settings.get("stream_maps", {}).get("people") or {}
             if "__key_properties__" in own or "__else__" in own:
                 fields = {} if kind == "users" else {"name": {"const": "N"}}

@@ -12,35 +12,13 @@ EVENT = {"const": "Done"}
 
 def cases() -> list[Case]:
     """All of them."""
-    return [
-        *_users(),
-        *_events(),
-        *_timestamps(),
-        *_streams(),
-    ]
+    return [*_users(), *_events(), *_timestamps(), *_streams()]
 
 
 def _users() -> list[Case]:
     ids: list[Any] = [7, 7.0, "7", " 7 ", True, 1e20, 1.5, 2**63, 10**30, "", None, [7], {"a": 7}]
-    ids += [
-        "x" * 256,
-        "x" * 257,
-        "ä" * 256,
-        "ä" * 257,
-        "\ud800",
-        "a/b",
-        "..",
-        float("nan"),
-        0,
-        -0.0,
-    ]
-    columns = {
-        "id": "any",
-        "region": "any",
-        "contact": "any",
-        "email": "any",
-        "display_name": "any",
-    }
+    ids += ["x" * 256, "x" * 257, "ä" * 256, "ä" * 257, "\ud800", "a/b", "..", float("nan"), 0, -0.0]
+    columns = {"id": "any", "region": "any", "contact": "any", "email": "any", "display_name": "any"}
     contacts: list[Any] = [
         {"email": "ada@example.com", "phones": ["1", "2"]},
         {"email": "a" * 120 + "@example.com", "phones": []},
@@ -75,9 +53,7 @@ def _users() -> list[Case]:
         "constants": {"uid": {"const": "everybody"}, "display_name": {"const": "Ünï"}},
     }.items():
         lines = table("people", columns, rows, ["id"])
-        made += both_paths(
-            f"mapping/user, {name}", {"people": {"kind": "users", "fields": fields}}, lines
-        )
+        made += both_paths(f"mapping/user, {name}", {"people": {"kind": "users", "fields": fields}}, lines)
     typed = {"uid": "string!", "id": "integer", "email": "string", "seats": "integer"}
     known = [{"uid": f"u{at}", "id": at, "email": None, "seats": at} for at in range(6)]
     by_uid = both_paths("mapping/user, column uid", {}, table("users", typed, known, ["id"]))
@@ -104,12 +80,7 @@ def _users() -> list[Case]:
 
 
 _CLIENT: Json = {
-    "browser": {
-        "url": "https://x.example/",
-        "user_agent": "ua",
-        "initial_referrer": "r",
-        "more": 1,
-    },
+    "browser": {"url": "https://x.example/", "user_agent": "ua", "initial_referrer": "r", "more": 1},
     "mobile": {"app_id": "a", "app_version": 1.0, "app_name": "", "build_variant": None},
     "device": {
         "manufacturer": "m",
@@ -180,10 +151,7 @@ def _events() -> list[Case]:
                 },
                 "location": {
                     "type": ["null", "object"],
-                    "properties": {
-                        "city": column_or_null("string"),
-                        "latitude": column_or_null("number"),
-                    },
+                    "properties": {"city": column_or_null("string"), "latitude": column_or_null("number")},
                 },
             },
         },
@@ -230,17 +198,11 @@ def _events() -> list[Case]:
     )
     part_columns: Json = dict.fromkeys(("page", "width", "ip", "who", "online"), "any")
     events = {"events": {"kind": "events"}}
-    made = both_paths(
-        "mapping/event, whole objects", events, table("events", open_columns | objects, rows)
-    )
+    made = both_paths("mapping/event, whole objects", events, table("events", open_columns | objects, rows))
     made += both_paths(
-        "mapping/event, typed objects",
-        events,
-        table("events", open_columns | typed, rows + fast_rows),
+        "mapping/event, typed objects", events, table("events", open_columns | typed, rows + fast_rows)
     )
-    excluded = {
-        "events": {"kind": "events", "exclude": ["context.browser.url", "user", "timestamp"]}
-    }
+    excluded = {"events": {"kind": "events", "exclude": ["context.browser.url", "user", "timestamp"]}}
     made += both_paths(
         "mapping/event, excluded parts", excluded, table("events", open_columns | typed, fast_rows)
     )

@@ -22,10 +22,7 @@ _ADDRESS: Json = {
         "street": {"type": ["null", "string"]},
         "geo": {
             "type": ["null", "object"],
-            "properties": {
-                "lat": {"type": ["null", "number"]},
-                "lon": {"type": ["null", "number"]},
-            },
+            "properties": {"lat": {"type": ["null", "number"]}, "lon": {"type": ["null", "number"]}},
         },
     },
 }
@@ -48,11 +45,7 @@ def _chosen() -> list[Case]:
             {"plan_code": "T30", "address": {"city": "Bonn", "street": "Weg 1"}, "ssn": "x"},
             {"address": {"city": "Ulm", "street": None, "geo": geo}, "properties": {"score": 0.5}},
             {"properties": {"score": 1, "plan_code": "other", "more": [1, None]}, "plan_code": "P"},
-            {
-                "_sdc_batched_at": "2026-01-05T09:12:44Z",
-                "tags": ["a", "b"],
-                "free": {"a": {"b": 1}},
-            },
+            {"_sdc_batched_at": "2026-01-05T09:12:44Z", "tags": ["a", "b"], "free": {"a": {"b": 1}}},
             {"address": {"geo": {"lat": None}}, "tags": [], "free": {}},
             {"properties": None, "address": None, "tags": ["only"]},
             {"address": {"city": "Köln", "planet": "Earth", "geo": geo | {"alt": 5}}, "more": True},
@@ -76,9 +69,7 @@ def _chosen() -> list[Case]:
     }.items():
         have = columns | ({"email": "string", "display_name": "string"} if "fields" in name else {})
         mapping = {"kind": "users", "fields": {"uid": "id"}} | parts
-        made += both_paths(
-            f"mapping/properties, {name}", {"leads": mapping}, table("leads", have, rows)
-        )
+        made += both_paths(f"mapping/properties, {name}", {"leads": mapping}, table("leads", have, rows))
     for nulls in ("send", "omit"):
         made += both_paths(
             f"mapping/properties, nulls: {nulls}",
@@ -114,18 +105,8 @@ def _names() -> list[Case]:
 def _values() -> list[Case]:
     values: list[Any] = [*VALUES, *TEXTS]
     values += [values[at : at + 3] for at in range(0, len(values), 3)]
-    values += [
-        [1, None, 2],
-        [None],
-        [],
-        [[1], [None]],
-        [{"a": None}, 5],
-        [["é" * 9000]],
-        [True, "x"],
-    ]
-    values += [{"a": one} for one in values[::4]] + [
-        deep(depth) for depth in (3, 99, 100, 101, 102)
-    ]
+    values += [[1, None, 2], [None], [], [[1], [None]], [{"a": None}, 5], [["é" * 9000]], [True, "x"]]
+    values += [{"a": one} for one in values[::4]] + [deep(depth) for depth in (3, 99, 100, 101, 102)]
     values += [["x"] * 2000, ["x" * 8188], ["x" * 8189], [{"a": "x" * 8182}], [{"a": "x" * 8183}]]
     rows = numbered({"v": value, "w": {"v": value}} for value in values)
     inner = {"type": ["null", "object"], "properties": {"v": {}}}
@@ -182,15 +163,11 @@ def _limits() -> list[Case]:
     users = {"kind": "users", "fields": {"uid": "id"}}
     events = {"kind": "events", "fields": {"name": EVENT}}
     made = both_paths("mapping/limits of users", {"a": users}, table("a", columns, numbered(rows)))
-    made += both_paths(
-        "mapping/limits of events", {"a": events}, table("a", columns, numbered(rows))
-    )
+    made += both_paths("mapping/limits of events", {"a": events}, table("a", columns, numbered(rows)))
     many = {f"c{at}": "integer" for at in range(502)}
     wide: list[Json] = [{f"c{at}": at for at in range(count)} for count in (500, 501, 502)]
     made += both_paths(
-        "mapping/limits of known columns",
-        {"a": users},
-        table("a", {"id": "integer", **many}, numbered(wide)),
+        "mapping/limits of known columns", {"a": users}, table("a", {"id": "integer", **many}, numbered(wide))
     )
     strict = {
         "id": "integer!",

@@ -89,13 +89,7 @@ class Run:
     """One process of the target, fed line by line."""
 
     def __init__(
-        self,
-        config: Path,
-        stderr: IO[bytes],
-        lines: list[str],
-        rng: random.Random,
-        *,
-        stay_open: bool,
+        self, config: Path, stderr: IO[bytes], lines: list[str], rng: random.Random, *, stay_open: bool
     ) -> None:
         self.states: list[str] = []
         self.jobs = 0

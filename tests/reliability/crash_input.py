@@ -12,10 +12,7 @@ from tests.conftest import record, schema
 
 _TIME = {"type": ["null", "string"], "format": "date-time"}
 _PROPERTIES = {"version": "integer", **{f"p{number}": "integer" for number in range(4)}}
-_OWNER = {
-    "type": "object",
-    "properties": {"uid": {"type": "string"}, "id": {"type": "string"}},
-}
+_OWNER = {"type": "object", "properties": {"uid": {"type": "string"}, "id": {"type": "string"}}}
 _EVENT = {"name": "string", "timestamp": _TIME, "user": _OWNER, "number": "integer"}
 
 SCHEMAS = [

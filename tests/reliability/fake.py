@@ -141,12 +141,7 @@ class FakeFullstory:
     # What it does
 
     def _begin(
-        self,
-        kind: str,
-        path: str,
-        requests: list[dict[str, Any]],
-        body: bytes | None,
-        key: str | None,
+        self, kind: str, path: str, requests: list[dict[str, Any]], body: bytes | None, key: str | None
     ) -> None:
         if kind == "events":
             self._events_begin(path, requests, body or b"", key)
@@ -165,12 +160,7 @@ class FakeFullstory:
                 self._busy.pop(request["uid"], None)
 
     def _accept(
-        self,
-        kind: str,
-        requests: list[dict[str, Any]],
-        *,
-        batch: bool,
-        looks: int | None = None,
+        self, kind: str, requests: list[dict[str, Any]], *, batch: bool, looks: int | None = None
     ) -> Response:
         self._number += 1
         events, users = self.accepted
@@ -234,9 +224,7 @@ class FakeFullstory:
                 self.broken.append(f"user {uid} is in two unfinished requests or jobs")
             self._busy[uid] = _number(request)
 
-    def _events_begin(
-        self, path: str, requests: list[dict[str, Any]], body: bytes, key: str | None
-    ) -> None:
+    def _events_begin(self, path: str, requests: list[dict[str, Any]], body: bytes, key: str | None) -> None:
         self.bodies.append((path, body, key))
         self._events_busy.update(map(_number, requests))
         # Users that were received after the events may be on their way.

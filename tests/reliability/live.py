@@ -25,12 +25,7 @@ class Live:
     PYTHON = sys.executable
 
     def __init__(
-        self,
-        config: dict[str, Any],
-        directory: Path,
-        *,
-        grace: float | None = None,
-        **popen: Any,
+        self, config: dict[str, Any], directory: Path, *, grace: float | None = None, **popen: Any
     ) -> None:
         """Start it.
 
@@ -56,10 +51,7 @@ class Live:
         )
         self._threads = [
             threading.Thread(target=self._collect, args=(source, lines), daemon=True)
-            for source, lines in (
-                (self.process.stdout, self.lines),
-                (self.process.stderr, self.log),
-            )
+            for source, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.log))
             if source is not None
         ]
         for thread in self._threads:
@@ -149,9 +141,9 @@ class Live:
 
 
 _WITH_GRACE = """
-import target_fullstory.pipeline as pipeline
-assert pipeline._GRACE_SECONDS
-pipeline._GRACE_SECONDS = {seconds}
+import target_fullstory.run as run
+assert run._GRACE_SECONDS
+run._GRACE_SECONDS = {seconds}
 from target_fullstory.cli import main
 main()
 """

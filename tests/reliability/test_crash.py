@@ -24,13 +24,7 @@ from tests.reliability.live import Live
 @pytest.mark.parametrize("seed", [0, 1, 2], ids=["batch", "auto", "single"])
 def test_a_few_kills(seed: int, tmp_path: Path) -> None:
     trial = Trial(
-        seed,
-        tmp_path,
-        kills=2,
-        records=120,
-        kill_seconds=(0.9, 1.8),
-        deletions=0.06,
-        fail_rate=0.03,
+        seed, tmp_path, kills=2, records=120, kill_seconds=(0.9, 1.8), deletions=0.06, fail_rate=0.03
     )
     trial.run()
     assert 1 <= trial.tally.kills <= 2

@@ -1,7 +1,7 @@
-"""The real pipeline before a fake Fullstory, cut off and started again: all kinds, many inputs.
+"""The real run before a fake Fullstory, cut off and started again: all kinds, many inputs.
 
 Cut off, nothing comes through and no STATE is written any more, as where the process is killed. What was
-under way may have been carried out, or not. Then a new pipeline starts behind the last STATE.
+under way may have been carried out, or not. Then a new run starts behind the last STATE.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import pipeline as pipeline_module
+from target_fullstory import delivery
 from target_fullstory.api import roles
+from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import MappingOptions, MappingSpec
-from target_fullstory.pipeline import Pipeline
+from target_fullstory.run import Run
+from target_fullstory.sending import in_flight
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
 from tests.mapping.one_by_one import Mapped, compile_mapping
@@ -34,11 +36,7 @@ def _mappings() -> dict[str, Any]:
     options = MappingOptions(hard_delete=True)
     return {
         stream: compile_mapping(
-            stream,
-            MappingSpec(**spec),
-            schemas[stream]["schema"],
-            schemas[stream]["key_properties"],
-            options,
+            stream, MappingSpec(**spec), schemas[stream]["schema"], schemas[stream]["key_properties"], options
         )
         for stream, spec in (STREAMS | _CALLS).items()
     }
@@ -48,7 +46,7 @@ MAPPINGS = _mappings()
 
 
 class Story:
-    """One input, loaded by as many pipelines as it takes."""
+    """One input, loaded by as many runs as it takes."""
 
     def __init__(self, seed: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         rng = random.Random(seed)
@@ -59,6 +57,7 @@ class Story:
         self._offset = 0
         self._settings = Settings(
             api_key="k",
+            api_url="http://127.0.0.1:1",
             output_dir=str(directory),
             job_poll_interval_seconds=0.001,
             batch_wait_limit_seconds=3600,
@@ -68,11 +67,13 @@ class Story:
             max_batch_bytes=rng.choice([1024, 1 << 20]),
             concurrency=rng.choice([1, 3, 6]),
         )
+        # Now and then the open batches together take too much memory.
+        self._most_memory = rng.choice([700, 2000, 1 << 30])
 
     def load(self, cuts: int) -> None:
         for number in range(cuts + 1):
             self.fullstory.down_after = self._rng.randint(1, 90) if number < cuts else None
-            self._run(number)
+            self._load_once()
         assert self._offset == len(self.input.lines), "the last STATE is not the input's"
 
     def write(self, line: str) -> None:
@@ -85,43 +86,50 @@ class Story:
     def flush(self) -> None:
         """Stands in for stdout."""
 
-    def _run(self, number: int) -> None:
-        for module in (roles, pipeline_module):
+    def _load_once(self) -> None:
+        for module in (roles, delivery):
             self._monkeypatch.setattr(module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
-        pipeline = Pipeline(self._settings, "http://127.0.0.1:1", f"run-{number}")
+        self._monkeypatch.setattr(batcher, "max_open_bytes", lambda _: self._most_memory)
+        self._monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", self._most_memory)
+        run = Run(self._settings, {})
         cut = DeliveryError("cut off")
-        self.fullstory.when_down = lambda: pipeline._in_flight.fail(cut)
+        self.fullstory.when_down = lambda: run._in_flight.fail(cut)
         if self.fullstory.is_down:
             # A job of the run before was looked at already.
             self.fullstory.when_down()
         try:
             for stream, mapping in MAPPINGS.items():
-                pipeline.open_stream(stream, mapping.kind)
+                run.open_stream(stream, mapping.kind)
             for line in self.input.lines[self._offset :]:
-                self._take(pipeline, json.loads(line))
-            pipeline.flush()
+                self._take(run, json.loads(line))
         except (DeliveryError, StopWaiting):
             assert self.fullstory.is_down
-            pipeline.abandon()
-        pipeline.close()
-        pipeline.write_last_state(complete=True)
+            run.end(deliver=False)
+        else:
+            self._end(run)
         self._monkeypatch.undo()
         if not self.fullstory.is_down:
-            counts = pipeline.ledger.totals()
+            counts = run.ledger.totals()
             assert counts.received == counts.ended
 
-    def _take(self, pipeline: Pipeline, message: dict[str, Any]) -> None:
+    def _end(self, run: Run) -> None:
+        try:
+            run.end()
+        except DeliveryError:
+            assert self.fullstory.is_down
+
+    def _take(self, run: Run, message: dict[str, Any]) -> None:
         if message["type"] == "STATE":
-            pipeline.state(json.dumps(message["value"]).encode())
+            run.state(json.dumps(message["value"]).encode())
             return
         stream, record = message["stream"], message["record"]
         mapping = MAPPINGS[stream]
         outcome = mapping.map_record(record)
         if isinstance(outcome, Mapped):
-            pipeline.add(stream, outcome.kind or mapping.kind, outcome, record)
+            run.add(stream, outcome.chunk(mapping.kind))
         else:
-            pipeline.reject(stream, mapping.kind, outcome, record)
+            run.reject(stream, mapping.kind, outcome, record)
 
     def compare(self) -> None:
         fullstory, wanted = self.fullstory, self.input
@@ -149,9 +157,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_all_kinds_through_three_crashes(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_kinds_through_three_crashes(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story(seed, tmp_path, monkeypatch)
     story.load(cuts=3)
     story.compare()

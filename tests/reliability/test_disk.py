@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.accounting.checkpoint_writer import CheckpointWriter
+from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.ledger import Ledger
-from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import USERS, Outcome, SandboxApi, record, state, user
@@ -40,8 +40,10 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the moment when a STATE line is written, the file was synced with all its lines in it."""
-    rejects = Rejects(str(tmp_path), "run")
-    checkpoint = CheckpointWriter(StateBlock("block", "run", Ledger(responses=1)), rejects)
+    ledger = Ledger(responses=1)
+    ledger.open_stream("s", "users")
+    rejects = Rejects(ledger, str(tmp_path), "run")
+    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects)
     synced = 0
     seen: list[tuple[int, int]] = []
     fsync = os.fsync
@@ -62,9 +64,9 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
     monkeypatch.setattr("sys.stdout", Output())
     for number in range(1, 6):
         for _ in range(number):
-            rejects.write(stream="s", kind="users", stage="map", code="c", message="m")
-        checkpoint.received(json.dumps({"at": number}).encode())
-        checkpoint.write_due()
+            rejects.write(Reject(stream="s", kind="users", stage="map", code="c", message="m"))
+        checkpoints.receive(json.dumps({"at": number}).encode())
+        checkpoints.write_due()
     assert seen == [(1, 1), (3, 3), (6, 6), (10, 10), (15, 15)]
 
 
@@ -152,10 +154,7 @@ def test_without_rejects_no_directory_is_needed(
 ) -> None:
     """Only the run report is missing then, and a warning says so."""
     outcome = run_target(
-        [USERS, user(1), state(at=1)],
-        api_url=sandbox.url,
-        delivery="batch",
-        output_dir=no_directory,
+        [USERS, user(1), state(at=1)], api_url=sandbox.url, delivery="batch", output_dir=no_directory
     )
     assert outcome.code == 0
     assert outcome.states[-1]["bookmarks"] == {"at": 1}

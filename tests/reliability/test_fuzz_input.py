@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
-from target_fullstory import pipeline as pipeline_module
+from target_fullstory import delivery
 from target_fullstory.errors import TargetFullstoryError
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.target import TargetFullstory
@@ -40,33 +40,15 @@ _json = st.recursive(
     | st.integers(-(10**40), 10**40)
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(
-        ["\ud800", "\x00", "2026-01-01T00:00:00Z", "9" * 400, "e" * 9000, "İ", "\u2028"]
-    ),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
+    | st.sampled_from(["\ud800", "\x00", "2026-01-01T00:00:00Z", "9" * 400, "e" * 9000, "İ", "\u2028"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
 _columns = st.sampled_from(
-    [
-        "uid",
-        "email",
-        "seats",
-        "name",
-        "timestamp",
-        "user",
-        "amount",
-        "properties",
-        "schema",
-        "id",
-        "ü",
-    ]
+    ["uid", "email", "seats", "name", "timestamp", "user", "amount", "properties", "schema", "id", "ü"]
 )
 _odd_record = st.builds(
-    lambda stream, columns: json.dumps(
-        {"type": "RECORD", "stream": stream, "record": columns}
-    ).encode(),
+    lambda stream, columns: json.dumps({"type": "RECORD", "stream": stream, "record": columns}).encode(),
     st.sampled_from(["users", "events", "users ", "nobody", ""]),
     st.dictionaries(_columns, _json, max_size=5),
 )
@@ -75,19 +57,7 @@ _odd_message = st.builds(
     st.dictionaries(
         st.sampled_from(["type", "stream", "record", "value", "version", "time_extracted"]),
         st.sampled_from(
-            [
-                "RECORD",
-                "STATE",
-                "SCHEMA",
-                "BATCH",
-                "ACTIVATE_VERSION",
-                "LOG",
-                "users",
-                "events",
-                1,
-                None,
-                {},
-            ]
+            ["RECORD", "STATE", "SCHEMA", "BATCH", "ACTIVATE_VERSION", "LOG", "users", "events", 1, None, {}]
         )
         | _json,
         max_size=4,
@@ -147,11 +117,7 @@ NASTY = [
     b'{"type":"ACTIVATE_VERSION"}',
     b'{"type":1}',
     b'{"type":"NONSENSE"}',
-    *(
-        _deep(levels, where=where)
-        for levels in (600, 5000)
-        for where in ("record", "state", "line")
-    ),
+    *(_deep(levels, where=where) for levels in (600, 5000) for where in ("record", "state", "line")),
 ]
 
 _odd = st.one_of(
@@ -239,12 +205,8 @@ def load(fed: Fed, piece: int, **config: Any) -> tuple[Exception | None, FakeFul
             pass
 
     error: Exception | None = None
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        pytest.MonkeyPatch.context() as patch,
-        _own_signals(),
-    ):
-        patch.setattr(pipeline_module, "Client", fullstory)
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch, _own_signals():
+        patch.setattr(delivery, "Client", fullstory)
         patch.setattr("sys.stdout", Output())
         target = TargetFullstory(
             config={
@@ -300,9 +262,7 @@ def check(lines: list[Line], piece: int, delivery: str, rows: int) -> None:
 @settings(max_examples=150, deadline=None)
 @_any_input
 @example(lines=[("user", b""), ("odd", b"{"), ("user", b"")], piece=100, delivery="batch", rows=50)
-def test_no_input_loses_a_valid_record(
-    lines: list[Line], piece: int, delivery: str, rows: int
-) -> None:
+def test_no_input_loses_a_valid_record(lines: list[Line], piece: int, delivery: str, rows: int) -> None:
     check(lines, piece, delivery, rows)
 
 

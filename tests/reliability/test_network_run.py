@@ -27,9 +27,7 @@ TROUBLES: dict[str, Callable[[], Reply]] = {
     "a list": lambda: Reply(200, []),
     "an empty body": lambda: Reply(200, b""),
     "half of a JSON": lambda: Reply(200, b'{"id": "1'),
-    "HTML of a proxy": lambda: Reply(
-        502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"}
-    ),
+    "HTML of a proxy": lambda: Reply(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"}),
     "HTML with status 200": lambda: Reply(200, b"<html>Sign in</html>"),
     "not compressed as announced": lambda: Reply(200, b"{}", {"Content-Encoding": "gzip"}),
     "seconds": lambda: Reply(503, {}, {"Retry-After": "1"}),
@@ -92,9 +90,7 @@ def test_jobs_survive_broken_answers(run_target: Callable[..., Outcome]) -> None
         looks.append(number)
         if len(looks) <= len(quick):
             return TROUBLES[quick[len(looks) - 1]]()
-        return Reply(
-            200, {"job": {"id": "job-1", "status": "COMPLETED"}, "imports": 2, "errors": 0}
-        )
+        return Reply(200, {"job": {"id": "job-1", "status": "COMPLETED"}, "imports": 2, "errors": 0})
 
     quick = ["reset in the body", "half of a JSON"]
     with ScriptedServer(script) as server:
@@ -152,9 +148,7 @@ def test_a_conflict_is_waited_out_with_the_same_key(run_target: Callable[..., Ou
     """The first request still runs when the second comes, because the first answer took too long."""
     fullstory = Idempotent(first="slow")
     with ScriptedServer(fullstory) as server:
-        outcome = run_target(
-            [EVENTS, event(1), state(at=1)], api_url=server.url, request_timeout_seconds=0.5
-        )
+        outcome = run_target([EVENTS, event(1), state(at=1)], api_url=server.url, request_timeout_seconds=0.5)
     assert outcome.code == 0
     assert len(fullstory.events) == 1
     assert len({key for key, _ in fullstory.log}) == 1
@@ -214,15 +208,9 @@ def run_out(script: Script, run_target: Callable[..., Outcome]) -> Outcome:
     return outcome
 
 
-def test_when_retries_run_out_what_was_accepted_is_checkpointed(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_when_retries_run_out_what_was_accepted_is_checkpointed(run_target: Callable[..., Outcome]) -> None:
     def script(request: Request, number: int) -> Reply:
-        return (
-            Reply(200, {"id": "1"})
-            if request.json["uid"] == "u1"
-            else TROUBLES["HTML of a proxy"]()
-        )
+        return Reply(200, {"id": "1"}) if request.json["uid"] == "u1" else TROUBLES["HTML of a proxy"]()
 
     outcome = run_out(script, run_target)
     assert outcome.code == 1
@@ -232,9 +220,7 @@ def test_when_retries_run_out_what_was_accepted_is_checkpointed(
     assert "retry_max_seconds" in outcome.error_lines[0]
 
 
-def test_a_refused_key_ends_the_run_while_the_tap_is_silent(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_refused_key_ends_the_run_while_the_tap_is_silent(config: dict[str, Any], tmp_path: Path) -> None:
     with ScriptedServer(lambda *_: Reply(401, {"code": "unauthorized"})) as server:
         settings = {"api_url": server.url, "batch_size_rows": 1}
         with Live(config | settings, tmp_path) as live:

@@ -110,9 +110,7 @@ def mixed(count: int) -> list[str]:
     lines = [USERS, EVENTS]
     for number in range(count):
         lines.append(
-            user(rng.randrange(10), seats=number)
-            if rng.random() < 0.6
-            else event(number, amount=number)
+            user(rng.randrange(10), seats=number) if rng.random() < 0.6 else event(number, amount=number)
         )
         if rng.random() < 0.1:
             lines.append(state(at=number))
@@ -166,11 +164,7 @@ def test_events_wait_also_where_the_run_does_not_wait_for_its_jobs(
     watcher = Watcher(job_seconds=0.5)
     with ScriptedServer(watcher) as server:
         outcome = run_target(
-            USERS_THEN_EVENTS,
-            api_url=server.url,
-            delivery="batch",
-            batch_size_rows=2,
-            wait_for_jobs=False,
+            USERS_THEN_EVENTS, api_url=server.url, delivery="batch", batch_size_rows=2, wait_for_jobs=False
         )
     assert outcome.code == 0
     assert watcher.paths == ["/v2/users/batch", "/v2/events/batch"]
@@ -186,9 +180,7 @@ def test_a_job_of_a_killed_run_does_not_overtake_the_next_run(
             live.close_input()
             live.wait_for(lambda: live.states)
             live.process.kill()
-        outcome = run_target(
-            [USERS, user(1, seats=2), state(at=2)], api_url=sandbox.url, delivery="single"
-        )
+        outcome = run_target([USERS, user(1, seats=2), state(at=2)], api_url=sandbox.url, delivery="single")
         api = SandboxApi(sandbox.url)
         assert outcome.code == 0
         assert api.get("/sandbox/stats")["jobs_in_progress"] == 0
@@ -216,9 +208,7 @@ def test_an_identical_later_update_of_a_user_is_not_swallowed(
     assert api.user("u1")["properties"]["seats"] == 1
 
 
-def test_taps_that_repeat_echo_or_omit_state(
-    run_target: Callable[..., Outcome], sandbox: Sandbox
-) -> None:
+def test_taps_that_repeat_echo_or_omit_state(run_target: Callable[..., Outcome], sandbox: Sandbox) -> None:
     outcome = run_target([USERS, user(1)], api_url=sandbox.url)
     assert (outcome.code, outcome.stdout) == (0, "")
 
@@ -235,16 +225,7 @@ def test_taps_that_repeat_echo_or_omit_state(
 def test_the_benchmark_runs() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [
-            Live.PYTHON,
-            "benchmarks/order.py",
-            "--records",
-            "40",
-            "--batches",
-            "2",
-            "--job-seconds",
-            "0",
-        ],
+        [Live.PYTHON, "benchmarks/order.py", "--records", "40", "--batches", "2", "--job-seconds", "0"],
         cwd=root,
         capture_output=True,
         timeout=60,

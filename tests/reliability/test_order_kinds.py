@@ -125,9 +125,7 @@ def _names(request: Request) -> list[str]:
     return [f"call {one['number']}" for one in items]
 
 
-def load(
-    run_target: Callable[..., Outcome], lines: list[str], watched: Watched, **settings: Any
-) -> Outcome:
+def load(run_target: Callable[..., Outcome], lines: list[str], watched: Watched, **settings: Any) -> Outcome:
     with ScriptedServer(watched) as server:
         outcome = run_target(
             [*HEAD, *lines, state(done=True)],
@@ -165,9 +163,7 @@ def test_deletions_and_events_while_the_jobs_run(
 
 
 @pytest.mark.parametrize("delivery", ["batch", "single"])
-def test_calls_wait_for_updates_and_deletions(
-    delivery: str, run_target: Callable[..., Outcome]
-) -> None:
+def test_calls_wait_for_updates_and_deletions(delivery: str, run_target: Callable[..., Outcome]) -> None:
     watched = Watched(job_seconds=0.3)
     calls = [record("calls", number=number) for number in range(3)]
     load(run_target, [updated("u1", 1), deleted("u2"), *calls], watched, delivery=delivery)
@@ -232,9 +228,7 @@ def test_what_depends_on_each_other_is_never_under_way_together(
 
 
 @deliveries
-def test_the_sandbox_comes_out_as_the_input_says(
-    delivery: str, run_target: Callable[..., Outcome]
-) -> None:
+def test_the_sandbox_comes_out_as_the_input_says(delivery: str, run_target: Callable[..., Outcome]) -> None:
     """With its faults, and jobs that end in any order."""
     users: dict[str, int] = {}
     events: dict[int, str] = {}

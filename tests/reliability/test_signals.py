@@ -11,17 +11,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
-from tests.conftest import (
-    EVENTS,
-    USERS,
-    Outcome,
-    SandboxApi,
-    event,
-    record,
-    schema,
-    state,
-    user,
-)
+from tests.conftest import EVENTS, USERS, Outcome, SandboxApi, event, record, schema, state, user
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
 
@@ -97,9 +87,7 @@ def test_before_the_first_state_nothing_is_written_and_nothing_lost(
 
 
 @both
-def test_while_it_waits_for_jobs_at_the_end(
-    number: int, config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_while_it_waits_for_jobs_at_the_end(number: int, config: dict[str, Any], tmp_path: Path) -> None:
     with ScriptedServer(never_ends) as server:
         settings = {"api_url": server.url, "delivery": "batch"}
         with Live(config | settings, tmp_path, grace=0.3) as live:
@@ -115,9 +103,7 @@ def test_while_it_waits_for_jobs_at_the_end(
             assert not live.errors
 
 
-def test_a_job_that_ends_within_the_grace_is_waited_for(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_job_that_ends_within_the_grace_is_waited_for(config: dict[str, Any], tmp_path: Path) -> None:
     told: list[float] = []
 
     def script(request: Request, number: int) -> Reply:
@@ -223,7 +209,7 @@ def test_in_a_series_of_calls_the_next_run_sends_exactly_the_rest(
     config: dict[str, Any], tmp_path: Path, run_target: Callable[..., Outcome]
 ) -> None:
     """What was read has time to be sent, and the STATE tells how far that is."""
-    with ScriptedServer(lambda *_: Reply()) as server:
+    with ScriptedServer(lambda *_: Reply(delay=0.04)) as server:
         settings = SERIES | {"api_url": server.url}
         with Live(config | settings, tmp_path) as live:
             live.feed(*calls_from(0)[:70])

@@ -51,9 +51,7 @@ class JobServer:
 
 
 OTHERS = schema("others", {"uid": "string"}, ["uid"])
-THREE_STREAMS = {name: {"kind": name} for name in ("users", "events")} | {
-    "others": {"kind": "users"}
-}
+THREE_STREAMS = {name: {"kind": name} for name in ("users", "events")} | {"others": {"kind": "users"}}
 
 
 def interleaved(count: int) -> list[str]:
@@ -105,29 +103,19 @@ def test_a_batch_larger_than_the_window_goes_alone(run_target: Callable[..., Out
     lines = [USERS, *(user(number) for number in range(40)), state(done=True)]
     with ScriptedServer(fullstory) as server:
         outcome = run_target(
-            lines,
-            api_url=server.url,
-            delivery="batch",
-            batch_size_rows=10,
-            max_operations_in_progress=5,
+            lines, api_url=server.url, delivery="batch", batch_size_rows=10, max_operations_in_progress=5
         )
     assert outcome.code == 0
     assert fullstory.most_jobs == 1
     assert len(fullstory.accepted) == 4
 
 
-def test_the_windows_hold_for_the_halves_of_a_refused_batch(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_the_windows_hold_for_the_halves_of_a_refused_batch(run_target: Callable[..., Outcome]) -> None:
     fullstory = JobServer(0.1, most_bytes=300)
     lines = [USERS, *(user(number) for number in range(40)), state(done=True)]
     with ScriptedServer(fullstory) as server:
         outcome = run_target(
-            lines,
-            api_url=server.url,
-            delivery="batch",
-            batch_size_rows=20,
-            max_jobs_in_progress=2,
+            lines, api_url=server.url, delivery="batch", batch_size_rows=20, max_jobs_in_progress=2
         )
     assert outcome.code == 0
     assert sum(rows for _, rows in fullstory.accepted) == 40
@@ -155,9 +143,7 @@ def test_a_429_slows_down_every_request_together(run_target: Callable[..., Outco
     assert len(after) > 25
 
 
-def test_a_429_for_a_job_is_waited_out_with_the_same_key(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_a_429_for_a_job_is_waited_out_with_the_same_key(run_target: Callable[..., Outcome]) -> None:
     fullstory = JobServer(0.1)
 
     def script(request: Request, number: int) -> Reply:
@@ -186,9 +172,7 @@ def accepted_then(*answers: Reply) -> Callable[[Request, int], Reply]:
     return script
 
 
-def test_a_job_that_fullstory_has_forgotten_does_not_hang_the_run(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_a_job_that_fullstory_has_forgotten_does_not_hang_the_run(run_target: Callable[..., Outcome]) -> None:
     with ScriptedServer(accepted_then(Reply(404, {"code": "resource_not_found"}))) as server:
         outcome = run_target([USERS, user(1), state(a=1)], api_url=server.url, delivery="batch")
     assert outcome.code == 0
@@ -196,9 +180,7 @@ def test_a_job_that_fullstory_has_forgotten_does_not_hang_the_run(
     assert "404" in outcome.stderr
 
 
-def test_a_job_that_is_unknown_for_a_moment_is_asked_for_again(
-    run_target: Callable[..., Outcome],
-) -> None:
+def test_a_job_that_is_unknown_for_a_moment_is_asked_for_again(run_target: Callable[..., Outcome]) -> None:
     done = Reply(200, {"job": {"id": "job-1", "status": "COMPLETED"}, "imports": 1, "errors": 0})
     with ScriptedServer(accepted_then(Reply(404, {}), Reply(404, {}), done)) as server:
         outcome = run_target([USERS, user(1), state(a=1)], api_url=server.url, delivery="batch")

@@ -24,9 +24,7 @@ class Client:
         if authorization is not None:
             self.session.headers["Authorization"] = authorization
 
-    def call(
-        self, method: str, path: str, key: str | None = None, **rest: Any
-    ) -> requests.Response:
+    def call(self, method: str, path: str, key: str | None = None, **rest: Any) -> requests.Response:
         headers = {} if key is None else {"Idempotency-Key": key}
         return self.session.request(method, self.url + path, headers=headers, timeout=30, **rest)
 

@@ -10,25 +10,15 @@ from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
 from target_fullstory.sandbox.rules.refusals import ApiError
 
 
-@pytest.mark.parametrize(
-    "authorization", [None, "", "Basic", "Basic ", "Bearer any-key", "any-key"]
-)
+@pytest.mark.parametrize("authorization", [None, "", "Basic", "Basic ", "Bearer any-key", "any-key"])
 def test_a_request_needs_a_key(api, connect, authorization):
     stranger = connect(api.url, authorization)
-    for method, path in (
-        ("GET", "/me"),
-        ("POST", "/v2/users"),
-        ("GET", "/webhooks/v1/event_types"),
-    ):
+    for method, path in (("GET", "/me"), ("POST", "/v2/users"), ("GET", "/webhooks/v1/event_types")):
         assert stranger.refused(method, path) == (401, "unauthorized")
 
 
 def test_any_key_will_do_where_none_is_set(api):
-    assert api.get("/me") == {
-        "email": "sandbox@example.com",
-        "orgId": "SANDBOX",
-        "role": "ARCHITECT",
-    }
+    assert api.get("/me") == {"email": "sandbox@example.com", "orgId": "SANDBOX", "role": "ARCHITECT"}
 
 
 def test_only_the_key_that_is_set_is_accepted_raw_or_as_basic_credentials(start, connect):

@@ -56,9 +56,7 @@ def test_failed_items_are_listed_and_the_good_ones_imported(api):
 
 def test_a_batch_updates_users_by_id(api):
     user_id = api.post("/v2/users", {"display_name": "Somebody"})["id"]
-    api.finished(
-        "users", api.batch("users", [{"id": user_id, "uid": "u1"}, {"uid": "u1", "email": "a@b.c"}])
-    )
+    api.finished("users", api.batch("users", [{"id": user_id, "uid": "u1"}, {"uid": "u1", "email": "a@b.c"}]))
     assert api.get(f"/v2/users/{user_id}")["email"] == "a@b.c"
     job_id = api.batch("users", [{"id": user_id, "uid": "u2"}])
     assert api.finished("users", job_id)["errors"] == 1
@@ -67,9 +65,7 @@ def test_a_batch_updates_users_by_id(api):
 
 
 def test_the_order_inside_a_batch_is_kept(api):
-    items = [
-        {"uid": "u1", "properties": {"version": number, f"p{number}": 1}} for number in range(50)
-    ]
+    items = [{"uid": "u1", "properties": {"version": number, f"p{number}": 1}} for number in range(50)]
     api.finished("users", api.batch("users", items))
     [user] = api.get("/v2/users", uid="u1")["results"]
     assert user["properties"] == {"version": 49, **{f"p{number}": 1 for number in range(50)}}
@@ -102,20 +98,14 @@ def test_results_are_paged(api):
     path = f"/v2/users/batch/{job_id}"
     imports, errors = api.pages(f"{path}/imports"), api.pages(f"{path}/errors")
     assert [len(page) for page in imports] == [len(page) for page in errors] == [3, 3, 1]
-    assert [user["uid"] for page in imports for user in page] == [
-        item["uid"] for item in items[1::2]
-    ]
+    assert [user["uid"] for page in imports for user in page] == [item["uid"] for item in items[1::2]]
     token = api.get(f"{path}/imports")["next_page_token"]
     refused = api.refused("GET", f"{path}/errors", params={"page_token": token})
     assert refused == (400, "invalid_page_token")
 
 
 def test_imports_tell_types_when_asked(api):
-    item = {
-        "uid": "u1",
-        "properties": {"seats": 3, "mrr": 1},
-        "schema": {"properties": {"seats": "int"}},
-    }
+    item = {"uid": "u1", "properties": {"seats": 3, "mrr": 1}, "schema": {"properties": {"seats": "int"}}}
     job_id = api.batch("users", [item])
     api.finished("users", job_id)
     path = f"/v2/users/batch/{job_id}/imports"
@@ -158,9 +148,9 @@ def test_events_of_a_batch_share_a_context_and_may_not_have_their_own_beside_it(
 
 
 def test_the_beta_paths_are_the_same_calls(api):
-    job_id = api.post("/v2beta/events/batch", {"requests": [{"name": "x", "user": {"uid": "u"}}]})[
-        "job"
-    ]["id"]
+    job_id = api.post("/v2beta/events/batch", {"requests": [{"name": "x", "user": {"uid": "u"}}]})["job"][
+        "id"
+    ]
     api.finished("events", job_id)
     for suffix in ("", "/imports", "/errors"):
         assert api.get(f"/v2beta/events/batch/{job_id}{suffix}") == api.get(
@@ -198,9 +188,7 @@ def test_an_unknown_job_or_one_of_the_other_kind_is_not_found(api):
 def test_200_batches_in_progress_are_the_limit(start):
     with start(job_seconds=3600) as api:
         for number in range(200):
-            api.batch(
-                "users" if number % 2 else "events", [{"name": "x"} if number % 2 == 0 else {}]
-            )
+            api.batch("users" if number % 2 else "events", [{"name": "x"} if number % 2 == 0 else {}])
         one_more = api.call("POST", "/v2/users/batch", "key", json={"requests": [{}]})
         assert (one_more.status_code, one_more.json()["code"]) == (429, "too_many_requests")
         assert int(one_more.headers["Retry-After"]) > 0
@@ -223,17 +211,12 @@ def test_500_000_operations_in_progress_are_the_limit(start):
     with start(job_seconds=3600) as api:
         api.occupy(10)
         assert api.get("/sandbox/stats")["operations_in_progress"] == 500_000
-        assert api.refused("POST", "/v2/events/batch", {"requests": [{}]}) == (
-            429,
-            "too_many_requests",
-        )
+        assert api.refused("POST", "/v2/events/batch", {"requests": [{}]}) == (429, "too_many_requests")
 
 
 def test_jobs_finish_in_the_order_of_their_creation(start):
     with start(job_seconds=0.2) as api:
-        jobs = [
-            api.batch("users", [{"uid": "u1", "properties": {"v": number}}]) for number in range(8)
-        ]
+        jobs = [api.batch("users", [{"uid": "u1", "properties": {"v": number}}]) for number in range(8)]
         for job_id in jobs:
             api.finished("users", job_id)
         assert api.get("/v2/users", uid="u1")["results"][0]["properties"] == {"v": 7}
@@ -251,9 +234,7 @@ def test_shuffled_jobs_show_a_client_that_puts_one_user_into_two_unfinished_jobs
         assert latest != [7, 7, 7]
         # A client that waits for the first job before it submits the second is safe.
         for number in range(2):
-            api.finished(
-                "users", api.batch("users", [{"uid": "safe", "properties": {"v": number}}])
-            )
+            api.finished("users", api.batch("users", [{"uid": "safe", "properties": {"v": number}}]))
         assert api.get("/v2/users", uid="safe")["results"][0]["properties"] == {"v": 1}
 
 

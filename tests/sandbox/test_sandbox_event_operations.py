@@ -91,8 +91,7 @@ def test_an_unknown_uid_is_accepted_and_an_unknown_id_is_not(api):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"),
-    [(None, "required_field"), ("", "required_field"), ("x" * 251, "value_too_long")],
+    ("name", "code"), [(None, "required_field"), ("", "required_field"), ("x" * 251, "value_too_long")]
 )
 def test_a_name_has_1_to_250_characters(api, name, code):
     api.post("/v2/events", {"name": "x" * 250, "user": USER})
@@ -101,8 +100,7 @@ def test_a_name_has_1_to_250_characters(api, name, code):
 
 
 @pytest.mark.parametrize(
-    "timestamp",
-    ["2022-03-15T14:23:23Z", "2022-03-15T14:23:23.123456+05:30", "2024-02-29T00:00:00-00:00"],
+    "timestamp", ["2022-03-15T14:23:23Z", "2022-03-15T14:23:23.123456+05:30", "2024-02-29T00:00:00-00:00"]
 )
 def test_a_timestamp_is_a_date_a_time_and_an_offset(api, timestamp):
     api.post("/v2/events", {"name": "Seen", "user": USER, "timestamp": timestamp})

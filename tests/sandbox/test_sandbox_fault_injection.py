@@ -82,9 +82,7 @@ def test_a_client_that_retries_with_the_same_key_gets_everything_in_once(start):
             key = f"key-{number}"
             for _ in range(50):
                 try:
-                    response = api.call(
-                        "POST", "/v2/users", key, json={"display_name": str(number)}
-                    )
+                    response = api.call("POST", "/v2/users", key, json={"display_name": str(number)})
                     if response.status_code == 200 and response.json()["id"]:
                         break
                 except requests.RequestException:

@@ -81,9 +81,7 @@ def test_too_many_requests_is_not_kept(start):
 
 def test_requests_at_the_same_time_with_one_key_have_one_effect(api, connect):
     def create(_):
-        response = connect(api.url).call(
-            "POST", "/v2/users", "k", json={"display_name": "Somebody"}
-        )
+        response = connect(api.url).call("POST", "/v2/users", "k", json={"display_name": "Somebody"})
         return response.status_code, response.json()
 
     with ThreadPoolExecutor(8) as pool:

@@ -117,10 +117,7 @@ def test_a_value_must_be_of_its_declared_type(api, type_name, good, bad):
 
 def test_nested_properties_are_declared_with_dots(api):
     stored(api, {"address": {"floor": 3}}, {"address.floor": "int"})
-    body = {
-        "properties": {"address": {"floor": 3.5}},
-        "schema": {"properties": {"address.floor": "int"}},
-    }
+    body = {"properties": {"address": {"floor": 3.5}}, "schema": {"properties": {"address.floor": "int"}}}
     assert api.refused("POST", "/v2/users", body) == (400, "type_mismatch")
 
 

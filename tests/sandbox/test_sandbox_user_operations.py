@@ -18,18 +18,14 @@ def test_a_user_is_created_once_and_updated_by_uid_after_that(api):
 
 def test_properties_merge_and_the_latest_value_wins(api):
     api.post("/v2/users", {"uid": "u1", "properties": {"plan": "free", "seats": 1}})
-    user_id = api.post("/v2/users", {"uid": "u1", "properties": {"plan": "pro", "trial": False}})[
-        "id"
-    ]
+    user_id = api.post("/v2/users", {"uid": "u1", "properties": {"plan": "pro", "trial": False}})["id"]
     properties = api.get(f"/v2/users/{user_id}")["properties"]
     assert properties == {"plan": "pro", "seats": 1, "trial": False}
 
 
 def test_nested_objects_merge_name_by_name(api):
     api.post("/v2/users", {"uid": "u1", "properties": {"address": {"city": "Oslo", "zip": "0150"}}})
-    user_id = api.post("/v2/users", {"uid": "u1", "properties": {"address": {"city": "Bergen"}}})[
-        "id"
-    ]
+    user_id = api.post("/v2/users", {"uid": "u1", "properties": {"address": {"city": "Bergen"}}})["id"]
     properties = api.get(f"/v2/users/{user_id}")["properties"]
     assert properties == {"address": {"city": "Bergen", "zip": "0150"}}
 
@@ -56,18 +52,16 @@ def test_a_user_without_uid_is_anonymous_and_each_time_another_one(api):
 def test_update_by_id_sets_the_uid_once(api):
     user_id = api.post("/v2/users", {"display_name": "Somebody"})["id"]
     assert api.post(f"/v2/users/{user_id}", {"uid": "u1"}) == {"id": user_id}
-    assert api.post(f"/v2/users/{user_id}", {"uid": "u1", "email": "a@example.com"}) == {
-        "id": user_id
-    }
+    assert api.post(f"/v2/users/{user_id}", {"uid": "u1", "email": "a@example.com"}) == {"id": user_id}
     assert api.refused("POST", f"/v2/users/{user_id}", {"uid": "u2"}) == (400, "uid_immutable")
     assert api.post("/v2/users", {"uid": "u1"}) == {"id": user_id}
 
 
 def test_an_anonymous_user_that_gets_a_known_uid_is_merged_into_its_owner(api):
     owner = api.post("/v2/users", {"uid": "u1", "properties": {"plan": "pro"}})["id"]
-    anonymous = api.post(
-        "/v2/users", {"email": "a@example.com", "properties": {"plan": "free", "x": 1}}
-    )["id"]
+    anonymous = api.post("/v2/users", {"email": "a@example.com", "properties": {"plan": "free", "x": 1}})[
+        "id"
+    ]
     api.post("/v2/events", {"name": "Seen", "user": {"id": anonymous}})
     assert api.post(f"/v2/users/{anonymous}", {"uid": "u1"}) == {"id": owner}
     assert api.refused("GET", f"/v2/users/{anonymous}") == (404, "user_not_found")
@@ -78,9 +72,7 @@ def test_an_anonymous_user_that_gets_a_known_uid_is_merged_into_its_owner(api):
     assert event["user"] == {"id": owner, "uid": "u1"}
 
 
-@pytest.mark.parametrize(
-    ("field", "longest"), [("uid", 256), ("display_name", 256), ("email", 128)]
-)
+@pytest.mark.parametrize(("field", "longest"), [("uid", 256), ("display_name", 256), ("email", 128)])
 def test_the_length_of_fields_is_limited(api, field, longest):
     api.post("/v2/users", {field: "é" * longest})
     refused = api.refused("POST", "/v2/users", {field: "é" * (longest + 1)})
@@ -102,9 +94,7 @@ def test_unknown_fields_and_wrong_types_are_refused(api, body, code):
     assert api.get("/sandbox/stats")["users"] == 0
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"uid": "\xff"}', b'{"properties":' + b'{"a":' * 9999]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b'{"uid": "\xff"}', b'{"properties":' + b'{"a":' * 9999])
 def test_what_is_no_json_is_refused(api, body):
     assert api.refused("POST", "/v2/users", data=body) == (400, "invalid_json")
 
@@ -166,9 +156,7 @@ def test_include_schema_tells_declared_and_inferred_types(api):
         "tags": "strs",
         "address.since": "date",
     }
-    assert (
-        api.get(f"/v2/users/{user_id}", include_schema="true")["schema"]["properties"] == expected
-    )
+    assert api.get(f"/v2/users/{user_id}", include_schema="true")["schema"]["properties"] == expected
     [listed] = api.get("/v2/users", include_schema="true")["results"]
     assert listed["schema"]["properties"] == expected
     assert "schema" not in api.get(f"/v2/users/{user_id}")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-BODY = {
-    "url": "https://example.com/hook",
-    "event_types": [{"event_name": "note.created"}],
-    "secret": "s",
-}
+BODY = {"url": "https://example.com/hook", "event_types": [{"event_name": "note.created"}], "secret": "s"}
 
 
 def test_an_endpoint_is_created(api):
@@ -31,9 +27,7 @@ def test_an_update_keeps_what_is_absent_and_enables_what_is_not_disabled(api):
     changed = api.post(path, {"event_types": [custom], "url": "", "secret": ""})
     assert changed["enabled"] is True
     assert changed["url"] == BODY["url"]
-    assert changed["eventTypes"] == [
-        {"eventName": "recording.event.custom", "subcategory": "Order placed"}
-    ]
+    assert changed["eventTypes"] == [{"eventName": "recording.event.custom", "subcategory": "Order placed"}]
 
 
 def test_a_new_url_changes_the_id(api):
@@ -43,9 +37,7 @@ def test_a_new_url_changes_the_id(api):
     moved = api.post(path, {"url": "https://example.com/other"})
     assert moved["id"] != endpoint["id"]
     assert api.refused("POST", path, {}) == (404, "resource_not_found")
-    assert (
-        api.post(f"/webhooks/v1/endpoints/{moved['id']}", {})["url"] == "https://example.com/other"
-    )
+    assert api.post(f"/webhooks/v1/endpoints/{moved['id']}", {})["url"] == "https://example.com/other"
 
 
 def test_an_endpoint_is_deleted_once(api):

@@ -6,18 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from target_fullstory.accounting.checkpoints import Checkpoints
+from target_fullstory.accounting.checkpoints import Position, Ticket
 from target_fullstory.batching.batch import OpenBatch
-from target_fullstory.mapping import Mapped
 from target_fullstory.sandbox import Sandbox
-from target_fullstory.sending.pending_deletions import Erasures, is_erased
+from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
 
-SCHEMAS = [
-    schema("users", {"uid": "string"}, ["uid"]),
-    schema("user_deletions", {"uid": "string"}),
-    EVENTS,
-]
+SCHEMAS = [schema("users", {"uid": "string"}, ["uid"]), schema("user_deletions", {"uid": "string"}), EVENTS]
 DELETION = record("user_deletions", uid="u1")
 AGAIN = record("users", uid="u1")
 OF_U1 = event(1)
@@ -53,30 +48,30 @@ def test_an_event_is_recognised_where_the_deletion_is_not_repeated(
 
 
 def test_a_deletion_is_repeated_until_a_state_behind_it_is_written() -> None:
-    restart = 0
-    barred: list[range] = []
-    erasures = Erasures(lambda: restart, barred.append)
-    erasures.add({"a": 1})
-    erasures.add({"b": 2})
-    assert erasures.repeated() == {"a", "b"}
-    restart = 1
-    assert erasures.repeated() == {"b"}
-    restart = 2
-    assert not erasures.any_repeated()
+    last_written = 0
+    forbidden: list[range] = []
+    pending = PendingDeletions(lambda: last_written, forbidden.append)
+    pending.add({"a": 1})
+    pending.add({"b": 2})
+    assert pending.repeated() == {"a", "b"}
+    last_written = 1
+    assert pending.repeated() == {"b"}
+    last_written = 2
+    assert not pending.repeated()
 
 
 def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> None:
-    barred: list[range] = []
-    erasures = Erasures(lambda: 1, barred.append)
-    erasures.add({"a": 2})
-    assert erasures.among([b'{"user":{"uid":"b"}}'], covered_by=4) == frozenset()
-    assert barred == []
-    assert erasures.among([b'{"user":{"uid":"a"}}'], covered_by=4) == {"a"}
-    assert barred == [range(2, 4)]
+    forbidden: list[range] = []
+    pending = PendingDeletions(lambda: 1, forbidden.append)
+    pending.add({"a": 2})
+    assert pending.repeated_before([b'{"user":{"uid":"b"}}'], covered_by=4) == frozenset()
+    assert forbidden == []
+    assert pending.repeated_before([b'{"user":{"uid":"a"}}'], covered_by=4) == {"a"}
+    assert forbidden == [range(2, 4)]
 
 
 @pytest.mark.parametrize(
-    ("request_", "erased"),
+    ("request_", "deleted"),
     [
         (b'{"name":"n","user":{"uid":"a"}}', True),
         (b'{"name":"n","user":{"id":"a"}}', True),
@@ -85,16 +80,16 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
         (b'{"name":"n"}', False),
     ],
 )
-def test_whose_session_it_is_cannot_be_told(request_: bytes, erased: bool) -> None:
-    assert is_erased(request_, {"a"}) is erased
+def test_whose_session_it_is_cannot_be_told(request_: bytes, deleted: bool) -> None:
+    assert goes_with(request_, {"a"}) is deleted
 
 
 def test_a_batch_of_deletions_across_a_state_is_repeated_in_part() -> None:
     """Behind that STATE, a restart repeats the second deletion only."""
-    batch = OpenBatch("gone", "user_deletions", Checkpoints().open())
+    batch = OpenBatch("gone", "user_deletions", Ticket(Position(0, b"")))
     for uid, number in (("a", 1), ("b", 1), ("b", 2), ("c", 2)):
-        batch.add(Mapped(body=f'{{"uid":"{uid}"}}'.encode(), key=uid))
-        batch.cover(number)
-    erasures = Erasures(lambda: 1, lambda _: None)
-    erasures.add(batch.close().deleted)
-    assert erasures.repeated() == {"b", "c"}
+        body = f'{{"uid":"{uid}"}}'.encode()
+        batch.add(body, 1, [uid], timed=False, covered_by=number)
+    pending = PendingDeletions(lambda: 1, lambda _: None)
+    pending.add(batch.close().deleted)
+    assert pending.repeated() == {"b", "c"}

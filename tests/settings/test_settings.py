@@ -48,10 +48,7 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         ({"streams": {"a": "users"}}, "streams.a is to be an object"),
         ({"streams": "users"}, "streams is to be an object"),
         ({"streams": {"a": {"kind": "users", "exclude": "ssn"}}}, "streams.a.exclude"),
-        (
-            {"streams": {"a": {"kind": "users", "fields": {"emial": "e"}}}},
-            "emial.*id you mean 'email'",
-        ),
+        ({"streams": {"a": {"kind": "users", "fields": {"emial": "e"}}}}, "emial.*id you mean 'email'"),
     ],
 )
 def test_a_mistake_is_named(config: dict[str, Any], says: str | None) -> None:

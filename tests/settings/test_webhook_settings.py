@@ -91,10 +91,7 @@ def api_key(**members: Any) -> dict[str, Any]:
         (api_key(**{"in": "qeury"}), r"\.auth\.in is not valid; did you mean 'query'"),
         (api_key(name="X Key"), r"\.auth\.name has a name"),
         (api_key(value="s3cr\u00e9t"), r"\.auth\.value has a character"),
-        (
-            {"auth": {"type": "hmac", "header": "Host", "secret": "s3cret"}},
-            r"\.auth\.header names a header",
-        ),
+        ({"auth": {"type": "hmac", "header": "Host", "secret": "s3cret"}}, r"\.auth\.header names a header"),
         ({"auth": OAUTH2 | {"token_url": "http://example.com"}}, r"token_url uses plain http"),
         ({"auth": OAUTH2 | {"scopes": [1]}}, r"\.auth\.scopes"),
     ],
@@ -135,10 +132,7 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_a_file_may_show(auth: dict[str, Any]) -> None:
     url = "https://hooks.example.com:8443/s3cret?key=s3cret"
-    config = {
-        "api_key": "key",
-        "response_webhook": {"url": url, "auth": auth, "headers": {"X-A": "s3cret"}},
-    }
+    config = {"api_key": "key", "response_webhook": {"url": url, "auth": auth, "headers": {"X-A": "s3cret"}}}
     seen = load_settings(config).redacted(config)["response_webhook"]
     assert "s3cret" not in str(seen)
     assert seen["url"] == "https://hooks.example.com:8443/****"

@@ -150,9 +150,7 @@ def test_of_errors_only(load: Run) -> None:
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",
 )
-def test_a_header_that_authenticates(
-    load: Run, auth: dict[str, Any], expected: tuple[str, str]
-) -> None:
+def test_a_header_that_authenticates(load: Run, auth: dict[str, Any], expected: tuple[str, str]) -> None:
     with ScriptedServer(ok) as server:
         load(hook(server, auth=auth, headers={"X-Team": "h3ader-value"}))
         (request,) = server.requests
@@ -360,9 +358,7 @@ def hanging() -> Any:
         over.set()
 
 
-def test_a_receiver_that_hangs_costs_the_grace_and_no_more(
-    load: Run, hanging: ScriptedServer
-) -> None:
+def test_a_receiver_that_hangs_costs_the_grace_and_no_more(load: Run, hanging: ScriptedServer) -> None:
     began = time.monotonic()
     outcome = load(hook(hanging), users(200))
     assert time.monotonic() - began < 15

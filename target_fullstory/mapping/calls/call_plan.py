@@ -30,9 +30,7 @@ from target_fullstory.mapping.plan.written_sources import (
 from target_fullstory.mapping.rules.destinations import DESTINATIONS
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
-_Compiler: TypeAlias = Callable[
-    [str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping
-]
+_Compiler: TypeAlias = Callable[[str, MappingSpec, Shape, Sequence[str], MappingOptions], CallMapping]
 
 
 def _deletions(
@@ -145,10 +143,7 @@ def _written(stream: str, spec: MappingSpec, shape: Shape, name: str) -> Written
     if given is not None:
         return Const(given)
     if not has(shape, name):
-        problem = (
-            f"kind 'request' needs a {name}, and the SCHEMA of stream {stream!r} has no column "
-            f"{name!r}"
-        )
+        problem = f"kind 'request' needs a {name}, and the SCHEMA of stream {stream!r} has no column {name!r}"
         raise config_error(stream, name, problem)
     return name
 
@@ -163,22 +158,15 @@ def _path(stream: str, spec: MappingSpec, shape: Shape) -> PathTemplate | PathVa
     else:
         parts = check_path(stream, key, str(spec.fields["path"]["template"]))
     return PathTemplate(
-        tuple(
-            text if name is None else find_column(stream, key, shape, name) for text, name in parts
-        )
+        tuple(text if name is None else find_column(stream, key, shape, name) for text, name in parts)
     )
 
 
 def _column_body(
-    stream: str,
-    spec: MappingSpec,
-    shape: Shape,
-    taken: tuple[Column, ...],
-    options: MappingOptions,
+    stream: str, spec: MappingSpec, shape: Shape, taken: tuple[Column, ...], options: MappingOptions
 ) -> ColumnBody:
     excluded = frozenset(
-        find_column(stream, f"exclude.{index}", shape, name).steps
-        for index, name in enumerate(spec.exclude)
+        find_column(stream, f"exclude.{index}", shape, name).steps for index, name in enumerate(spec.exclude)
     )
     named = spec.properties
     pairs = named.items() if isinstance(named, dict) else [(name, name) for name in named or ()]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.plan.json_functions import (
-    compile_template,
-    compile_value,
-)
+from target_fullstory.mapping.plan.json_functions import compile_template, compile_value
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Const, Source
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, check_constant
@@ -46,7 +43,5 @@ def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Sourc
         sources[name] = source
     required = ("uid", "id") if spec.kind == "user_deletions" else ("action",)
     if not any(name in sources for name in required):
-        raise config_error(
-            stream, "json", f"has no {' or '.join(required)}, which each record needs"
-        )
+        raise config_error(stream, "json", f"has no {' or '.join(required)}, which each record needs")
     return sources

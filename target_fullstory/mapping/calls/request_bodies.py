@@ -77,14 +77,11 @@ def _value(source: Source, record: dict[str, Any], name: str, dropped: list[str]
     """A template's value, without what could not be made, such as a timestamp that is none."""
     prefix = f"{name}." if name else ""
     if isinstance(source, ObjectOf):
-        members = [
-            (key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members
-        ]
+        members = [(key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members]
         return {key: value for key, value in members if value is not MISSING}
     if isinstance(source, ListOf):
         items = [
-            _value(inner, record, f"{prefix}{index}", dropped)
-            for index, inner in enumerate(source.items)
+            _value(inner, record, f"{prefix}{index}", dropped) for index, inner in enumerate(source.items)
         ]
         return [item for item in items if item is not MISSING]
     value = source.read(record)

@@ -10,7 +10,7 @@ import msgspec
 
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping.calls.call_paths import trouble_with
-from target_fullstory.mapping.outcome import MadeRequest, Mapped, Rejected, Rejection
+from target_fullstory.mapping.outcome import MadeRequest, Rejected, Rejection
 from target_fullstory.mapping.plan.sources import MISSING, Source
 from target_fullstory.mapping.rules.path_values import METHODS, check_id
 from target_fullstory.mapping.spec import MappingSpec
@@ -114,7 +114,7 @@ def shown_spec(spec: MappingSpec) -> dict[str, Any]:
     return shown
 
 
-def stored_call(request: Any) -> Mapped | Rejected:
+def stored_call(kind: Kind, request: Any) -> MadeRequest | Rejected:
     """Makes a call of the `request` of a rejects file, decoded or as JSON, to be sent again.
 
     Returns:
@@ -137,7 +137,7 @@ def stored_call(request: Any) -> Mapped | Rejected:
         secret = msgspec.json.decode(call.body, type=dict[str, Any]).get("secret")
         if secret == MASK:
             return masked_secret().outcome
-    return Mapped(body=encoded, key=call.key)
+    return MadeRequest(kind, msgspec.Raw(encoded), call.key)
 
 
 class Maker(Protocol):

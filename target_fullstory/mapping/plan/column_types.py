@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
-from target_fullstory.mapping.plan.sources import (
-    Column,
-    Const,
-    ListOf,
-    ObjectOf,
-    Source,
-    Template,
-)
+from target_fullstory.mapping.plan.sources import Column, Const, ListOf, ObjectOf, Source, Template
 from target_fullstory.mapping.rules.declared_types import INFERRED_WELL
 from target_fullstory.mapping.spec import MappingOptions
 

@@ -26,9 +26,7 @@ def fields_of(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
     return tuple(Field(field, sources[name]) for name, field in known if name in sources)
 
 
-def read_fields(
-    fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]
-) -> dict[str, Any]:
+def read_fields(fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
     """The values of fields that lie in no object; the names of those left out are added to `dropped`."""
     found = {}
     for field in fields:
@@ -85,9 +83,7 @@ def group_of(
         if destination.name == "session.uid":
             continue
         steps = (*column.steps, *destination.path[inner:])
-        if any(
-            ".".join(steps[:end]) in exclude for end in range(len(column.steps) + 1, len(steps) + 1)
-        ):
+        if any(".".join(steps[:end]) in exclude for end in range(len(column.steps) + 1, len(steps) + 1)):
             continue
         node = known
         for key in destination.path[inner:]:

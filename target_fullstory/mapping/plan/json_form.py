@@ -13,11 +13,7 @@ from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_
 from target_fullstory.mapping.plan.sources import Column, Const, ObjectOf, Source, UnixSeconds
 from target_fullstory.mapping.rules.declared_types import TYPES
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
-from target_fullstory.mapping.rules.property_names import (
-    MAX_NAME_LENGTH,
-    MAX_USER_PROPERTIES,
-    property_name,
-)
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, MAX_USER_PROPERTIES, property_name
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 from target_fullstory.mapping.rules.timestamps import written_seconds
 from target_fullstory.mapping.spec import MappingSpec
@@ -150,9 +146,7 @@ class _Reader:
             self._check_property(key, name, property_name(name), source)
             properties[name] = source
         if self._kind == "users" and self._constants > MAX_USER_PROPERTIES:
-            problem = (
-                f"{self._constants} constants, Fullstory takes {MAX_USER_PROPERTIES} properties"
-            )
+            problem = f"{self._constants} constants, Fullstory takes {MAX_USER_PROPERTIES} properties"
             self._fail("json.properties", problem)
         return properties
 
@@ -185,9 +179,7 @@ class _Reader:
         if isinstance(source, Const) and not isinstance(source.value, dict):
             self._constants += 1
             if leaf_of(source.value) is LEFT_OUT:
-                self._fail(
-                    key, "Fullstory cannot take this value: it is over 8,192 bytes, or no text"
-                )
+                self._fail(key, "Fullstory cannot take this value: it is over 8,192 bytes, or no text")
 
     def _declared(self, template: Any) -> dict[str, str]:
         if not isinstance(template, dict) or template.keys() - {"properties"}:

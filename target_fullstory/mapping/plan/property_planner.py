@@ -12,11 +12,7 @@ from target_fullstory.mapping.plan.property_plan import Entry, Node, PropertyPla
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH, Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Source
 from target_fullstory.mapping.plan.written_sources import find_column
-from target_fullstory.mapping.rules.property_names import (
-    MAX_NAME_LENGTH,
-    NameScope,
-    property_name,
-)
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope, property_name
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
@@ -35,9 +31,7 @@ class _Exclusions(msgspec.Struct, frozen=True):
         return frozenset(path[0] for path in self.paths if len(path) == 1)
 
     def within(self, column: str) -> _Exclusions:
-        return _Exclusions(
-            frozenset(path[1:] for path in self.paths if len(path) > 1 and path[0] == column)
-        )
+        return _Exclusions(frozenset(path[1:] for path in self.paths if len(path) > 1 and path[0] == column))
 
     def joined(self, columns: dict[str, Any]) -> dict[str, Any]:
         """The columns, and those the SCHEMA does not tell but of which a part is excluded."""
@@ -96,9 +90,7 @@ class Planner:
             columns = [
                 column
                 for column in self._excluded.joined(self._shape.columns or {})
-                if column not in used
-                and column not in self._excluded.here
-                and not column.startswith("_sdc_")
+                if column not in used and column not in self._excluded.here and not column.startswith("_sdc_")
             ]
             entries = [self._entry(Column((column,)), column) for column in columns]
             skipped = used | self._excluded.here | frozenset(columns)
@@ -109,8 +101,7 @@ class Planner:
             ]
         else:
             entries = [
-                self._entry(self._column(str(index), name), name)
-                for index, name in enumerate(properties)
+                self._entry(self._column(str(index), name), name) for index, name in enumerate(properties)
             ]
         return self._made(entries, skipped)
 
@@ -185,6 +176,4 @@ class Planner:
 
     def _note(self, column: str, path: str, *, collided: bool) -> None:
         reason = "that name was taken" if collided else "Fullstory does not take its own name"
-        self.notices.append(
-            f"Stream {self._stream!r}: {column!r} is sent as property {path!r}: {reason}."
-        )
+        self.notices.append(f"Stream {self._stream!r}: {column!r} is sent as property {path!r}: {reason}.")

@@ -46,9 +46,7 @@ def shape_of(schema: Any) -> Shape:
         if branches is not None:
             return branches
     names = [declared] if isinstance(declared, str) else declared
-    types = frozenset(
-        name for name in (names if isinstance(names, list) else []) if isinstance(name, str)
-    )
+    types = frozenset(name for name in (names if isinstance(names, list) else []) if isinstance(name, str))
     columns = schema.get("properties")
     if not isinstance(columns, dict) or not columns:
         columns = None

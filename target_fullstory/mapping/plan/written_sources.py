@@ -8,13 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.plan.schema_shapes import (
-    Shape,
-    known_paths,
-    schema_at,
-    shape_of,
-    steps_to,
-)
+from target_fullstory.mapping.plan.schema_shapes import Shape, known_paths, schema_at, shape_of, steps_to
 from target_fullstory.mapping.plan.sources import Column, Const, Source, Template
 
 _TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<column>[^{}]+)\}|(?P<text>[^{}]+)")

@@ -34,9 +34,7 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
     nodes = list(plan.properties.all_nodes())
     leaves = sum(not (node.scope and node.scope.nodes) for node in nodes)
     too_many = plan.kind == "users" and leaves > MAX_USER_PROPERTIES
-    if too_many or any(
-        len(node.path) > MAX_NAME_LENGTH or node.path.count(".") > _DEEPEST for node in nodes
-    ):
+    if too_many or any(len(node.path) > MAX_NAME_LENGTH or node.path.count(".") > _DEEPEST for node in nodes):
         raise UntypedError
     uses = uses_of(plan)
     if void is not None:

@@ -6,11 +6,7 @@ from target_fullstory.mapping.plan.field_plan import Field
 from target_fullstory.mapping.plan.sources import Const
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import Layout, Loaded, load
-from target_fullstory.mapping.program.request_structs import (
-    SessionOfEvent,
-    UserOfEvent,
-    object_type,
-)
+from target_fullstory.mapping.program.request_structs import SessionOfEvent, UserOfEvent, object_type
 from target_fullstory.mapping.rules.destinations import missing_name, missing_uid
 
 Fields = dict[str, str]

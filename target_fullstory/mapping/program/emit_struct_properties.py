@@ -17,12 +17,7 @@ from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import Loaded, StructLayout, load
 from target_fullstory.mapping.program.record_type import RecordType, UntypedError
 from target_fullstory.mapping.program.request_structs import object_type
-from target_fullstory.mapping.rules.declared_types import (
-    ALWAYS_FIT,
-    are_iso_8601,
-    fitting,
-    is_iso_8601,
-)
+from target_fullstory.mapping.rules.declared_types import ALWAYS_FIT, are_iso_8601, fitting, is_iso_8601
 from target_fullstory.mapping.rules.destinations import Inline
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
 
@@ -135,13 +130,9 @@ class StructProperties:
 
     def _value(self, source: Source, node: Node) -> str:
         """Write what makes a property's value; returns its expression."""
-        if isinstance(source, ObjectOf) or (
-            isinstance(source, Const) and isinstance(source.value, dict)
-        ):
+        if isinstance(source, ObjectOf) or (isinstance(source, Const) and isinstance(source.value, dict)):
             nodes = {} if node.scope is None else node.scope.nodes
-            members = {
-                nodes[name].name: self._value(one, nodes[name]) for name, one in members_of(source)
-            }
+            members = {nodes[name].name: self._value(one, nodes[name]) for name, one in members_of(source)}
             return self._made(list(members), list(members.values()))
         if isinstance(source, Const):
             return self._constant(source.value, node)
@@ -153,9 +144,7 @@ class StructProperties:
                 self._note_declared(loaded, node, source.steps)
                 value = self._object(loaded.variable, node, loaded.type.part)
                 return (
-                    value
-                    if value == loaded.variable
-                    else f"None if {loaded.variable} is None else {value}"
+                    value if value == loaded.variable else f"None if {loaded.variable} is None else {value}"
                 )
         else:
             loaded = load(self._layout, source)
@@ -187,10 +176,7 @@ class StructProperties:
             value = f"{variable}.{found.attribute}"
             if found.part is not None and not _is_sent_as_decoded(child, found.part):
                 inner = self._code.variable(column)
-                value = (
-                    f"None if ({inner} := {value}) is None else "
-                    f"{self._object(inner, child, found.part)}"
-                )
+                value = f"None if ({inner} := {value}) is None else {self._object(inner, child, found.part)}"
             members[child.name] = f"({value})" if ":=" in value else value
         return self._made(list(members), list(members.values()))
 
@@ -259,7 +245,6 @@ def _is_sent_as_decoded(node: Node, part: RecordType) -> bool:
     if [name for name in nodes if name in part.columns] != list(part.columns):
         return False
     return all(
-        nodes[name].name == name
-        and (column.part is None or _is_sent_as_decoded(nodes[name], column.part))
+        nodes[name].name == name and (column.part is None or _is_sent_as_decoded(nodes[name], column.part))
         for name, column in part.columns.items()
     )

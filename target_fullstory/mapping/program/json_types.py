@@ -240,8 +240,6 @@ def branch_of(schema: Any, kind: str) -> dict[str, Any] | None:
     if len(schema.keys() & ANY_VALUE) > 1 or _ASSERTIONS & schema.keys():
         return None
     branches = [
-        branch
-        for branch in schema.get("anyOf") or schema.get("oneOf") or []
-        if shape_of(branch).only == kind
+        branch for branch in schema.get("anyOf") or schema.get("oneOf") or [] if shape_of(branch).only == kind
     ]
     return branches[0] if len(branches) == 1 and isinstance(branches[0], dict) else None

@@ -13,11 +13,7 @@ import msgspec
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected, Rejection
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
-from target_fullstory.mapping.program.emit import (
-    emit_for_dicts,
-    emit_for_structs,
-    record_type_for,
-)
+from target_fullstory.mapping.program.emit import emit_for_dicts, emit_for_structs, record_type_for
 from target_fullstory.mapping.program.record_type import UntypedError
 
 OnReject: TypeAlias = Callable[[int, Rejected], None]

@@ -7,11 +7,7 @@ from typing import Any
 from target_fullstory.mapping.plan.property_plan import Node, PropertyPlan, Scope
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
 from target_fullstory.mapping.rules.declared_types import fitting
-from target_fullstory.mapping.rules.property_names import (
-    MAX_NAME_LENGTH,
-    NameScope,
-    name_too_long,
-)
+from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope, name_too_long
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 
 _NOTHING_KNOWN = Scope({}, frozenset(), NameScope())

@@ -145,9 +145,7 @@ class _Builder:
         )
         return RecordType(struct, made, required)
 
-    def _column(
-        self, schema: Any, use: Use, attribute: str, depth: int
-    ) -> tuple[TypedColumn, Alternatives]:
+    def _column(self, schema: Any, use: Use, attribute: str, depth: int) -> tuple[TypedColumn, Alternatives]:
         """A column, and the msgspec type of each JSON type that it may have; none where it is refused."""
         column = TypedColumn(attribute, frozenset())
         unused = not (use.plain or use.void or use.inside)

@@ -11,12 +11,7 @@ import msgspec
 from target_fullstory.errors import config_error
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping.outcome import Rejection
-from target_fullstory.mapping.rules.endpoint_values import (
-    action_of,
-    disabled_of,
-    event_types_of,
-    secret_of,
-)
+from target_fullstory.mapping.rules.endpoint_values import action_of, disabled_of, event_types_of, secret_of
 from target_fullstory.mapping.rules.path_values import check_id, method_of
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, number_of, text_of
 from target_fullstory.mapping.rules.timestamps import are_sent_unchanged, timestamp_of
@@ -173,20 +168,14 @@ _SESSION_ID: Inline = {"string": ("{v} and not {v}.startswith('http')", "{v}")}
 
 _CONTEXT = (
     *(_text("context", "browser", name) for name in ("url", "user_agent", "initial_referrer")),
-    *(
-        _text("context", "mobile", name)
-        for name in ("app_id", "app_version", "app_name", "build_variant")
-    ),
+    *(_text("context", "mobile", name) for name in ("app_id", "app_version", "app_name", "build_variant")),
     *(_text("context", "device", name) for name in ("manufacturer", "model")),
     *(
         Destination(("context", "device", name), _pixels, _PIXELS)
         for name in ("screen_width", "screen_height", "viewport_width", "viewport_height")
     ),
     *(_text("context", "location", name) for name in ("country", "region", "city")),
-    *(
-        Destination(("context", "location", name), _number, _NUMBER)
-        for name in ("latitude", "longitude")
-    ),
+    *(Destination(("context", "location", name), _number, _NUMBER) for name in ("latitude", "longitude")),
     _text("context", "location", "ip_address"),
 )
 

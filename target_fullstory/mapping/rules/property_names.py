@@ -57,10 +57,7 @@ class NameScope:
 
 def name_too_long(path: str) -> Rejection:
     """Why a record with a property of this full name is rejected."""
-    message = (
-        f"a property name has {len(path)} characters, Fullstory takes {MAX_NAME_LENGTH}: "
-        f"{path[:60]}…"
-    )
+    message = f"a property name has {len(path)} characters, Fullstory takes {MAX_NAME_LENGTH}: {path[:60]}…"
     return Rejection("property_name_too_long", message)
 
 

@@ -49,9 +49,7 @@ class Access:
         if scheme.lower() != "basic" or not self._accepts(key.strip().encode()):
             raise ApiError(401, "unauthorized", "Access is unauthorized: no valid API key")
         if permission not in PERMISSIONS[self._role]:
-            raise ApiError(
-                403, "forbidden", f"A key of role {self._role} has insufficient permissions"
-            )
+            raise ApiError(403, "forbidden", f"A key of role {self._role} has insufficient permissions")
 
     def _accepts(self, key: bytes) -> bool:
         if not key or self._accepted is None:

@@ -46,9 +46,7 @@ class SandboxApi:
         self._users = UserOperations(self.database, self.log, options.page_size)
         self._events = EventOperations(self.database, self.log)
         self.worker = JobWorker(
-            self.database,
-            {"users": self._users.import_items, "events": self._events.import_items},
-            options,
+            self.database, {"users": self._users.import_items, "events": self._events.import_items}, options
         )
 
     def operations(self) -> Iterator[Operation]:

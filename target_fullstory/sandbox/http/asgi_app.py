@@ -132,9 +132,7 @@ class _Gateway:
             message = f"The body exceeds {self._max_body_bytes} bytes"
             raise ApiError(413, "request_too_large", message)
 
-    async def _carry_out(
-        self, operation: Operation, call: Call, fault: Fault | None
-    ) -> ApiResponse:
+    async def _carry_out(self, operation: Operation, call: Call, fault: Fault | None) -> ApiResponse:
         handler = operation.handler
         if fault is not None:
             instead = response_instead(fault)
@@ -147,9 +145,7 @@ class _Gateway:
         return await run_in_threadpool(handler, call)
 
 
-def _entry(
-    request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None
-) -> Entry:
+def _entry(request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None) -> Entry:
     headers = request.headers
     return Entry(
         at=utc_now(),

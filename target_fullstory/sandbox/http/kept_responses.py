@@ -8,13 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from target_fullstory.sandbox.operations.handler_types import (
-    ApiResponse,
-    Call,
-    Handler,
-    Planner,
-    refusal,
-)
+from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, Handler, Planner, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError, invalid
 from target_fullstory.sandbox.store.database import Database
 
@@ -63,9 +57,7 @@ class KeptResponses:
     def _run(self, key: str) -> Iterator[None]:
         with self._lock:
             if key in self._running:
-                raise ApiError(
-                    409, "idempotency_conflict", "A request with this Idempotency-Key still runs"
-                )
+                raise ApiError(409, "idempotency_conflict", "A request with this Idempotency-Key still runs")
             self._running.add(key)
         try:
             yield
@@ -81,9 +73,7 @@ class KeptResponses:
         if row is None:
             return None
         if row[0] != fingerprint:
-            raise invalid(
-                "idempotency_key_reused", "The Idempotency-Key was used for a different request"
-            )
+            raise invalid("idempotency_key_reused", "The Idempotency-Key was used for a different request")
         return ApiResponse(row[1], row[2], replayed=True)
 
     def _keep(self, key: str, fingerprint: bytes, response: ApiResponse) -> None:

@@ -12,9 +12,7 @@ from target_fullstory.sandbox.rules.refusals import too_many_requests
 class RateLimit:
     """Requests per second, with a burst of one second's worth; None for no limit."""
 
-    def __init__(
-        self, per_second: float | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_second: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
         self._burst = max(1.0, per_second or 0.0)
         self._left = self._burst

@@ -28,9 +28,7 @@ MAX_OPERATIONS_IN_PROGRESS = 500_000
 class BatchOperations:
     """Create a batch job; get its status, imports and errors."""
 
-    def __init__(
-        self, kind: Kind, database: Database, worker: JobWorker, options: SandboxOptions
-    ) -> None:
+    def __init__(self, kind: Kind, database: Database, worker: JobWorker, options: SandboxOptions) -> None:
         self._kind = kind
         self._jobs = JobStore(database)
         self._worker = worker
@@ -60,9 +58,7 @@ class BatchOperations:
         if not batch.requests:
             raise required("requests")
         if len(batch.requests) > MAX_BATCH_REQUESTS:
-            raise invalid(
-                "too_many_batch_requests", f"A batch has at most {MAX_BATCH_REQUESTS} requests"
-            )
+            raise invalid("too_many_batch_requests", f"A batch has at most {MAX_BATCH_REQUESTS} requests")
         return len(batch.requests)
 
     def _check_room(self, new: int) -> None:
@@ -73,9 +69,7 @@ class BatchOperations:
             full = f"{MAX_OPERATIONS_IN_PROGRESS} operations"
         else:
             return
-        raise too_many_requests(
-            f"{full} are in progress: wait for some to finish", self._job_seconds
-        )
+        raise too_many_requests(f"{full} are in progress: wait for some to finish", self._job_seconds)
 
     def _job(self, call: Call) -> Job:
         job = self._jobs.get(self._kind, call.params["job_id"])
@@ -106,9 +100,7 @@ class BatchOperations:
 
         return self._items(call, failed=True, shape=shape)
 
-    def _items(
-        self, call: Call, *, failed: bool, shape: Callable[[JobItem], dict[str, Any]]
-    ) -> ApiResponse:
+    def _items(self, call: Call, *, failed: bool, shape: Callable[[JobItem], dict[str, Any]]) -> ApiResponse:
         job = self._job(call)
         if job.status == "PROCESSING":
             return ApiResponse(202, b"{}")

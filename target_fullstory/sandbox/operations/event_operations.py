@@ -41,9 +41,7 @@ class EventOperations:
 
         return perform
 
-    def import_items(
-        self, job: Job, shared: msgspec.Raw, items: list[bytes]
-    ) -> list[ApiError | int | None]:
+    def import_items(self, job: Job, shared: msgspec.Raw, items: list[bytes]) -> list[ApiError | int | None]:
         """Import items of a batch of events."""
         common = msgspec.json.decode(shared, type=SharedData | None)
         events = [self._decode_item(item) for item in items]

@@ -39,9 +39,7 @@ class _Batch(msgspec.Struct):
 class JobWorker:
     """Lets each job take its time, then imports its items."""
 
-    def __init__(
-        self, database: Database, importers: dict[Kind, Importer], options: SandboxOptions
-    ) -> None:
+    def __init__(self, database: Database, importers: dict[Kind, Importer], options: SandboxOptions) -> None:
         self._database = database
         self._jobs = JobStore(database)
         self._importers = importers
@@ -107,9 +105,7 @@ class JobWorker:
             # The lock is not fair: without a pause, requests would wait for the whole job.
             time.sleep(0.001)
 
-    def _import(
-        self, job: Job, shared: msgspec.Raw, requests: list[bytes]
-    ) -> list[ApiError | int | None]:
+    def _import(self, job: Job, shared: msgspec.Raw, requests: list[bytes]) -> list[ApiError | int | None]:
         try:
             return self._importers[job.kind](job, shared, requests)
         except Exception:

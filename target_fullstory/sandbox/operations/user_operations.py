@@ -12,11 +12,7 @@ from target_fullstory.sandbox.operations.listing_pages import read_page
 from target_fullstory.sandbox.operations.user_updates import UserUpdates, id_number
 from target_fullstory.sandbox.rules.refusals import ApiError, required, user_not_found
 from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
-from target_fullstory.sandbox.rules.sandbox_request_shapes import (
-    BatchUserRequest,
-    UserRequest,
-    decode,
-)
+from target_fullstory.sandbox.rules.sandbox_request_shapes import BatchUserRequest, UserRequest, decode
 from target_fullstory.sandbox.rules.sandbox_user_rules import check_user
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job

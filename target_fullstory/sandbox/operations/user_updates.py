@@ -18,9 +18,7 @@ def id_number(text: str | None) -> int | None:
     return int(text)
 
 
-def known_identities(
-    identities: Iterable[tuple[str | None, str | None]],
-) -> tuple[set[int], set[str]]:
+def known_identities(identities: Iterable[tuple[str | None, str | None]]) -> tuple[set[int], set[str]]:
     """Collect the Fullstory ids and the uids of pairs of which either or both may be missing."""
     pairs = [(id_number(user_id), uid) for user_id, uid in identities]
     ids = {number for number, _ in pairs if number is not None}
@@ -33,9 +31,7 @@ class UserUpdates:
     To be made and saved within one transaction.
     """
 
-    def __init__(
-        self, store: UserStore, identities: Iterable[tuple[str | None, str | None]]
-    ) -> None:
+    def __init__(self, store: UserStore, identities: Iterable[tuple[str | None, str | None]]) -> None:
         """Load the users with these ids or uids, as the requests give them."""
         self._store = store
         self._by_id = store.find(*known_identities(identities))
@@ -65,9 +61,7 @@ class UserUpdates:
         if absorbed is not None:
             properties = merge(absorbed.properties, properties)
         if len(properties) > MAX_USER_PROPERTIES:
-            raise invalid(
-                "too_many_properties", f"A user has at most {MAX_USER_PROPERTIES} properties"
-            )
+            raise invalid("too_many_properties", f"A user has at most {MAX_USER_PROPERTIES} properties")
         if user is None:
             user = User(self._next_id, None, None, None, {}, {})
             self._next_id += 1
@@ -93,9 +87,7 @@ class UserUpdates:
         self._changed.pop(absorbed.id, None)
         self._merged.append((absorbed.id, into))
 
-    def _update(
-        self, user: User, request: UserRequest, uid: str | None, properties: dict[str, Any]
-    ) -> None:
+    def _update(self, user: User, request: UserRequest, uid: str | None, properties: dict[str, Any]) -> None:
         user.properties = properties
         if uid is not None:
             user.uid = uid

@@ -9,11 +9,7 @@ import msgspec
 
 from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required
-from target_fullstory.sandbox.rules.sandbox_request_shapes import (
-    WebhookEventType,
-    WebhookRequest,
-    decode,
-)
+from target_fullstory.sandbox.rules.sandbox_request_shapes import WebhookEventType, WebhookRequest, decode
 from target_fullstory.sandbox.store.database import Database, utc_now
 
 # Event types by name: display name, and whether a subcategory is needed.
@@ -86,8 +82,7 @@ class WebhookOperations:
 
     def _endpoint(self, webhook_id: str) -> ApiResponse:
         row = self._database.one(
-            "SELECT url, event_types, enabled, created, modified FROM webhooks WHERE id = ?",
-            (webhook_id,),
+            "SELECT url, event_types, enabled, created, modified FROM webhooks WHERE id = ?", (webhook_id,)
         )
         if row is None:
             raise not_found()

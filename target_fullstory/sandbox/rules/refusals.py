@@ -8,9 +8,7 @@ import math
 class ApiError(Exception):
     """A refusal, answered as `{"message", "code"}`; `code` is a stable name in snake_case."""
 
-    def __init__(
-        self, status: int, code: str, message: str, *, retry_after: int | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

@@ -48,12 +48,8 @@ def check_event(event: EventRequest, shared: SharedData | None = None) -> int:
         raise required("name")
     if len(event.name) > MAX_NAME_LENGTH:
         raise invalid("value_too_long", f"name is longer than {MAX_NAME_LENGTH} characters")
-    if event.timestamp and not (
-        _TIMESTAMP_END.fullmatch(event.timestamp) and is_date(event.timestamp)
-    ):
-        raise invalid(
-            "invalid_timestamp", "timestamp must be ISO 8601 with an offset: 2022-03-15T14:23:23Z"
-        )
+    if event.timestamp and not (_TIMESTAMP_END.fullmatch(event.timestamp) and is_date(event.timestamp)):
+        raise invalid("invalid_timestamp", "timestamp must be ISO 8601 with an offset: 2022-03-15T14:23:23Z")
     _check_identity(event)
     if event.context is not None:
         if shared is not None and shared.context is not None:
@@ -69,16 +65,13 @@ def _check_identity(event: EventRequest) -> None:
     most_recent = session is not None and session.use_most_recent is not None
     if by_user > 1 or by_session > 1 or (by_session and (by_user or most_recent)):
         raise invalid(
-            "conflicting_identity",
-            "Identify the event in one way only: session.id, user.uid or user.id",
+            "conflicting_identity", "Identify the event in one way only: session.id, user.uid or user.id"
         )
     if most_recent and not by_user:
         raise invalid("required_field", "session.use_most_recent needs user.uid or user.id")
     for name, identity in (("user", user), ("session", session)):
         if identity and identity.uid and len(identity.uid) > MAX_UID_LENGTH:
-            raise invalid(
-                "value_too_long", f"{name}.uid is longer than {MAX_UID_LENGTH} characters"
-            )
+            raise invalid("value_too_long", f"{name}.uid is longer than {MAX_UID_LENGTH} characters")
     if session and session.id and not _SESSION_ID.fullmatch(session.id):
         raise invalid("invalid_session_id", "session.id must have the form device:session")
 
@@ -111,6 +104,4 @@ def _check_location(location: LocationContext) -> None:
         try:
             ip_address(location.ip_address)
         except ValueError:
-            raise invalid(
-                "invalid_context", "context.location.ip_address must be an IP address"
-            ) from None
+            raise invalid("invalid_context", "context.location.ip_address must be an IP address") from None

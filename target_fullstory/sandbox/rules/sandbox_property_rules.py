@@ -146,8 +146,7 @@ def _check_declared(properties: dict[str, Any], declared: dict[str, Any]) -> Non
         value = _value_at(properties, name)
         if value is not None and not _has_type(value, type_name):
             raise invalid(
-                "type_mismatch",
-                f"Property {name!r}: the value is not of its declared type {type_name}",
+                "type_mismatch", f"Property {name!r}: the value is not of its declared type {type_name}"
             )
 
 

@@ -31,14 +31,11 @@ class EventStore:
         """Store events in their order, with the job that brought them, if one did."""
         received = utc_now()
         self._database.write_many(
-            "INSERT INTO events (user_id, uid, name, body, job_id, received)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (user_id, uid, name, body, job_id, received) VALUES (?, ?, ?, ?, ?, ?)",
             ((*row, job_id, received) for row in rows),
         )
 
-    def search(
-        self, filters: dict[str, str], after: int, limit: int
-    ) -> tuple[list[dict[str, Any]], int]:
+    def search(self, filters: dict[str, str], after: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Find a page of the events whose columns have these values, and how many are on all pages.
 
         They come in the order in which they were stored, those with a sequence number greater than `after`.

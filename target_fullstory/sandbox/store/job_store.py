@@ -58,8 +58,7 @@ class JobStore:
         with self._database.transaction():
             created = utc_now()
             self._database.write(
-                "INSERT INTO jobs (id, kind, status, created, operations)"
-                " VALUES (?, ?, 'PROCESSING', ?, ?)",
+                "INSERT INTO jobs (id, kind, status, created, operations) VALUES (?, ?, 'PROCESSING', ?, ?)",
                 (job_id, kind, created, operations),
             )
             seq = self._database.number("SELECT last_insert_rowid()")
@@ -81,8 +80,7 @@ class JobStore:
         `due` tells when the next of them is to be worked on, in seconds since the epoch.
         """
         rows = self._database.all(
-            "SELECT seq, due FROM jobs WHERE status = 'PROCESSING'"
-            " ORDER BY due IS NULL, seq LIMIT ?",
+            "SELECT seq, due FROM jobs WHERE status = 'PROCESSING' ORDER BY due IS NULL, seq LIMIT ?",
             (limit,),
         )
         self._database.write_many(
@@ -115,14 +113,10 @@ class JobStore:
             self._database.write_many(
                 "INSERT INTO job_items (job, failed, position, request, user_id, code, message)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (job.seq, item.code is not None, *msgspec.structs.astuple(item))
-                    for item in items
-                ),
+                ((job.seq, item.code is not None, *msgspec.structs.astuple(item)) for item in items),
             )
             self._database.write(
-                "UPDATE jobs SET done = ?, errors = errors + ? WHERE seq = ?",
-                (done, failed, job.seq),
+                "UPDATE jobs SET done = ?, errors = errors + ? WHERE seq = ?", (done, failed, job.seq)
             )
             if done >= job.operations:
                 self._database.write(

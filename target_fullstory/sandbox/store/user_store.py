@@ -95,8 +95,7 @@ class UserStore:
             for gone, into in merged:
                 self._database.write("DELETE FROM users WHERE id = ?", (gone,))
                 self._database.write(
-                    "UPDATE events SET user_id = ?, uid = ? WHERE user_id = ?",
-                    (into.id, into.uid, gone),
+                    "UPDATE events SET user_id = ?, uid = ? WHERE user_id = ?", (into.id, into.uid, gone)
                 )
             self._database.write_many(_UPSERT, (_to_row(user) for user in users))
 

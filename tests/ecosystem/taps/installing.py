@@ -51,9 +51,7 @@ class Installed:
         assert done.returncode == 0, f"{self.tap.package}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def read(
-        self, config: dict[str, Any], catalog: Any = None, state: dict[str, Any] | None = None
-    ) -> str:
+    def read(self, config: dict[str, Any], catalog: Any = None, state: dict[str, Any] | None = None) -> str:
         """Run it on a configuration, a catalog and a state."""
         arguments = ["--config", self.file("config.json", config)]
         if catalog is not None:
@@ -84,11 +82,7 @@ def install(tap: Tap, directory: Path) -> Installed:
 
 def _uv(*arguments: str) -> None:
     done = subprocess.run(
-        [str(BIN / "uv"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
+        [str(BIN / "uv"), *arguments], capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
     )
     assert done.returncode == 0, f"uv {' '.join(arguments)}: {done.stderr}"
 

@@ -40,10 +40,7 @@ TAPS = {
         Tap("tap-spreadsheets", "1.1.2", "Luca Capra", "tap-spreadsheets"),
         Tap("tap-feed", "1.1.1", "Jon Watson", "tap-feed", also=OLD_SETUPTOOLS),
         Tap("tap-dimdate", "0.1.0", "Neil McGuigan", "tap-dimdate", also=OLD_SETUPTOOLS),
-        Tap(
-            *("tap-test-data-generator", "1.4.0", "Eric Lebail", "tap-test-data-generator"),
-            python="3.9",
-        ),
+        Tap(*("tap-test-data-generator", "1.4.0", "Eric Lebail", "tap-test-data-generator"), python="3.9"),
         Tap("plinxore-tap-diffgen", "0.1.3", "Plinxore", "tap-diffgen"),
     )
 }

@@ -20,9 +20,7 @@ _STOP_SECONDS = 30.0
 def running_mariadb(script: str) -> Iterator[int]:
     """A server that has run this SQL; yields its port. The account is `tap`, without a password."""
     found = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-    assert all(found), (
-        "MariaDB is not installed: apt-get install mariadb-server-core mariadb-client"
-    )
+    assert all(found), "MariaDB is not installed: apt-get install mariadb-server-core mariadb-client"
     server, installer = (str(path) for path in found)
     with tempfile.TemporaryDirectory(prefix="mariadb-") as name:
         directory = Path(name)

@@ -41,11 +41,7 @@ def _postgres(tap: Installed, server: Postgres) -> str:
     server.sql(_POSTGRES.replace(":users", str(_USERS)))
     config = server.account | {"dbname": server.DATABASE, "filter_schemas": "public"}
     if tap.tap.maker == "MeltanoLabs":
-        config |= {
-            "database": server.DATABASE,
-            "filter_schemas": ["public"],
-            "json_as_object": True,
-        }
+        config |= {"database": server.DATABASE, "filter_schemas": ["public"], "json_as_object": True}
     found = choose(tap.discover(config), public_users=_FULL_TABLE, public_events=_FULL_TABLE)
     return tap.read(config, found)
 
@@ -74,12 +70,7 @@ def _gitlab(tap: Installed, web: str) -> str:
         "client.Client.__init__ = make; main()"
     )
     program = (str(tap.python), "-c", start)
-    config = {
-        "private_token": "made-up",
-        "start_date": "2026-01-01T00:00:00Z",
-        "groups": "",
-        "projects": "7",
-    }
+    config = {"private_token": "made-up", "start_date": "2026-01-01T00:00:00Z", "groups": "", "projects": "7"}
     path = tap.file("config.json", config)
     found = json.loads(tap.run("--config", path, "--discover", program=program))
     chosen = choose(found, projects={}, users={}, issues={})
@@ -154,13 +145,7 @@ def _jsonl(tap: Installed) -> str:
     lines = [
         {"id": 1, "who": "u1", "at": "2026-03-01T10:00:00Z", "what": "Signed In", "ms": 12.5},
         {"id": 2, "who": "u1", "at": "2026-03-01T10:01:00Z", "what": "Größe gewählt", "ms": 7},
-        {
-            "id": 3,
-            "who": "u2",
-            "at": "2026-03-01T10:02:00Z",
-            "what": "Searched",
-            "q": {"term": "x"},
-        },
+        {"id": 3, "who": "u2", "at": "2026-03-01T10:02:00Z", "what": "Searched", "q": {"term": "x"}},
     ]
     path = tap.file("log.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
     files = tap.directory / "files"
@@ -169,9 +154,7 @@ def _jsonl(tap: Installed) -> str:
         "encoding": {"format": "jsonl", "compression": "gzip"},
         "storage": {"root": f"file://{files}", "prefix": "log-"},
     }
-    printed = tap.read(
-        {"path": path, "stream_name": "log", "primary_keys": ["id"], "batch_config": batches}
-    )
+    printed = tap.read({"path": path, "stream_name": "log", "primary_keys": ["id"], "batch_config": batches})
     # The file goes beside the recording.
     (batch,) = files.iterdir()
     copy = DIRECTORY / f"{tap.tap.package}.batch.gz"
