@@ -78,3 +78,10 @@ def test_no_constructor_takes_more_than_six_arguments():
                 if count > 6:
                     long[f"{path.name}:{node.lineno}"] = count
     assert long == {}
+
+
+def test_the_files_that_the_map_sends_to_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## The map of the house")[2]
+    named = set(re.findall(r"`([a-z_/]+\.py)`", text))
+    assert "api/retry.py" in named
+    assert [name for name in named if not (PACKAGE / name).exists()] == []
