@@ -1,6 +1,7 @@
 """Writes the code that makes properties of a Struct that a line was decoded to.
 
-Its values are within a property's limits: what is asked is only whether they fit their declared types.
+Its values are within a property's limits, but for long texts: what else is asked is only whether they fit
+their declared types.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ class StructProperties:
             made = self._made(list(members), list(members.values()))
             return f"{made}, {self._schema()}"
         for source, node in tops:
-            self._note_declared(self._layout.load(source), node, source.steps)
+            column = self._layout.types.columns.get(node.name)
+            if column and (column.long or any(one.declared for one in node.all_nodes())):
+                loaded = self._within_limits(self._layout.load(source), node, whole=True)
+                self._note_declared(loaded, node, source.steps)
         schema = self._code.let("schema", self._schema())
         if whole:
             unset = self._code.know("UNSET", msgspec.UNSET)
@@ -137,7 +141,7 @@ class StructProperties:
         if isinstance(source, Const):
             return self._constant(source.value, node)
         if isinstance(source, Column):
-            loaded = self._layout.load(source)
+            loaded = self._within_limits(self._layout.load(source), node)
             if loaded.variable == "None":
                 return "None"
             if loaded.type is not None and loaded.type.part is not None:
@@ -149,12 +153,23 @@ class StructProperties:
         else:
             loaded = load(self._layout, source)
             leaf = self._code.know("leaf", leaf_taker(node.path))
-            value = loaded.taken(
-                {"string": (f"len({{v}}) <= {MAX_VALUE_BYTES // 4}", "{v}")},
-                f"{leaf}({loaded.variable}, dropped)",
-            )
+            value = loaded.taken(_SHORT_TEXT, f"{leaf}({loaded.variable}, dropped)")
             loaded = Loaded(self._code.let(node.name, value), frozenset({"any"}), {"any": ""})
         return self._declare(loaded, node)
+
+    def _within_limits(self, loaded: Loaded, node: Node, *, whole: bool = False) -> Loaded:
+        """Write what leaves out a text that is too long, in the record too where its `whole` is sent."""
+        if loaded.type is None or not loaded.type.long:
+            return loaded
+        code, text, column = self._code, loaded.variable, loaded.type
+        value = code.let(node.name, text)
+        is_text = f"{text} is not None" if loaded.is_sure({"string"}) else f"type({text}) is str"
+        with code.block(f"if {is_text} and len({text}) > {MAX_VALUE_BYTES // 4}:"):
+            code.line(f"{value} = {code.know('leaf', leaf_taker(node.path))}({text}, dropped)")
+            if whole:
+                with code.block(f"if {value} is None:"):
+                    code.line(f"record.{column.attribute} = {code.know('UNSET', msgspec.UNSET)}")
+        return msgspec.structs.replace(loaded, variable=value, kinds=loaded.kinds | {"null"})
 
     def _constant(self, value: Any, node: Node) -> str:
         value, fitted = fitting(node.declared, leaf_of(value))

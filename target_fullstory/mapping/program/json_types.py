@@ -59,37 +59,46 @@ def type_names(schema: dict[str, Any]) -> frozenset[str]:
     return frozenset(names)
 
 
-def told_types(shape: Shape) -> Alternatives:
-    """What a column may be by its types alone; objects are not among it."""
+def valid_types(schema: Any, *, used: bool, long_texts: bool) -> Alternatives:
+    """What the schema accepts but objects; of a column that is used, what a property may hold.
+
+    With `long_texts` a text may be longer than that.
+    """
+    longest = _SAFE_CHARACTERS if used and not long_texts else _LONG
+    return _valid(schema, longest, safe=used)
+
+
+def declared_types(shape: Shape, *, long_texts: bool) -> Alternatives:
+    """What a column may be by its types alone; objects are not among it. `long_texts` as above."""
     types = shape.types or _SCALARS | {"array"}
-    found = _scalars({}, types, _SAFE_CHARACTERS)
+    found = _scalars({}, types, _LONG if long_texts else _SAFE_CHARACTERS)
     if "array" in types:
         elements = shape_of(shape.items).types or _SCALARS
         found["array"] = _list(_scalars({}, elements, _SAFE_ITEM_CHARACTERS))
     return {kind: made for kind, made in found.items() if made is not None} | {"null": None}
 
 
-def valid_types(schema: Any, *, used: bool) -> Alternatives:
-    """What the schema accepts but objects; of a column that is used, what a property may hold."""
-    return _valid(schema, _SAFE_CHARACTERS if used else _LONG)
+def may_be_long(types: Alternatives) -> bool:
+    """Whether a text of these types may be longer than a property may hold."""
+    limits = getattr(types.get("string"), "__metadata__", ())
+    return any(limit.max_length > _SAFE_CHARACTERS for limit in limits)
 
 
-def _valid(schema: Any, longest: int, *, element: bool = False) -> Alternatives:
+def _valid(schema: Any, longest: int, *, safe: bool, element: bool = False) -> Alternatives:
     if schema is True:
         schema = {}
     if not isinstance(schema, dict):
         return {}
     combined = schema.keys() & ANY_VALUE
     if combined:
-        return _valid_branches(schema, longest, element=element) if len(combined) == 1 else {}
+        return _valid_branches(schema, longest, safe=safe, element=element) if len(combined) == 1 else {}
     types = type_names(schema)
     if "enum" in schema or "const" in schema:
-        return _enumerated(schema, types, longest)
+        return _enumerated(schema, types, min(longest, _SAFE_CHARACTERS) if safe else longest)
     found = _scalars(schema, types, longest)
     if "array" in types and not element:
-        safe = longest != _LONG
         longest = _SAFE_ITEM_CHARACTERS if safe else _LONG
-        elements = _valid(schema.get("items", {}), longest, element=True)
+        elements = _valid(schema.get("items", {}), longest, safe=safe, element=True)
         made = list_of(schema, elements, safe=safe)
         if made is not None:
             found["array"] = made
@@ -98,7 +107,7 @@ def _valid(schema: Any, longest: int, *, element: bool = False) -> Alternatives:
     return found
 
 
-def _valid_branches(schema: dict[str, Any], longest: int, *, element: bool) -> Alternatives:
+def _valid_branches(schema: dict[str, Any], longest: int, *, safe: bool, element: bool) -> Alternatives:
     """What an `anyOf` accepts, or a `oneOf` of null and something else."""
     key = "anyOf" if "anyOf" in schema else "oneOf"
     branches = schema.get(key)
@@ -112,7 +121,7 @@ def _valid_branches(schema: dict[str, Any], longest: int, *, element: bool) -> A
             return {}
     found: Alternatives = {}
     for branch in [*rest, *null]:
-        for kind, made in _valid(branch, longest, element=element).items():
+        for kind, made in _valid(branch, longest, safe=safe, element=element).items():
             found.setdefault(kind, made)
     if "number" in found:
         found.pop("integer", None)

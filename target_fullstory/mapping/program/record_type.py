@@ -1,7 +1,8 @@
 """A SCHEMA as a msgspec Struct: decoding a record into it is its validation.
 
 What the Struct takes is valid (JSON Schema Draft 2020-12, `format` as annotation), and every text, number and
-array in it is one that `leaf_of` gives back as it is. What it refuses may be valid all the same.
+array in it is one that `leaf_of` gives back as it is, but for a column's text that is `long`. What it refuses
+may be valid all the same.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from target_fullstory.mapping.program.json_types import (
     OF_OBJECTS,
     Alternatives,
     branch_of,
+    declared_types,
     list_of,
-    told_types,
+    may_be_long,
     type_names,
     union_of,
     valid_types,
@@ -59,6 +61,7 @@ class TypedColumn(msgspec.Struct, frozen=True):
         attribute: The Struct's attribute that has it; empty for items.
         kinds: The JSON types that it may have, `number` for integers too; `any` for a column without a use.
         elements: The JSON types of an array's elements.
+        long: Whether a text may be longer than a property's value.
         part: The Struct of its objects.
         items: The items of its arrays, where single ones are used.
     """
@@ -66,6 +69,7 @@ class TypedColumn(msgspec.Struct, frozen=True):
     attribute: str
     kinds: frozenset[str]
     elements: frozenset[str] = frozenset()
+    long: bool = False
     part: RecordType | None = None
     items: TypedColumn | None = None
 
@@ -151,14 +155,18 @@ class _Builder:
         unused = not (use.plain or use.void or use.inside)
         if unused and (not self._validate or schema is True or schema == {}):
             return column, {"any": Any}
-        told = not self._validate
-        types = told_types(shape_of(schema)) if told else valid_types(schema, used=not unused)
+        # Nested texts may be sent as they are decoded, without a look at them.
+        long_texts = depth == 1
+        if self._validate:
+            types = valid_types(schema, used=not unused, long_texts=long_texts)
+        else:
+            types = declared_types(shape_of(schema), long_texts=long_texts)
         if use.void or (use.inside and not use.plain):
             types = {kind: made for kind, made in types.items() if kind == "null"}
         if not self._nulls:
             types.pop("null", None)
         elements = shape_of(shape_of(schema).items).types if "array" in types else frozenset()
-        column = msgspec.structs.replace(column, elements=elements)
+        column = msgspec.structs.replace(column, elements=elements, long=may_be_long(types))
         if use.void or (use.plain and not use.items):
             return column, types
         inner = branch_of(schema, "object")
