@@ -147,17 +147,43 @@ class TypedRequests(msgspec.Struct):
 class _Chunks:
     """Requests in the order of their records, those of one kind together."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        """Begin with requests of a kind."""
         self.made: list[Chunk] = []
+        self._begin(kind)
 
-    def add(self, kind: Kind, requests: list[Any], keys: list[str], *, timed: bool) -> None:
-        if not self.made or self.made[-1].kind != kind:
-            self.made.append(Chunk(kind, [], [], timed=kind == "events"))
-        last = self.made[-1]
-        last.requests.extend(requests)
-        last.keys.extend(keys)
-        if last.timed and not timed:
-            self.made[-1] = Chunk(kind, last.requests, last.keys, timed=False)
+    def _begin(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+        self.requests: list[Any] = []
+        self.keys: list[str] = []
+        self.timed = kind == "events"
+
+    def add(self, one: MadeRequest) -> None:
+        """Add the request of one record, whatever its kind."""
+        if one.kind != self._kind:
+            self.end()
+            self._begin(one.kind)
+        self.requests.append(one.request)
+        if one.key is not None:
+            self.keys.append(one.key)
+        self.timed = self.timed and one.timed
+
+    def extend(self, kind: Kind, made: TypedRequests, begin: int, end: int) -> None:
+        """Add requests of decoded records."""
+        if begin == end:
+            return
+        if kind != self._kind:
+            self.end()
+            self._begin(kind)
+        self.requests += made.requests[begin:end]
+        self.keys += made.keys[begin:end]
+        self.timed = self.timed and made.timed
+
+    def end(self) -> list[Chunk]:
+        """All chunks, the last one included."""
+        if self.requests:
+            self.made.append(Chunk(self._kind, self.requests, self.keys, self.timed))
+        return self.made
 
 
 class Mapper:
@@ -214,34 +240,44 @@ class Mapper:
             The requests, in order.
         """
         plain = [at for at, record in enumerate(records) if type(record) is dict]
-        # All of the decoder's at once: what is checked of a whole column, is checked once.
-        typed = records if not plain else [one for one in records if type(one) is not dict]
-        made = TypedRequests([], [], [], timed=True)
-        if typed and self._typed is not None:
+        made = TypedRequests([], [], [], timed=self.kind == "events")
+        if len(plain) < len(records) and self._typed is not None:
+            # All of the decoder's at once: what is checked of a whole column, is checked once.
+            typed = [record for record in records if type(record) is not dict] if plain else records
             made = self._typed.map(typed, on_dropped)
+        if plain:
+            return self._in_order(records, plain, made, on_reject, on_dropped)
+        for at, why in made.rejected:
+            on_reject(at, why)
+        return [Chunk(self.kind, made.requests, made.keys, made.timed)] if made.requests else []
+
+    def _in_order(
+        self,
+        records: list[Any],
+        plain: list[int],
+        made: TypedRequests,
+        on_reject: OnReject,
+        on_dropped: OnDropped,
+    ) -> list[Chunk]:
+        """Map the plain records, and put their requests between those of the decoder's."""
+        chunks, rejected, begin = _Chunks(self.kind), [], 0
         lost = [place for place, _ in made.rejected]
-        rejected = list(made.rejected)
-        if lost and plain:
+        if lost:
             places = [at for at, record in enumerate(records) if type(record) is not dict]
-            rejected = [(places[place], why) for place, why in rejected]
-        chunks, begin = _Chunks(), 0
-        for number, at in enumerate([*plain, len(records)]):
+            rejected = [(places[place], why) for place, why in made.rejected]
+        for number, at in enumerate(plain):
             end = at - number - bisect_left(lost, at - number)
-            if end > begin:
-                keys = made.keys[begin:end]
-                chunks.add(self.kind, made.requests[begin:end], keys, timed=made.timed)
-                begin = end
-            if at == len(records):
-                break
+            chunks.extend(self.kind, made, begin, end)
+            begin = end
             request = self._map_plain(records[at], on_dropped)
             if isinstance(request, Rejected):
                 rejected.append((at, request))
             else:
-                keys = [] if request.key is None else [request.key]
-                chunks.add(request.kind, [request.request], keys, timed=request.timed)
+                chunks.add(request)
+        chunks.extend(self.kind, made, begin, len(made.requests))
         for at, why in sorted(rejected, key=itemgetter(0)):
             on_reject(at, why)
-        return chunks.made
+        return chunks.end()
 
     def _map_plain(self, record: dict[str, Any], on_dropped: OnDropped) -> MadeRequest | Rejected:
         dropped: list[str] = []
