@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_fullstory.mapping.outcome import Rejection
+from target_fullstory.mapping.outcome import Rejected, Rejection
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.column_uses import uses_of
 from target_fullstory.mapping.program.emit_dict_properties import DictProperties
@@ -79,18 +79,17 @@ def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
 
 
 def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
-    """Write the function that maps one record, or raises a `Rejection`.
+    """Write the function that maps one record; it returns a `Rejected` or raises a `Rejection` instead.
 
     The names of what is left out are added to `dropped`. A violation of the SCHEMA rejects a record whose
     fields do not: their codes say more.
     """
     code = FunctionSource("def map_record(record, violation, dropped):")
-    rejection = code.know("Rejection", Rejection)
     layout = DictLayout(code, plan.schema)
     code.line("get = record.get")
     head, _, _ = _emit_fields(layout, plan)
     with code.block("if violation is not None:"):
-        code.line(f"raise {rejection}('schema_violation', violation)")
+        code.line(f"return {code.know('Rejected', Rejected)}('schema_violation', violation)")
     properties = DictProperties(layout, plan).emit()
     code.line(f"return {head}, {properties})")
     return code

@@ -68,11 +68,14 @@ class PlainMapping(Protocol):
     def sources(self) -> tuple[str, ...]:
         """The sources of generated functions."""
 
-    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+    def map(
+        self, record: dict[str, Any], violation: str | None, dropped: list[str]
+    ) -> MadeRequest | Rejected:
         """The request of a record; the names of what is left out are added to `dropped`.
 
         Raises:
-            Rejection: There is none, or else the record has this violation of the SCHEMA.
+            Rejection: There is none, or else the record has this violation of the SCHEMA. The reason may be
+                returned as well, which takes less time.
         """
 
     def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
@@ -89,12 +92,16 @@ class PlanMapping:
         self._plan = plan
         self._delete = delete
 
-    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+    def map(
+        self, record: dict[str, Any], violation: str | None, dropped: list[str]
+    ) -> MadeRequest | Rejected:
         """See `PlainMapping`."""
         deletion = self._delete(record, violation, dropped) if self._delete else None
         if deletion is not None:
             return deletion
         request = self._map(record, violation, dropped)
+        if type(request) is Rejected:
+            return request
         if self.kind == "events":
             return MadeRequest("events", request, timed=request.timestamp is not None)
         return MadeRequest("users", request, request.id if request.uid is None else request.uid)
@@ -142,48 +149,6 @@ class TypedRequests(msgspec.Struct):
     keys: list[str]
     rejected: list[tuple[int, Rejected]]
     timed: bool
-
-
-class _Chunks:
-    """Requests in the order of their records, those of one kind together."""
-
-    def __init__(self, kind: Kind) -> None:
-        """Begin with requests of a kind."""
-        self.made: list[Chunk] = []
-        self._begin(kind)
-
-    def _begin(self, kind: Kind) -> None:
-        self._kind: Kind = kind
-        self.requests: list[Any] = []
-        self.keys: list[str] = []
-        self.timed = kind == "events"
-
-    def add(self, one: MadeRequest) -> None:
-        """Add the request of one record, whatever its kind."""
-        if one.kind != self._kind:
-            self.end()
-            self._begin(one.kind)
-        self.requests.append(one.request)
-        if one.key is not None:
-            self.keys.append(one.key)
-        self.timed = self.timed and one.timed
-
-    def extend(self, kind: Kind, made: TypedRequests, begin: int, end: int) -> None:
-        """Add requests of decoded records."""
-        if begin == end:
-            return
-        if kind != self._kind:
-            self.end()
-            self._begin(kind)
-        self.requests += made.requests[begin:end]
-        self.keys += made.keys[begin:end]
-        self.timed = self.timed and made.timed
-
-    def end(self) -> list[Chunk]:
-        """All chunks, the last one included."""
-        if self.requests:
-            self.made.append(Chunk(self._kind, self.requests, self.keys, self.timed))
-        return self.made
 
 
 class Mapper:
@@ -260,24 +225,42 @@ class Mapper:
         on_dropped: OnDropped,
     ) -> list[Chunk]:
         """Map the plain records, and put their requests between those of the decoder's."""
-        chunks, rejected, begin = _Chunks(self.kind), [], 0
-        lost = [place for place, _ in made.rejected]
+        rejected, lost = made.rejected, [place for place, _ in made.rejected]
         if lost:
             places = [at for at, record in enumerate(records) if type(record) is not dict]
-            rejected = [(places[place], why) for place, why in made.rejected]
+            rejected = [(places[place], why) for place, why in rejected]
+        chunks: list[Chunk] = []
+        requests, keys, timed, begin = [], [], made.timed, 0
         for number, at in enumerate(plain):
             end = at - number - bisect_left(lost, at - number)
-            chunks.extend(self.kind, made, begin, end)
+            requests += made.requests[begin:end]
+            keys += made.keys[begin:end]
             begin = end
-            request = self._map_plain(records[at], on_dropped)
-            if isinstance(request, Rejected):
-                rejected.append((at, request))
-            else:
-                chunks.add(request)
-        chunks.extend(self.kind, made, begin, len(made.requests))
+            one = self._map_plain(records[at], on_dropped)
+            if isinstance(one, Rejected):
+                rejected.append((at, one))
+                continue
+            if one.kind == self.kind:
+                requests.append(one.request)
+                timed = timed and one.timed
+                if one.key is not None:
+                    keys.append(one.key)
+                continue
+            # A deletion among users: a chunk of its own, which others may join.
+            if requests:
+                chunks.append(Chunk(self.kind, requests, keys, timed))
+                requests, keys = [], []
+            if not chunks or chunks[-1].kind != one.kind:
+                chunks.append(Chunk(one.kind, [], [], one.timed))
+            chunks[-1].requests.append(one.request)
+            chunks[-1].keys.append(one.key or "")
+        requests += made.requests[begin:]
+        keys += made.keys[begin:]
+        if requests:
+            chunks.append(Chunk(self.kind, requests, keys, timed))
         for at, why in sorted(rejected, key=itemgetter(0)):
             on_reject(at, why)
-        return chunks.end()
+        return chunks
 
     def _map_plain(self, record: dict[str, Any], on_dropped: OnDropped) -> MadeRequest | Rejected:
         dropped: list[str] = []
@@ -286,6 +269,6 @@ class Mapper:
             request = self._mapping.map(record, violation, dropped)
         except Rejection as rejection:
             return rejection.outcome
-        if dropped:
+        if dropped and type(request) is not Rejected:
             on_dropped(tuple(dict.fromkeys(dropped)))
         return request

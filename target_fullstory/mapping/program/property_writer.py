@@ -66,29 +66,28 @@ class PropertyWriter:
         """Writes the parts of an object as top-level properties; what is no object, under its name."""
         if not isinstance(value, dict):
             if value is not None:
-                self._further([("properties", value)])
+                self._further("properties", value)
             return
         for column, node in scope.nodes.items():
             if column in value:
                 self.top(node, value[column])
-        self._further(scope.further(value))
+        for column, part in scope.further(value):
+            self._further(column, part)
 
     def rest(self, record: dict[str, Any], planned: frozenset[str]) -> None:
         """Writes the columns that the SCHEMA does not tell."""
-        for column, value in record.items():
-            if column in planned or str(column).startswith("_sdc_"):
-                continue
+        for column in [name for name in record if name not in planned]:
             if column == "properties":
-                self.spread(_NOTHING_KNOWN, value)
-            else:
-                self._further([(str(column), value)])
+                self.spread(_NOTHING_KNOWN, record[column])
+            elif not str(column).startswith("_sdc_"):
+                self._further(str(column), record[column])
 
-    def _further(self, columns: list[tuple[str, Any]]) -> None:
-        """Writes columns whose names are taken record by record."""
-        for column, value in columns:
-            self._names = self._names or NameScope(self._plan.names)
-            name = self._names.take(column)
-            self.top(Node(name, name), value)
+    def _further(self, column: str, value: Any) -> None:
+        """Write a column whose name is taken record by record."""
+        if self._names is None:
+            self._names = NameScope(self._plan.names)
+        name = self._names.take(column)
+        self.top(Node(name, name), value)
 
     def _object(self, node: Node, value: dict[str, Any], depth: int) -> dict[str, Any]:
         """An object without its nulls; an empty one stays, and is sent as such."""

@@ -35,6 +35,8 @@ _NO_NAMES: dict[str, int] = {}
 class NameScope:
     """The names taken at one level of a request's properties."""
 
+    __slots__ = ("_planned", "_taken")
+
     def __init__(self, planned: NameScope | None = None) -> None:
         """Takes the names that are taken from the start; they stay as they are."""
         self._taken: dict[str, int] = {}
