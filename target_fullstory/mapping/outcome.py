@@ -28,7 +28,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 class MadeRequest(msgspec.Struct, frozen=True, gc=False):
-    """The request of one record, and what `Chunk` tells of several."""
+    """The request of one record, with what `Chunk` has for several."""
 
     kind: Kind
     request: Any

@@ -37,8 +37,7 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             Absent: every column that `fields` does not use.
         exclude: Columns never sent as properties, nor as part of an object that is a whole group of
             fields (`context`), nor as a default for a field that Fullstory does not require.
-        json: The whole request as a template of Fullstory's Streams, in place of `fields` and
-            `properties`.
+        json: The whole request as a template of Fullstory's Streams, in place of `fields` and `properties`.
         method: For kind `request`: the HTTP method. Absent here and in `fields`: the column `method`.
         path: For kind `request`: the path on the API's host, with `{column}` placeholders. Absent
             here and in `fields`: the column `path`.
@@ -62,7 +61,7 @@ class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
         null_values: `omit` leaves null properties out, `send` sends them as null. Nulls inside
             objects and arrays, and null fields, are left out either way.
         declare_types: `auto` declares the types Fullstory infers wrongly (int, date and their
-            lists), `all` every type the SCHEMA tells, `none` none.
+            lists), `all` every type in the SCHEMA, `none` none.
         hard_delete: Whether a record of kind `users` with a non-null `_sdc_deleted_at` becomes the
             deletion of that user.
     """
@@ -82,10 +81,7 @@ _BY_NAME: dict[str, MappingSpec] = {
 def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | None:
     """The mapping of a stream: its own name first, then the first glob that fits.
 
-    Streams named `users`, `events` and `user_deletions` need no configuration.
-
-    Returns:
-        The mapping, or None for a stream that is not mapped.
+    Streams named `users`, `events` and `user_deletions` need no configuration. None: it is not mapped.
     """
     exact = streams.get(stream)
     if exact is not None:

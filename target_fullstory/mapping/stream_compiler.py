@@ -25,15 +25,9 @@ def compile_mapper(
     *,
     violation: Violation | None = None,
 ) -> Mapper:
-    """Holds a mapping against a stream's SCHEMA and makes it ready for records.
+    """Check a stream's mapping against its SCHEMA, and compile it.
 
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        schema: The SCHEMA message's `schema`.
-        key_properties: The SCHEMA message's `key_properties`.
-        options: The settings that bear on every mapping.
-        violation: Validates a record; None where records need not be valid.
+    `violation` validates a record; it is None where records need not be valid.
 
     Raises:
         ConfigurationError: What `check_spec` finds, a column the SCHEMA lacks, a required field

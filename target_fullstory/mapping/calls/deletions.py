@@ -14,7 +14,7 @@ from target_fullstory.mapping.rules.destinations import missing_uid
 from target_fullstory.mapping.rules.path_values import id_step
 
 DELETED_AT: Final = "_sdc_deleted_at"
-"""The column in which a tap tells that a record is gone from its source."""
+"""The column in which a tap says that a record is gone from its source."""
 
 
 class Deletions(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Deletions(msgspec.Struct, frozen=True):
         self,
         record: dict[str, Any],
         violation: str | None,
-        dropped: list[str],  # noqa: ARG002 - mapping a record that is there tells more
+        dropped: list[str],  # noqa: ARG002 - used for records that are there
     ) -> MadeRequest | None:
         """The deletion where the record says that it is gone; empty text, as of a CSV file, does not."""
         if record.get(DELETED_AT) in (None, ""):

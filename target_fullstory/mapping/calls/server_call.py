@@ -115,7 +115,7 @@ def shown_spec(spec: MappingSpec) -> dict[str, Any]:
 
 
 def stored_call(kind: Kind, request: Any) -> MadeRequest | Rejected:
-    """Makes a call of the `request` of a rejects file, decoded or as JSON, to be sent again.
+    """Make a call of the `request` of a rejects file, decoded or as JSON, to be sent again.
 
     Returns:
         The call, as the mapping gave it; why it cannot be sent: `invalid_call`, `invalid_path` for

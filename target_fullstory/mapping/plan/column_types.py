@@ -1,4 +1,4 @@
-"""The type to declare for a column, as its SCHEMA tells it."""
+"""The type to declare for a column, by its SCHEMA."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _SCALARS = {"integer": "int", "number": "real", "boolean": "bool", "string": "st
 def declared_type(shape: Shape, options: MappingOptions) -> str | None:
     """The type to declare for a column, None where nothing is to be declared.
 
-    A column of several types besides null is left to Fullstory's inference, for the SCHEMA does not
-    tell which one a record's value has.
+    A column of several types besides null is left to Fullstory's inference: a record's value may be of any.
     """
-    declared = None if options.declare_types == "none" else _told_type(shape)
+    declared = None if options.declare_types == "none" else _schema_type(shape)
     return None if options.declare_types == "auto" and declared in INFERRED_WELL else declared
 
 
-def _told_type(shape: Shape) -> str | None:
-    """The type that the SCHEMA tells of a column."""
+def _schema_type(shape: Shape) -> str | None:
+    """A column's type in the SCHEMA."""
     if shape.only != "array":
         return _scalar_type(shape)
     element = _scalar_type(shape_of(shape.items))
@@ -46,7 +45,7 @@ _JSON_TYPES = {
 
 
 def may_fit(declared: str, shape: Shape) -> bool:
-    """Whether a value of this shape could be of the type, as far as the shape tells."""
+    """Whether a value of this shape could be of the type, as far as the shape says."""
     if not shape.types:
         return True
     if declared in _JSON_TYPES:
@@ -81,7 +80,7 @@ _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 def _array_of(items: list[Any]) -> Any:
-    """The schema of an array, told its items' schemas: what they have in common, all or nothing."""
+    """The schema of an array of such items: that of the items where all have the same, else any."""
     shapes = [shape_of(item) for item in items]
     alike = bool(items) and all(shape == shapes[0] for shape in shapes)
     return {"type": "array", "items": items[0] if alike else None}

@@ -57,7 +57,7 @@ class Group(msgspec.Struct, frozen=True):
     withheld: frozenset[str]
 
     def note_unknown(self, record: dict[str, Any], dropped: list[str]) -> None:
-        """Adds the dotted names of what is left out to `dropped`."""
+        """Add the dotted names of what is left out to `dropped`."""
         value = self.column.read(record)
         unknown: list[str] = []
         if value is not MISSING:
@@ -68,11 +68,7 @@ class Group(msgspec.Struct, frozen=True):
 def group_of(
     kind: Kind, name: str, column: Column, exclude: Sequence[str] = ()
 ) -> tuple[Group, dict[str, Column]]:
-    """Makes an object column the whole of a group of fields.
-
-    Returns:
-        The group, and the source of each of its fields.
-    """
+    """A group of fields that is read from one object column, and the source of each of the fields."""
     known: dict[str, Any] = {}
     sources: dict[str, Column] = {}
     inner = len(name.split("."))

@@ -27,7 +27,7 @@ FUNCTIONS: Final = ("var", "concat", "list", "toUnixTimestamp")
 """The language's functions."""
 
 _ANYTHING = Shape()
-"""A SCHEMA that tells nothing: every column may be there."""
+"""A SCHEMA that names no columns: any may be there."""
 
 
 def compile_template(stream: str, key: str, template: Any, shape: Shape = _ANYTHING) -> Source:

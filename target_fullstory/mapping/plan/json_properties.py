@@ -19,11 +19,7 @@ from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 def plan_json(
     stream: str, spec: MappingSpec, form: JsonForm, shape: Shape, options: MappingOptions
 ) -> tuple[PropertyPlan, list[str]]:
-    """Plans the properties of a `json` template.
-
-    Returns:
-        The plan, and one sentence per property that is not sent under its own name.
-    """
+    """The properties of a `json` template, and one sentence per property with another name."""
     declared = {_sent(path): declared_type for path, declared_type in form.declared.items()}
     planner = Planner(stream, spec, shape, options, declared)
     names = _tree(form.declared)
@@ -67,7 +63,7 @@ def _inner(names: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _with_names(schema: Any, names: dict[str, Any]) -> Any:
-    """A schema that tells the columns of these names, too, where it leaves an object's open."""
+    """A schema that has the columns of these names, too, where it leaves an object's open."""
     shape = shape_of(schema)
     if not names or not shape.may_be_object:
         return schema

@@ -12,12 +12,12 @@ from target_fullstory.mapping.rules.property_names import NameScope
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """One level of properties: the columns the SCHEMA tells, and the names they took.
+    """One level of properties: the columns in the SCHEMA, and the names they took.
 
     Attributes:
         nodes: Column to property, in the order sent.
         skipped: Columns of this level that are no properties.
-        names: The names taken; columns the SCHEMA does not tell take theirs after these.
+        names: The names taken; columns that are not in the SCHEMA take theirs after these.
     """
 
     nodes: dict[str, Node]
@@ -86,8 +86,8 @@ class PropertyPlan(msgspec.Struct, frozen=True):
     Attributes:
         entries: The planned properties, in the order sent.
         names: The names they took.
-        skipped: Columns that are no properties, or planned ones; None where columns that the
-            SCHEMA does not tell are not sent.
+        skipped: Columns that are no properties, or planned ones; None where columns that are
+            not in the SCHEMA are not sent.
         send_nulls: Whether a top-level null is sent.
     """
 

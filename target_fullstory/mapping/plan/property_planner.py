@@ -34,7 +34,7 @@ class _Exclusions(msgspec.Struct, frozen=True):
         return _Exclusions(frozenset(path[1:] for path in self.paths if len(path) > 1 and path[0] == column))
 
     def joined(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """The columns, and those the SCHEMA does not tell but of which a part is excluded."""
+        """The columns, and those not in the SCHEMA of which a part is excluded."""
         heads = sorted(path[0] for path in self.paths if len(path) > 1)
         return columns | {head: None for head in heads if head not in columns}
 
@@ -51,7 +51,7 @@ class _Level(msgspec.Struct, frozen=True):
 
 
 class Planner:
-    """Plans one stream's properties; what a reader should know of goes to `notices`.
+    """Plans one stream's properties.
 
     Attributes:
         notices: One sentence per column that is not sent under its own name.
@@ -65,7 +65,7 @@ class Planner:
         options: MappingOptions,
         declared: dict[str, str] | None = None,
     ) -> None:
-        """Takes what is known of a stream, and types by property that go before the SCHEMA's."""
+        """Take a stream's mapping and SCHEMA, and types by property that go before the SCHEMA's."""
         self.notices: list[str] = []
         self._stream = stream
         self._spec = spec
@@ -83,7 +83,7 @@ class Planner:
         self._excluded = _Exclusions(frozenset(paths))
 
     def plan(self, used: frozenset[str]) -> PropertyPlan:
-        """Plans the properties."""
+        """Plan the properties."""
         properties = self._spec.properties
         skipped: frozenset[str] | None = None
         if properties is None:
@@ -106,7 +106,7 @@ class Planner:
         return self._made(entries, skipped)
 
     def plan_sources(self, properties: list[tuple[str, Source, Shape]]) -> PropertyPlan:
-        """Plans properties of any source."""
+        """Plan properties of any source."""
         top = _Level(self._names, "", 1)
         entries = []
         for name, source, shape in properties:
@@ -114,7 +114,7 @@ class Planner:
         return self._made(entries)
 
     def plan_spread(self, column: Column, shape: Shape) -> PropertyPlan:
-        """Plans the parts of an object column as the properties; arguments and errors as above."""
+        """Plan the parts of an object column as the properties."""
         scope = self._scope(shape, _NO_EXCLUSIONS, _Level(self._names, "", 1))
         return self._made([Entry(column, spread=scope)])
 

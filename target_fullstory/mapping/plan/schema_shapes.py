@@ -1,4 +1,4 @@
-"""What a SCHEMA message tells of a column: its types, its parts, the paths that lead into it."""
+"""What a SCHEMA message says about a column: its types, its parts, the paths that lead into it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     @property
     def only(self) -> str | None:
-        """The one type a value has besides null; None where there are several or none is told."""
+        """The one type a value has besides null; None where there are several or none."""
         return next(iter(self.types)) if len(self.types) == 1 else None
 
 
@@ -66,8 +66,8 @@ def _branches(schema: dict[str, Any]) -> Shape | None:
     branches = schema.get("anyOf") or schema.get("oneOf")
     if not isinstance(branches, list):
         return None
-    telling = [branch for branch in branches if not _only_null(branch)]
-    return shape_of(telling[0]) if len(telling) == 1 else Shape()
+    known = [branch for branch in branches if not _only_null(branch)]
+    return shape_of(known[0]) if len(known) == 1 else Shape()
 
 
 def _only_null(schema: Any) -> bool:
@@ -117,7 +117,7 @@ _INDEX_DIGITS = 9
 
 
 def schema_at(shape: Shape, steps: tuple[str, ...]) -> Any:
-    """The schema of the value the keys lead to; None where it is not told."""
+    """The schema of the value the keys lead to; None where it is not known."""
     schema: Any = None
     for step in steps:
         is_item = is_index(step) and "array" in shape.types

@@ -1,4 +1,4 @@
-"""What the mapping of a stream of users or events comes to."""
+"""The plan that is made of the mapping of a stream of users or events."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def plan_stream(
     key_properties: Sequence[str],
     options: MappingOptions,
 ) -> StreamPlan:
-    """Holds a mapping of users or events against the stream's SCHEMA.
+    """Plan a mapping of users or events for the stream's SCHEMA.
 
     A column that a field or a template takes as a whole is no property by default; one of which
     they take a part (`contact.email`) stays a property in full.

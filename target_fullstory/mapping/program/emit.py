@@ -19,12 +19,9 @@ _DEEPEST = 30
 
 
 def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> RecordType:
-    """The Struct whose instances `emit_for_structs` can map.
+    """The Struct whose instances `emit_for_structs` can map; with `validate` it takes only valid records.
 
-    Args:
-        plan: The plan.
-        validate: Whether what it takes must be valid.
-        void: A column with which a record is left to the other layout, unless it is null.
+    A record whose column `void` is not null is left to `emit_for_dicts`.
 
     Raises:
         UntypedError: There is none.
@@ -47,9 +44,9 @@ def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
     """Write the function that maps a list of decoded records.
 
     It adds the requests and the users' keys to lists, and the rejections to a third, each with the index of
-    its record; tells what was dropped of a record, and returns whether all events carry a timestamp.
+    its record; reports what was dropped of a record, and returns whether all events carry a timestamp.
     """
-    code = FunctionSource("def map_records(records, requests, keys, rejected, tell_dropped):")
+    code = FunctionSource("def map_records(records, requests, keys, rejected, report_dropped):")
     code.line("add, add_key = requests.append, keys.append")
     code.line("begin, dropped = len(requests) + len(rejected), []")
     code.line(f"timed = {plan.kind == 'events'}")
@@ -68,7 +65,7 @@ def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
             else:
                 code.line(f"if {timestamp} is None: timed = False")
             with code.block("if dropped:"):
-                code.line("tell_dropped(dropped)")
+                code.line("report_dropped(dropped)")
                 code.line("dropped.clear()")
         with code.block(f"except {rejection} as rejection:"):
             code.line("at = len(requests) + len(rejected) - begin")
@@ -98,8 +95,7 @@ def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
 def _emit_fields(layout: Layout, plan: StreamPlan) -> tuple[str, str, str]:
     """Write what makes the fields.
 
-    Returns:
-        The beginning of the request's expression, the user's key and the event's timestamp.
+    Returns the beginning of the request's expression, the user's key and the event's timestamp.
     """
     fields = emit_fields(layout, plan)
     if plan.kind == "users":

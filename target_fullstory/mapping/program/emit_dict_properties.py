@@ -30,11 +30,7 @@ class DictProperties:
         self._of_user = plan.kind == "users"
 
     def emit(self) -> str:
-        """Write what makes the properties of a record.
-
-        Returns:
-            The arguments `properties` and `schema` of a request.
-        """
+        """Write what makes a record's properties; returns a request's arguments `properties` and `schema`."""
         if not self._plan.produces:
             return "None, None"
         code, writer = self._code, self._code.know("PropertyWriter", PropertyWriter)

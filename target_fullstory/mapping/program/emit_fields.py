@@ -39,10 +39,9 @@ def _converted(layout: Layout, field: Field, loaded: Loaded) -> str:
 
 
 def emit_user(layout: Layout, plan: StreamPlan, fields: Fields) -> tuple[str, str]:
-    """Write what a user cannot go without.
+    """Write the check of a user's required fields.
 
-    Returns:
-        The arguments of `UserRequest` before `properties`, and the user's key.
+    Returns the arguments of `UserRequest` before `properties`, and the user's key.
     """
     code, given = layout.code, [name for name in ("uid", "id") if name in fields]
     names = [field.destination.name for field in plan.fields]
@@ -58,10 +57,9 @@ def emit_user(layout: Layout, plan: StreamPlan, fields: Fields) -> tuple[str, st
 
 
 def emit_event(layout: Layout, fields: Fields) -> str:
-    """Write what an event cannot go without, and whose event it is.
+    """Write the check of an event's name, and whose event it is.
 
-    Returns:
-        The arguments of `EventRequest` before `properties`.
+    Returns the arguments of `EventRequest` before `properties`.
     """
     code = layout.code
     with code.block(f"if {fields.get('name')} is None:"):

@@ -71,10 +71,9 @@ class StructProperties:
         self._declared: list[tuple[str, str, str]] = []
 
     def emit(self) -> str:
-        """Write what makes the properties of a record, last of all: the record may be used up by it.
+        """Write what makes a record's properties; returns a request's arguments `properties` and `schema`.
 
-        Returns:
-            The arguments `properties` and `schema` of a request.
+        It comes last: the record itself may become the properties.
         """
         if not self._plan.produces:
             return "None, None"

@@ -225,10 +225,9 @@ def _list(elements: Alternatives, shortest: int = 0, longest: int = _SAFE_ITEMS)
 
 
 def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> Any:
-    """The arrays a schema accepts of such elements, `safe` for those that a property can hold.
+    """The type of the arrays that a schema accepts of such elements; None where there are none.
 
-    Returns:
-        The type, None where there is no such array.
+    `safe` is for those that a property can hold.
     """
     if schema.keys() & (_OF_ARRAYS | ANY_VALUE | {"enum", "const"}):
         return None

@@ -55,11 +55,9 @@ class Loaded(msgspec.Struct, frozen=True):
         return not self.tests and self.kinds - {"null"} <= kinds
 
     def taken(self, inline: Inline, otherwise: str) -> str:
-        """An expression of what the value becomes.
+        """An expression of what the value becomes: by its type, as `inline` has it, where its test passes.
 
-        Args:
-            inline: What it becomes by its type, and the test that it may.
-            otherwise: What it becomes where no test passes; of null that is None.
+        Else it is `otherwise`; null stays None.
         """
         variable, nullable = self.variable, "null" in self.kinds
         null = f"None if {variable} is None else " if nullable or self.tests else ""
@@ -91,7 +89,7 @@ class Layout(Protocol):
         """Write what loads a column, unless it is loaded; null and absent are None."""
 
     def check(self, loaded: Loaded, test: Callable[[list[str | None]], bool]) -> str | None:
-        """A variable that tells whether a text's whole column passes a test; None where there is none."""
+        """The variable that says whether a text's whole column passes a test; None where there is none."""
 
 
 def load(layout: Layout, source: Source) -> Loaded:
@@ -195,7 +193,7 @@ class StructLayout:
 
 
 class DictLayout:
-    """Loads from a dictionary; the SCHEMA tells what a value most likely is."""
+    """Loads from a dictionary; the SCHEMA says what a value most likely is."""
 
     def __init__(self, code: FunctionSource, schema: Any) -> None:
         """Load from the variable `record`, and from its `get` of that name."""

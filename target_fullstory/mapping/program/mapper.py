@@ -17,9 +17,9 @@ from target_fullstory.mapping.program.emit import emit_for_dicts, emit_for_struc
 from target_fullstory.mapping.program.record_type import UntypedError
 
 OnReject: TypeAlias = Callable[[int, Rejected], None]
-"""Hears of a record that cannot become a request, by its index."""
+"""Called with a record that cannot become a request, by its index."""
 OnDropped: TypeAlias = Callable[[tuple[str, ...]], None]
-"""Hears of the names of what was left out of a record."""
+"""Called with the names of what was left out of a record."""
 Violation: TypeAlias = Callable[[dict[str, Any]], str | None]
 """How a record violates the SCHEMA; None where it does not."""
 
@@ -135,10 +135,10 @@ class TypedMapping:
         """The requests of records."""
         made = TypedRequests([], [], [], timed=True)
 
-        def tell_dropped(names: list[str]) -> None:
+        def report_dropped(names: list[str]) -> None:
             on_dropped(tuple(dict.fromkeys(names)))
 
-        made.timed = self._map(records, made.requests, made.keys, made.rejected, tell_dropped)
+        made.timed = self._map(records, made.requests, made.keys, made.rejected, report_dropped)
         return made
 
 
@@ -193,16 +193,9 @@ class Mapper:
         return [*([self._typed.source] if self._typed else []), *self._mapping.sources]
 
     def map(self, records: list[Any], on_reject: OnReject, on_dropped: OnDropped) -> list[Chunk]:
-        """Map records that follow each other.
+        """Map records that follow each other; the requests are in their order.
 
-        Args:
-            records: Records of the decoder, which are used up, and plain ones: beside JSON's types these may
-                hold Decimal, date, time and datetime.
-            on_reject: Hears of each that has no request.
-            on_dropped: Hears of what was left out of one.
-
-        Returns:
-            The requests, in order.
+        The decoder's records are used up. Plain ones may hold Decimal, date, time and datetime as well.
         """
         plain = [at for at, record in enumerate(records) if type(record) is dict]
         made = TypedRequests([], [], [], timed=self.kind == "events")

@@ -33,7 +33,7 @@ class PropertyWriter:
         self._names: NameScope | None = None
 
     def top(self, node: Node, value: Any) -> None:
-        """Writes a top-level property, be it null."""
+        """Write a top-level property, be it null."""
         if value is not None:
             self.write(self.values, node, value, 1)
         elif self._plan.send_nulls:
@@ -42,7 +42,7 @@ class PropertyWriter:
             self.values[node.name] = None
 
     def write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
-        """Writes a value other than null to an object of the request."""
+        """Write a value other than null to an object of the request."""
         path = node.path
         if len(path) > MAX_NAME_LENGTH:
             raise name_too_long(path)
@@ -63,7 +63,7 @@ class PropertyWriter:
         target[node.name] = value
 
     def spread(self, scope: Scope, value: Any) -> None:
-        """Writes the parts of an object as top-level properties; what is no object, under its name."""
+        """Write the parts of an object as top-level properties; what is no object, under its name."""
         if not isinstance(value, dict):
             if value is not None:
                 self._further("properties", value)
@@ -75,7 +75,7 @@ class PropertyWriter:
             self._further(column, part)
 
     def rest(self, record: dict[str, Any], planned: frozenset[str]) -> None:
-        """Writes the columns that the SCHEMA does not tell."""
+        """Write the columns that are not in the SCHEMA."""
         for column in [name for name in record if name not in planned]:
             if column == "properties":
                 self.spread(_NOTHING_KNOWN, record[column])
@@ -102,7 +102,7 @@ class PropertyWriter:
         return inner
 
     def further(self, inner: dict[str, Any], node: Node, value: dict[str, Any], depth: int) -> None:
-        """Writes the columns of an object that the SCHEMA does not tell."""
+        """Write the columns of an object that are not in the SCHEMA."""
         scope = node.scope or _NOTHING_KNOWN
         names: NameScope | None = None
         for column, part in scope.further(value):

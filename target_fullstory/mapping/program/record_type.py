@@ -89,7 +89,7 @@ class RecordType(msgspec.Struct, frozen=True):
 
 
 class UntypedError(Exception):
-    """No record of this SCHEMA can be told to be valid by its types."""
+    """Types cannot express which records of this SCHEMA are valid."""
 
 
 def record_type_of(
@@ -97,12 +97,8 @@ def record_type_of(
 ) -> RecordType:
     """The Struct that decodes a SCHEMA's records.
 
-    Args:
-        schema: The SCHEMA.
-        use: How its columns are used.
-        validate: Whether what it takes must be valid; else only the types in use are asked for.
-        nulls: Whether it takes a null.
-        required: Columns that must be there, null or not.
+    With `validate`, what it takes is valid; else only the types of the columns in use are checked. With
+    `nulls` it takes nulls. The `required` columns must be there, null or not.
 
     Raises:
         UntypedError: There is none.
@@ -201,7 +197,7 @@ class _Builder:
 
 
 def _required_of(schema: Any) -> frozenset[str]:
-    """The columns an object must have, where the rest of its schema can be told by types."""
+    """The columns an object must have, where types can express the rest of its schema."""
     if not isinstance(schema, dict) or schema.keys() & (ANY_VALUE | OF_OBJECTS):
         raise UntypedError
     if {"enum", "const"} & schema.keys() or "object" not in type_names(schema):

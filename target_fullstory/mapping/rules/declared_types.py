@@ -44,14 +44,14 @@ def common_shape(texts: list[Any]) -> str | None:
     if not texts:
         return None
     shape: str = texts[0].translate(_ZEROES)
-    # Most columns write all their moments alike: then one comparison tells for all.
+    # Most columns write all their moments alike: then one comparison is enough for all.
     if "".join(texts).translate(_ZEROES) != shape * len(texts):
         return None
     return shape if set(map(len, texts)) == {len(shape)} else None
 
 
 def fitting(declared: str | None, value: Any) -> tuple[Any, str | None]:
-    """Holds a value against its column's declared type.
+    """Fit a value to its column's declared type.
 
     Returns:
         The value to send and the type to declare with it. The value is the record's own, but for an

@@ -31,8 +31,7 @@ class Destination(msgspec.Struct, frozen=True):
             the field cannot take it, raises `Rejection` where the record cannot go without.
         inline: For which values `convert` need not be called.
         unchanged: Whether all of these texts, or nulls, are sent as they are; None where that is not asked.
-        judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it
-            is none.
+        judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it is none.
         structured: Whether a constant may be a list or an object.
     """
 

@@ -54,7 +54,7 @@ def secret_of(value: Any) -> str:
 
 
 def event_types_of(value: Any) -> list[dict[str, str]]:
-    """The events to be told of: a list, as such or as JSON, of names or of objects.
+    """The events to be notified of: a list, as such or as JSON, of names or of objects.
 
     Returns:
         `event_name` and `subcategory` of each; an empty list changes nothing.

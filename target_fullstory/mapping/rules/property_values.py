@@ -29,8 +29,7 @@ _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 def text_of(value: Any) -> str | None:
     """An identifier or a name as text, whatever the column's type.
 
-    Integers and integral floats are written plainly, booleans as `true` and `false`, dates as
-    ISO 8601.
+    Integers and integral floats are written plainly, booleans as `true` and `false`, dates as ISO 8601.
 
     Returns:
         The text; None for null, the empty string, objects, arrays, NaN, infinities and text that
