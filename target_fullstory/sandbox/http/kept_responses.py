@@ -37,7 +37,7 @@ class KeptResponses:
                 with self._database.transaction():
                     return perform()
             with self._run(key):
-                fingerprint = _fingerprint(call)
+                fingerprint = hashlib.sha256(f"{call.method} {call.path}\n".encode() + call.body).digest()
                 return self._kept(key, fingerprint) or self._carry_out(plan, call, key, fingerprint)
 
         return handle
@@ -83,9 +83,3 @@ class KeptResponses:
             "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
             (key, fingerprint, self._clock(), response.status, response.body),
         )
-
-
-def _fingerprint(call: Call) -> bytes:
-    digest = hashlib.sha256(f"{call.method} {call.path}\n".encode())
-    digest.update(call.body)
-    return digest.digest()

@@ -28,7 +28,7 @@ class Call:
     idempotency_key: str | None
 
     def flag(self, name: str) -> bool | None:
-        """Read a boolean parameter of the query; None where it is absent."""
+        """A boolean parameter of the query; None where it is absent."""
         value = self.query.get(name)
         if value is None:
             return None
@@ -37,16 +37,13 @@ class Call:
         return value == "true"
 
     def filters(self, *names: str) -> dict[str, str]:
-        """Read the parameters of the query with these names, leaving out absent and empty ones."""
+        """The parameters of the query with these names, without absent and empty ones."""
         return {name: self.query[name] for name in names if self.query.get(name)}
 
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """A response; `headers` are those beside the content's type and length.
-
-    It is `replayed` if it was kept and is given again for its idempotency key.
-    """
+    """A response, `replayed` if it was kept; `headers` are those beside the content's type and length."""
 
     status: int
     body: bytes
@@ -58,7 +55,7 @@ Handler = Callable[[Call], ApiResponse]
 """Carries out a call."""
 
 Planner = Callable[[Call], Callable[[], ApiResponse]]
-"""Reads and checks a call; what it returns carries the call out, within a database transaction."""
+"""Reads and checks a call; returns what carries it out within a database transaction."""
 
 
 def ok(value: Any) -> ApiResponse:

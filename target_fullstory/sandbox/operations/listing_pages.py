@@ -22,36 +22,25 @@ def read_page(
     fetch: Callable[[int, int], tuple[list[T], int]],
     key: Callable[[T], int],
 ) -> tuple[list[T], int, dict[str, str]]:
-    """Read the page of a listing that a call asks for.
+    """Read the page of a listing that a call asks for: the first, or the one of its page token.
 
-    Args:
-        call: The call; without a page token in its query it gets the first page.
-        listing: What is listed, with its filters: a token is good for its own listing only.
-        size: Results on a page.
-        fetch: Finds the first so many results after a sort key, and how many are on all pages.
-        key: Tells the sort key of a result.
+    `listing` names what is listed, with its filters: a token is valid for its own listing only. `fetch` finds
+    the first so many results after a sort key, and how many are on all pages; `key` is a result's sort key.
 
     Returns:
         The results, how many are on all pages, and the field `next_page_token` if a page follows.
-
-    Raises:
-        ApiError: The token is not one of this listing.
     """
-    after = _decoded(call.query.get("page_token"), listing)
+    after = _position(call.query.get("page_token"), listing)
     # One more than fits, to know whether another page follows.
     found, total = fetch(after, size + 1)
     results = found[:size]
     if len(found) == len(results):
         return results, total, {}
-    return results, total, {"next_page_token": _encoded(listing, key(results[-1]))}
+    token = base64.urlsafe_b64encode(msgspec.json.encode([listing, key(results[-1])]))
+    return results, total, {"next_page_token": token.rstrip(b"=").decode()}
 
 
-def _encoded(listing: str, after: int) -> str:
-    raw = msgspec.json.encode([listing, after])
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decoded(token: str | None, listing: str) -> int:
+def _position(token: str | None, listing: str) -> int:
     if not token:
         return -1
     try:

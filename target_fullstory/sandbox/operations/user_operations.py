@@ -12,8 +12,8 @@ from target_fullstory.sandbox.operations.listing_pages import read_page
 from target_fullstory.sandbox.operations.user_updates import UserUpdates, id_number
 from target_fullstory.sandbox.rules.refusals import ApiError, required, user_not_found
 from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
+from target_fullstory.sandbox.rules.sandbox_request_rules import check_user
 from target_fullstory.sandbox.rules.sandbox_request_shapes import BatchUserRequest, UserRequest, decode
-from target_fullstory.sandbox.rules.sandbox_user_rules import check_user
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job
 from target_fullstory.sandbox.store.received_requests import RequestLog
@@ -54,7 +54,7 @@ class UserOperations:
     def import_items(
         self, _job: Job, _shared: msgspec.Raw, items: list[bytes]
     ) -> list[ApiError | int | None]:
-        """Import items of a batch, in order: a later item of a user meets the earlier one."""
+        """Import items of a batch, in order: a later item of a user builds on the earlier one."""
         requests = [self._decode_item(item) for item in items]
         updates = UserUpdates(self._users, [(request.id, request.uid) for request in requests])
         outcomes = [self._import(updates, request) for request in requests]
@@ -109,15 +109,10 @@ class UserOperations:
 
 
 def _user_json(user: User, *, schema: bool) -> dict[str, Any]:
-    identity: dict[str, Any] = {
-        "id": str(user.id),
-        "uid": user.uid,
-        "display_name": user.display_name,
-        "email": user.email,
-    }
-    fields = {name: value for name, value in identity.items() if value is not None}
-    fields["is_being_deleted"] = False
-    fields["properties"] = user.properties
+    identity = {"uid": user.uid, "display_name": user.display_name, "email": user.email}
+    fields: dict[str, Any] = {"id": str(user.id)}
+    fields |= {name: value for name, value in identity.items() if value is not None}
+    fields |= {"is_being_deleted": False, "properties": user.properties}
     if schema:
         fields["schema"] = {"properties": schema_of(user.properties, user.declared)}
     fields["app_url"] = f"https://app.fullstory.com/ui/sandbox/people/{user.id}"

@@ -12,7 +12,7 @@ from target_fullstory.sandbox.store.user_store import User, UserStore
 
 
 def id_number(text: str | None) -> int | None:
-    """Read a Fullstory id given by a client; None where no user can have it."""
+    """The number in a Fullstory id given by a client; None where no user can have it."""
     if text is None or len(text) > 18 or not (text.isascii() and text.isdigit()):
         return None
     return int(text)
@@ -41,15 +41,7 @@ class UserUpdates:
         self._merged: list[tuple[int, User]] = []
 
     def apply(self, request: UserRequest, user_id: str | None) -> User:
-        """Create or update a user, and return it as it is then.
-
-        Args:
-            request: What is known of it.
-            user_id: Its Fullstory id, where the request names one.
-
-        Raises:
-            ApiError: There is no such user, or it cannot be changed that way.
-        """
+        """Create or update a user, and return it; `user_id` is the Fullstory id that the request names."""
         uid = request.uid or None
         named = self._named(user_id, uid) if user_id else None
         owner = self._by_uid.get(uid) if uid else None
@@ -99,5 +91,5 @@ class UserUpdates:
         self._changed[user.id] = user
 
     def save(self) -> None:
-        """Store what has changed."""
+        """Store the changes."""
         self._store.save(self._changed.values(), self._merged)

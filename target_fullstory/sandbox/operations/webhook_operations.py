@@ -91,15 +91,9 @@ class WebhookOperations:
             {"eventName": one.event_name, "subcategory": one.subcategory or ""}
             for one in msgspec.json.decode(types, type=list[WebhookEventType])
         ]
+        times = {"created": created, "modified": modified}
         return ok(
-            {
-                "id": webhook_id,
-                "created": created,
-                "modified": modified,
-                "enabled": bool(enabled),
-                "url": url,
-                "eventTypes": event_types,
-            }
+            {"id": webhook_id, **times, "enabled": bool(enabled), "url": url, "eventTypes": event_types}
         )
 
 

@@ -36,10 +36,7 @@ class EventStore:
         )
 
     def search(self, filters: dict[str, str], after: int, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """Find a page of the events whose columns have these values, and how many are on all pages.
-
-        They come in the order in which they were stored, those with a sequence number greater than `after`.
-        """
+        """Find a page of the events with these column values, oldest first, and how many are on all pages."""
         columns = "seq, user_id, uid, job_id, received, body"
         rows, total = self._database.page("events", columns, "seq", filters, after, limit)
         return [_from_row(*row) for row in rows], total

@@ -57,7 +57,7 @@ class RequestLog:
             return list(self._latest), self._total
 
     def counts(self) -> dict[str, Any]:
-        """The counts, by the names that they have in the sandbox's statistics."""
+        """The counts, named as in the sandbox's statistics."""
         with self._lock:
             return {
                 "requests": self._total,

@@ -33,13 +33,12 @@ class User(msgspec.Struct):
 
 
 def _from_row(row: Row) -> User:
-    number, uid, display_name, email, properties, declared = row
-    return User(number, uid, display_name, email, _decode(properties), _decode(declared))
+    return User(row[0], row[1], row[2], row[3], _decode(row[4]), _decode(row[5]))
 
 
 def _to_row(user: User) -> Row:
-    properties, declared = _encode(user.properties), _encode(user.declared)
-    return user.id, user.uid, user.display_name, user.email, properties, declared
+    identity = user.id, user.uid, user.display_name, user.email
+    return *identity, _encode(user.properties), _encode(user.declared)
 
 
 class UserStore:
@@ -51,13 +50,9 @@ class UserStore:
     def search(
         self, filters: dict[str, str], identified: bool | None, after: int, limit: int
     ) -> tuple[list[User], int]:
-        """Find a page of users, sorted by id, and how many there are on all pages.
+        """Find a page of users, sorted by id and beyond the id `after`, and how many are on all pages.
 
-        Args:
-            filters: Column to the value it must have.
-            identified: Whether the users must, or must not, have a uid; None for both.
-            after: Only users whose id is greater.
-            limit: How many at most.
+        `filters` maps columns to values. `identified` is whether they must, or must not, have a uid.
         """
         wanted: dict[str, Any] = {**filters}
         if identified is not None:
@@ -85,11 +80,9 @@ class UserStore:
         return _FIRST_ID if row is None else max(_FIRST_ID, int(row[0]) + 1)
 
     def save(self, users: Iterable[User], merged: Iterable[tuple[int, User]]) -> None:
-        """Store users.
+        """Store new and changed users.
 
-        Args:
-            users: New and changed ones.
-            merged: Id of an anonymous user that is gone, and the user that took over its events.
+        `merged` has the id of each anonymous user that is gone, and the user that took over its events.
         """
         with self._database.transaction():
             for gone, into in merged:

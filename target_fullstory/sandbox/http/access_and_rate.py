@@ -1,12 +1,15 @@
-"""Who may do what: API keys and their roles."""
+"""Who may do what, and how often: API keys, their roles, and the limit on requests per second."""
 
 from __future__ import annotations
 
 import base64
 import hmac
+import threading
+import time
+from collections.abc import Callable
 from enum import Enum
 
-from target_fullstory.sandbox.rules.refusals import ApiError
+from target_fullstory.sandbox.rules.refusals import ApiError, too_many_requests
 from target_fullstory.sandbox.sandbox_options import Role
 
 
@@ -40,11 +43,7 @@ class Access:
             self._accepted = (raw, base64.b64encode(raw + b":"))
 
     def check(self, authorization: str | None, permission: Permission) -> None:
-        """Check a request's `Authorization` header against what its operation needs.
-
-        Raises:
-            ApiError: The header has no valid key, or the key's role does not allow the operation.
-        """
+        """Raise an ApiError where the header has no valid key, or the key's role lacks the permission."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "basic" or not self._accepts(key.strip().encode()):
             raise ApiError(401, "unauthorized", "Access is unauthorized: no valid API key")
@@ -55,3 +54,28 @@ class Access:
         if not key or self._accepted is None:
             return bool(key)
         return any(hmac.compare_digest(key, accepted) for accepted in self._accepted)
+
+
+class RateLimit:
+    """Requests per second, with a burst of one second's worth; None for no limit."""
+
+    def __init__(self, per_second: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = max(1.0, per_second or 0.0)
+        self._left = self._burst
+        self._clock = clock
+        self._last = clock()
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Count a request; raise an ApiError where it is one too many."""
+        if self._per_second is None:
+            return
+        with self._lock:
+            now = self._clock()
+            self._left = min(self._burst, self._left + (now - self._last) * self._per_second)
+            self._last = now
+            if self._left < 1:
+                wait = (1 - self._left) / self._per_second
+                raise too_many_requests("Too many requests per second", wait)
+            self._left -= 1
