@@ -79,7 +79,10 @@ class HttpTransport:
     def __init__(self, settings: Settings, url: str) -> None:
         keep_addresses_out()
         self._timeout = settings.request_timeout_seconds
-        auth = header_auth("Authorization", _authorization(settings))
+        key = settings.bare_key or _SANDBOX_KEY
+        if settings.api_key_encoding == "base64":
+            key = base64.b64encode(f"{key}:".encode()).decode()
+        auth = header_auth("Authorization", f"Basic {key}")
         self._session = open_session(url, auth, pool_size=settings.concurrency + 2)
         self._session.headers["Integration-Source"] = settings.integration_source.strip()
         self._session.headers["Accept"] = "application/json"
@@ -141,10 +144,3 @@ def read_content(response: requests.Response, limit: int, seconds: float, step: 
         if time.monotonic() > deadline or len(content) > limit:
             raise requests.Timeout("the response does not end")
     return bytes(content)
-
-
-def _authorization(settings: Settings) -> str:
-    key = settings.bare_key or _SANDBOX_KEY
-    if settings.api_key_encoding == "base64":
-        key = base64.b64encode(f"{key}:".encode()).decode()
-    return f"Basic {key}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from target_fullstory.sandbox.http.access_and_rate import Permission
 from target_fullstory.sandbox.http.kept_responses import KeptResponses
 from target_fullstory.sandbox.operations.batch_operations import BatchOperations
+from target_fullstory.sandbox.operations.calls_and_responses import Handler, ok
 from target_fullstory.sandbox.operations.event_operations import EventOperations
-from target_fullstory.sandbox.operations.handler_types import Handler, ok
 from target_fullstory.sandbox.operations.job_worker import JobWorker
 from target_fullstory.sandbox.operations.sandbox_inspection import SandboxInspection
 from target_fullstory.sandbox.operations.user_operations import UserOperations

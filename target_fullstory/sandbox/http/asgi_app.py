@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,11 +25,10 @@ from target_fullstory.sandbox.http.fault_injection import (
     response_instead,
     server_error,
 )
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError, not_found
 from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import utc_now
-from target_fullstory.sandbox.store.received_requests import Entry
 
 _PREFIX = "/v2/"
 _OLDER_PREFIX = "/v2beta/"
@@ -117,7 +117,7 @@ class _Gateway:
         reset = fault in {Fault.RESET_BEFORE, Fault.RESET_AFTER}
         if operation.permission is not None:
             status = None if reset else response.status
-            self._log.add(_entry(request, size, status, response.replayed, fault))
+            self._log.add(_log_entry(request, size, status, response.replayed, fault))
         if reset:
             return ConnectionReset()
         if fault is Fault.TRUNCATED:
@@ -150,19 +150,20 @@ class _Gateway:
         return await run_in_threadpool(handler, call)
 
 
-def _entry(request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None) -> Entry:
-    headers = request.headers
-    return Entry(
-        at=utc_now(),
-        method=request.method,
-        path=request.url.path,
-        query=request.url.query,
-        status=status,
-        bytes=size,
-        idempotency_key=headers.get("idempotency-key"),
-        replayed=replayed,
-        integration_source=headers.get("integration-source"),
-        user_agent=headers.get("user-agent"),
-        content_type=headers.get("content-type"),
-        fault=None if fault is None else fault.value,
-    )
+def _log_entry(
+    request: Request, size: int, status: int | None, replayed: bool, fault: Fault | None
+) -> dict[str, Any]:
+    return {
+        "at": utc_now(),
+        "method": request.method,
+        "path": request.url.path,
+        "query": request.url.query,
+        "status": status,
+        "bytes": size,
+        "idempotency_key": request.headers.get("idempotency-key"),
+        "replayed": replayed,
+        "integration_source": request.headers.get("integration-source"),
+        "user_agent": request.headers.get("user-agent"),
+        "content_type": request.headers.get("content-type"),
+        "fault": None if fault is None else fault.value,
+    }

@@ -15,7 +15,7 @@ from enum import Enum
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError, too_many_requests
 
 SLOW_SECONDS = 0.5

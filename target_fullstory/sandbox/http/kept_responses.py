@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, Handler, Planner, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import (
+    ApiResponse,
+    Call,
+    Handler,
+    Planner,
+    refusal,
+)
 from target_fullstory.sandbox.rules.refusals import ApiError, invalid
 from target_fullstory.sandbox.store.database import Database
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
 from target_fullstory.sandbox.operations.job_worker import JobWorker
-from target_fullstory.sandbox.operations.listing_pages import read_page
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required, too_many_requests
 from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
 from target_fullstory.sandbox.rules.sandbox_request_rules import check_context
@@ -103,8 +102,7 @@ class BatchOperations:
         if job.status == "PROCESSING":
             return ApiResponse(202, b"{}")
         total = job.errors if failed else job.operations - job.errors
-        items, _, next_page = read_page(
-            call,
+        items, _, next_page = call.read_page(
             f"{'errors' if failed else 'imports'} {job.id}",
             self._page_size,
             lambda after, limit: (self._jobs.items(job, failed, after, limit), total),

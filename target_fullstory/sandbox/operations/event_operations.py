@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
-from target_fullstory.sandbox.operations.user_updates import id_number, known_identities
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.user_operations import id_number, known_identities
 from target_fullstory.sandbox.rules.refusals import ApiError, user_not_found
 from target_fullstory.sandbox.rules.sandbox_request_rules import check_event
 from target_fullstory.sandbox.rules.sandbox_request_shapes import EventRequest, SharedData, decode
 from target_fullstory.sandbox.store.database import Database
-from target_fullstory.sandbox.store.event_store import EventRow, EventStore
 from target_fullstory.sandbox.store.job_store import Job
 from target_fullstory.sandbox.store.received_requests import RequestLog
-from target_fullstory.sandbox.store.user_store import UserStore
+from target_fullstory.sandbox.store.user_and_event_store import EventRow, EventStore, UserStore
 
 _encode = msgspec.json.Encoder().encode
 

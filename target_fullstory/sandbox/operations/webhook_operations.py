@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required
 from target_fullstory.sandbox.rules.sandbox_request_shapes import WebhookEventType, WebhookRequest, decode
 from target_fullstory.sandbox.store.database import Database, utc_now

@@ -14,7 +14,7 @@ Decisions where Fullstory's documentation leaves the outcome open:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -51,13 +51,9 @@ def is_date(value: object) -> bool:
     return True
 
 
-def _is_int(value: object) -> bool:
-    return (type(value) is int) or (isinstance(value, float) and value.is_integer())
-
-
-_TYPES = {
+_TYPES: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
-    "int": _is_int,
+    "int": lambda value: type(value) is int or (isinstance(value, float) and value.is_integer()),
     "real": lambda value: type(value) in {int, float},
     "bool": lambda value: isinstance(value, bool),
     "date": is_date,
@@ -143,11 +139,10 @@ def _value_at(properties: dict[str, Any], dotted: str) -> Any:
 
 
 def _has_type(value: Any, type_name: str) -> bool:
-    scalar = _TYPES.get(type_name)
-    if scalar is not None:
-        return bool(scalar(value))
-    each = _TYPES[type_name[:-1]]
-    return isinstance(value, list) and all(each(item) for item in value)
+    fits = _TYPES[type_name.removesuffix("s")]
+    if type_name in _TYPES:
+        return fits(value)
+    return isinstance(value, list) and all(map(fits, value))
 
 
 def merge(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from target_fullstory.sandbox.rules.refusals import ApiError, invalid
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,6 +43,40 @@ class Call:
     def filters(self, *names: str) -> dict[str, str]:
         """The parameters of the query with these names, without absent and empty ones."""
         return {name: self.query[name] for name in names if self.query.get(name)}
+
+    def read_page(
+        self,
+        listing: str,
+        size: int,
+        fetch: Callable[[int, int], tuple[list[T], int]],
+        key: Callable[[T], int],
+    ) -> tuple[list[T], int, dict[str, str]]:
+        """Read a page of a listing: the one of the call's page token, else the first.
+
+        `listing` names what is listed, with its filters: a token is valid for its own listing only. `fetch`
+        finds the first so many results after a sort key, and how many are on all pages; `key` is a result's
+        sort key. Returns the results, how many are on all pages, and `next_page_token` if a page follows.
+        """
+        token = self.query.get("page_token")
+        after = _position(token, listing) if token else -1
+        # One more than fits, to know whether another page follows.
+        found, total = fetch(after, size + 1)
+        results = found[:size]
+        if len(found) == len(results):
+            return results, total, {}
+        last = _encode([listing, key(results[-1])])
+        return results, total, {"next_page_token": base64.urlsafe_b64encode(last).rstrip(b"=").decode()}
+
+
+def _position(token: str, listing: str) -> int:
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        of, after = msgspec.json.decode(raw, type=tuple[str, int])
+    except (binascii.Error, msgspec.DecodeError, UnicodeError, ValueError):
+        of, after = "", -1
+    if of != listing:
+        raise invalid("invalid_page_token", "page_token is not one of this listing")
+    return after
 
 
 @dataclass(frozen=True)
