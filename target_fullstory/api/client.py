@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from target_fullstory.api.responses import Content, Response, is_enough, json_object, raise_refusal
+from target_fullstory.api.responses import Content, Response, is_acceptable, json_object, raise_refusal
 from target_fullstory.api.retry import RETRYABLE, Attempts, RetryableError, Throttle
 from target_fullstory.api.transport import (
     Body,
@@ -57,15 +57,9 @@ class Client:
     ) -> Response:
         """Call the API and retry; returns 2xx, a 4xx that concerns this request alone, or a redirect.
 
-        Args:
-            method: The HTTP method.
-            path: The path on the API's host, with its leading slash.
-            body: The JSON body.
-            key: The `Idempotency-Key`, the same for all attempts unless Fullstory keeps a plain 500 for it.
-            params: Query parameters.
-            name: What errors call the path, where it may hold a record's values.
-            content: The body that a 2xx must have; with any other the call is retried.
-            redirects: Whether to return a redirect, which is never followed; else the address is wrong.
+        All attempts have the `Idempotency-Key` given, unless Fullstory keeps a plain 500 for it. Errors call
+        the path `name`, where it may hold a record's values. A 2xx without the `content` it must have is
+        retried. A redirect is never followed; without `redirects` it means that the address is wrong.
 
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
@@ -92,7 +86,7 @@ class Client:
             for secret in self._secrets:  # a proxy may echo the headers it got
                 redacted = redacted.replace(secret.encode(), b"****")
             data = json_object(redacted)
-            if data is None and response.status < 300 and not is_enough(response.content, content):
+            if data is None and response.status < 300 and not is_acceptable(response.content, content):
                 attempts.uncertain = True
                 wanted = "a JSON object" if content == "object" else "JSON"
                 raise RetryableError(f"the answer ({response.status}) is not {wanted}")

@@ -9,11 +9,8 @@ import msgspec
 
 from target_fullstory.errors import DeliveryError
 
-CONCERNS_RECORDS = frozenset({400, 413, 422})
-"""Statuses that one record or the size of a batch may have caused."""
-
-UNKNOWN_USER = "user_not_found"
-"""The API's code where a record names a user that does not exist; any other 404 is a wrong address."""
+CONCERNS_RECORDS = frozenset({400, 413, 422})  # statuses that one record or a batch's size may have caused
+UNKNOWN_USER = "user_not_found"  # a record names no existing user; any other 404 is a wrong address
 
 Content: TypeAlias = Literal["object", "json", "any"]
 """What the body of a 2xx must be: a JSON object; JSON or empty; anything."""
@@ -50,11 +47,6 @@ class Response(msgspec.Struct, frozen=True):
         return str(self.data.get("message") or f"Fullstory answered {self.status}")
 
 
-def reject_code(response: Response) -> str:
-    """The code of a record that was refused."""
-    return "request_too_large" if response.status == 413 else response.code
-
-
 def unexpected(call: str, response: Response) -> DeliveryError:
     """The error of a response that concerns more than a record; `call` is without a record's values."""
     # Without the API's message, which may quote a record.
@@ -70,8 +62,8 @@ def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
     """
     if status == 401:
         raise DeliveryError(
-            "Fullstory does not accept the API key (401). Check the setting api_key, and "
-            "api_key_encoding if the key is right."
+            "Fullstory does not accept the API key (401). Check the setting api_key, and api_key_encoding if "
+            "the key is right."
         )
     if status == 403 and call.startswith("GET ") and "/batch/" in call:
         raise DeliveryError(
@@ -100,8 +92,8 @@ def json_object(content: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def is_enough(content: bytes, wanted: Content) -> bool:
-    """Whether a body that is no JSON object is still of the wanted form."""
+def is_acceptable(content: bytes, wanted: Content) -> bool:
+    """Whether a body that is no JSON object is still what the call wants."""
     if wanted != "json":
         return wanted == "any"
     try:

@@ -17,15 +17,9 @@ from target_fullstory.api.transport import HttpResponse
 from target_fullstory.errors import DeliveryError
 from target_fullstory.logs import logger
 
-RETRYABLE = frozenset({408, 409, 429, *range(500, 1000)})
-"""Statuses after which a call is retried."""
-
-_NOT_CARRIED_OUT = frozenset({409, 429})
-"""Those of them which say that the attempt itself did nothing."""
-
-_SLOW_DOWN = frozenset({429, 503})
-"""Those of them which hold back every other request too."""
-
+RETRYABLE = frozenset({408, 409, 429, *range(500, 1000)})  # statuses after which a call is retried
+_NOT_CARRIED_OUT = frozenset({409, 429})  # those which say that the attempt itself did nothing
+_SLOW_DOWN = frozenset({429, 503})  # those which hold back every other request too
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _TRIES_BEFORE_A_WARNING = 3

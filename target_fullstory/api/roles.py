@@ -12,9 +12,7 @@ from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
-JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})
-"""The roles that may read the status of batch jobs."""
-
+JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})  # the roles that may read the status of batch jobs
 _KNOWN = frozenset().union(*(rules.roles for rules in KINDS.values()), {"VIEW_ONLY"})
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
@@ -43,7 +41,7 @@ def may_read_jobs(role: str) -> bool | None:
     return role in JOB_READERS if role in _KNOWN else None
 
 
-def roles_named(roles: frozenset[str]) -> str:
+def role_names(roles: frozenset[str]) -> str:
     """Roles as Fullstory's settings page names them, the least first."""
     return " or ".join(name for role, name in _NAMES.items() if role in roles)
 
@@ -78,21 +76,18 @@ class RoleCheck:
 
         With the first stream, check all that the setting `streams` maps: later, some would be sent already.
         """
+        streams = [(stream, kind)]
         if not self._checked_streams:
             self._checked_streams = True
-            for name, spec in self._settings.streams.items():
-                self._require(name, spec.kind)
-        self._require(stream, kind)
-
-    def _require(self, name: str, kind: str) -> None:
-        if kind == "users" and self._settings.hard_delete:
-            kind = "user_deletions"
-        if kind in _BEYOND_WRITING and self._role and allows(self._role, kind) is False:
-            needed = roles_named(KINDS[kind].roles)
-            raise ConfigurationError(
-                f"Stream {name!r} maps to {kind}, which takes a key of the role {needed}; the role of this "
-                f"key is {self._role}. Set api_key to such a key, or take the stream out."
-            )
+            streams = [(name, spec.kind) for name, spec in self._settings.streams.items()] + streams
+        for name, mapped in streams:
+            sent = "user_deletions" if mapped == "users" and self._settings.hard_delete else mapped
+            if sent in _BEYOND_WRITING and self._role and allows(self._role, sent) is False:
+                needed = role_names(KINDS[sent].roles)
+                raise ConfigurationError(
+                    f"Stream {name!r} maps to {sent}, which takes a key of the role {needed}; the role of "
+                    f"this key is {self._role}. Set api_key to such a key, or take the stream out."
+                )
 
     @cached_property
     def _role(self) -> str | None:

@@ -15,14 +15,7 @@ import requests
 from target_fullstory.api.responses import json_object
 from target_fullstory.api.retry import retry_after
 from target_fullstory.api.transport import Authenticate, header_auth, open_session, read_content
-from target_fullstory.settings.webhook_settings import (
-    ApiKeyAuth,
-    Auth,
-    BasicAuth,
-    BearerAuth,
-    HmacAuth,
-    OAuth2Auth,
-)
+from target_fullstory.settings import webhook_settings
 from target_fullstory.webhook.webhook_retry import FailedAttemptError, no_response, refused
 
 _LARGEST_TOKEN_RESPONSE = 64 * 1024
@@ -31,21 +24,21 @@ _LONGEST_RENEW_BEFORE = 30.0
 _REFUSED_FOR = 60.0
 
 
-def authentication(auth: Auth | None, timeout: float) -> Authenticate:
+def authentication(auth: webhook_settings.Auth | None, timeout: float) -> Authenticate:
     """What authenticates requests; a request for a token takes at most `timeout` seconds."""
     match auth:
         case None:
             return _no_auth
-        case BasicAuth():
+        case webhook_settings.BasicAuth():
             return _basic(auth.username, auth.password)
-        case BearerAuth():
+        case webhook_settings.BearerAuth():
             return header_auth("Authorization", f"Bearer {auth.token}")
-        case ApiKeyAuth():
+        case webhook_settings.ApiKeyAuth():
             place = header_auth if auth.place == "header" else _query
             return place(auth.name, auth.value)
-        case HmacAuth():
+        case webhook_settings.HmacAuth():
             return _hmac(auth.header, auth.secret)
-        case OAuth2Auth():
+        case webhook_settings.OAuth2Auth():
             return OAuth2Token(auth, timeout)
 
 
@@ -78,7 +71,7 @@ def _hmac(header: str, secret: str) -> Authenticate:
 class OAuth2Token:
     """A token of the client credentials grant, kept until it expires; used from several threads."""
 
-    def __init__(self, auth: OAuth2Auth, timeout: float) -> None:
+    def __init__(self, auth: webhook_settings.OAuth2Auth, timeout: float) -> None:
         self._auth = auth
         self._timeout = timeout
         self._session = open_session(auth.token_url, _no_auth)

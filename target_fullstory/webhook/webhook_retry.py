@@ -7,8 +7,7 @@ import requests
 
 from target_fullstory.api.transport import NETWORK_ERRORS
 
-_RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})
-"""Statuses after which a message is retried; any other one is final."""
+_RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})  # any other status is final
 
 
 class RetryRules(msgspec.Struct, frozen=True):

@@ -44,16 +44,13 @@ class Access:
 
     def check(self, authorization: str | None, permission: Permission) -> None:
         """Raise an ApiError where the header has no valid key, or the key's role lacks the permission."""
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "basic" or not self._accepts(key.strip().encode()):
+        scheme, _, text = (authorization or "").partition(" ")
+        key = text.strip().encode()
+        accepted = self._accepted is None or any(hmac.compare_digest(key, one) for one in self._accepted)
+        if scheme.lower() != "basic" or not key or not accepted:
             raise ApiError(401, "unauthorized", "Access is unauthorized: no valid API key")
         if permission not in PERMISSIONS[self._role]:
             raise ApiError(403, "forbidden", f"A key of role {self._role} has insufficient permissions")
-
-    def _accepts(self, key: bytes) -> bool:
-        if not key or self._accepted is None:
-            return bool(key)
-        return any(hmac.compare_digest(key, accepted) for accepted in self._accepted)
 
 
 class RateLimit:

@@ -23,7 +23,7 @@ from target_fullstory.sandbox.store.received_requests import RequestLog
 class Operation:
     """One operation of the API; its path has placeholders in braces.
 
-    The sandbox's own operations need no permission. One that is `keyed` heeds an `Idempotency-Key`.
+    The sandbox's own operations need no permission. One that is `keyed` honours an `Idempotency-Key`.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""The ASGI application: the way of a request from the socket to its operation and back."""
+"""The ASGI application: what a request goes through before and after its operation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from target_fullstory.sandbox.http.fault_injection import (
     Fault,
     FaultPlan,
     TruncatedResponse,
-    delay,
     response_instead,
     server_error,
 )
@@ -74,7 +73,7 @@ def _response(response: ApiResponse) -> Response:
 
 
 class _Gateway:
-    """Takes a request through all that surrounds its operation."""
+    """Checks, faults and the log, around the operation of each request."""
 
     def __init__(self, api: SandboxApi, options: SandboxOptions) -> None:
         self._log = api.log
@@ -140,11 +139,9 @@ class _Gateway:
     async def _carry_out(self, operation: Operation, call: Call, fault: Fault | None) -> ApiResponse:
         handler = operation.handler
         if fault is not None:
-            instead = response_instead(fault)
+            instead = await response_instead(fault)
             if instead is not None:
                 return instead
-            if fault is Fault.SLOW:
-                await delay()
             if fault is Fault.ERROR_500_KEPT:
                 handler = self._keep_500
         return await run_in_threadpool(handler, call)

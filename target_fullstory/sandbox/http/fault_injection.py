@@ -61,25 +61,21 @@ def server_error() -> ApiResponse:
     return refusal(ApiError(500, "server_error", "An injected fault: the request was not carried out"))
 
 
-def response_instead(fault: Fault) -> ApiResponse | None:
-    """The response of a fault that prevents a request; None for the other faults."""
+async def response_instead(fault: Fault) -> ApiResponse | None:
+    """The response of a fault that prevents a request; None for the others, after a pause for `SLOW`."""
+    if fault is Fault.SLOW:
+        await asyncio.sleep(SLOW_SECONDS)
     html = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
     unavailable = refusal(ApiError(503, "unavailable", "An injected fault"))
-    seconds = str(RETRY_AFTER_SECONDS)
     date = formatdate(math.ceil(time.time()) + RETRY_AFTER_SECONDS, usegmt=True)
     return {
         Fault.RESET_BEFORE: ApiResponse(0, b""),  # Never sent.
         Fault.ERROR_429: refusal(too_many_requests("An injected fault: too many requests", 1)),
         Fault.ERROR_500: server_error(),
         Fault.ERROR_502_HTML: ApiResponse(502, html, (("Content-Type", "text/html"),)),
-        Fault.ERROR_503_SECONDS: replace(unavailable, headers=(("Retry-After", seconds),)),
+        Fault.ERROR_503_SECONDS: replace(unavailable, headers=(("Retry-After", str(RETRY_AFTER_SECONDS)),)),
         Fault.ERROR_503_DATE: replace(unavailable, headers=(("Retry-After", date),)),
     }.get(fault)
-
-
-async def delay() -> None:
-    """Wait as long as a slow response does."""
-    await asyncio.sleep(SLOW_SECONDS)
 
 
 async def _until_disconnected(receive: Receive) -> None:

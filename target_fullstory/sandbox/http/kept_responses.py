@@ -31,7 +31,7 @@ class KeptResponses:
         self._running: set[str] = set()
 
     def guard(self, plan: Planner) -> Handler:
-        """Make an operation heed the `Idempotency-Key` of a call that has one.
+        """Make an operation honour the `Idempotency-Key` of a call that has one.
 
         Its effects and the kept response are stored in one transaction: neither exists without the other.
         """
@@ -83,9 +83,8 @@ class KeptResponses:
         return ApiResponse(row[1], row[2], replayed=True)
 
     def _keep(self, key: str, fingerprint: bytes, response: ApiResponse) -> None:
-        if response.status == 429 or response.status > 500:
-            return
-        self._database.write(
-            "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
-            (key, fingerprint, self._clock(), response.status, response.body),
-        )
+        if response.status <= 500 and response.status != 429:
+            self._database.write(
+                "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
+                (key, fingerprint, self._clock(), response.status, response.body),
+            )

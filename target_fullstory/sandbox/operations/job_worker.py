@@ -15,9 +15,7 @@ from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 
-MAX_JOBS_AT_ONCE = 100
-"""Jobs in progress at the same time; those accepted beyond wait for their turn."""
-
+MAX_JOBS_AT_ONCE = 100  # those accepted beyond wait for their turn
 _PIECE = 1000
 _IDLE_SECONDS = 3600.0
 
@@ -98,8 +96,10 @@ class JobWorker:
                 if not self._jobs.is_at(job, done):
                     return
                 outcomes = self._import(job, batch.shared, requests)
-                pairs = enumerate(zip(requests, outcomes, strict=True), done)
-                items = [_item(position, *pair) for position, pair in pairs]
+                items = [
+                    _item(position, request, outcome)
+                    for position, (request, outcome) in enumerate(zip(requests, outcomes, strict=True), done)
+                ]
                 done += len(requests)
                 self._jobs.advance(job, done, items)
             # The lock is not fair: without a pause, requests would wait for the whole job.
@@ -109,7 +109,7 @@ class JobWorker:
         try:
             return self._importers[job.kind](job, shared, requests)
         except Exception:
-            # A bug must not leave this job, and all that follow, in progress for ever.
+            # A bug must not leave this job, and all that follow, in progress forever.
             logger.exception("The sandbox failed to work on job %s", job.id)
             return [ApiError(500, "server_error", "A defect of the sandbox")] * len(requests)
 

@@ -58,9 +58,7 @@ class SandboxInspection:
 
 
 def _limit(call: Call, default: int) -> int:
-    text = call.query.get("limit")
-    if text is None:
-        return default
+    text = call.query.get("limit", str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_LIMIT):
         raise invalid("invalid_parameter", f"limit must be a number from 1 to {MAX_LIMIT}")
     return int(text)
