@@ -51,12 +51,11 @@ class WebhookDelivery:
 
         `event` is `job_created`, `job_finished` or `request`, `entry` what the state block holds of it.
         """
-        if event == "request":
-            is_error = not 200 <= int(entry["status"]) < 300
-        else:
-            is_error = event == "job_finished" and (entry["status"] == "FAILED" or bool(entry["errors"]))
-        if self._settings.include == "errors" and not is_error:
-            return
+        if self._settings.include == "errors":
+            request_failed = event == "request" and not 200 <= int(entry["status"]) < 300
+            job_failed = event == "job_finished" and (entry["status"] == "FAILED" or bool(entry["errors"]))
+            if not request_failed and not job_failed:
+                return
         message = {"run_id": self._run_id, "at": timestamp(), "event": event, **entry}
         self._queue.put(msgspec.json.encode(message))
         if not self._threads:
