@@ -57,9 +57,9 @@ class Client:
     ) -> Response:
         """Call the API and retry; returns 2xx, a 4xx that concerns this request alone, or a redirect.
 
-        All attempts have the `Idempotency-Key` given, unless Fullstory keeps a plain 500 for it. Errors call
-        the path `name`, where it may hold a record's values. A 2xx without the `content` it must have is
-        retried. A redirect is never followed; without `redirects` it means that the address is wrong.
+        `key` is the `Idempotency-Key` of all attempts, until Fullstory keeps a plain 500 for it. `name` takes
+        the place of the path in errors, where that may hold a record's values. A 2xx without the wanted
+        `content` is retried. A redirect is never followed; without `redirects`, the address is wrong.
 
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.

@@ -121,8 +121,8 @@ class Attempts:
         if status == 500 and content != self._last_500:
             self._last_500 = content
         elif status == 500 and self._base_key is not None:
-            # The same plain 500 twice: Fullstory has kept that failure for the key, so that it takes another.
-            # That is derived, so that a replay after a crash goes through the same keys.
+            # The same plain 500 twice: Fullstory keeps that failure for the key, so use another. It is
+            # derived from the first, so that a replay after a crash goes through the same keys.
             self._renewals += 1
             self.key = f"{self._base_key}-{self._renewals}"
             self._last_500 = None
