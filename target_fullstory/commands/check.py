@@ -11,15 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.api.client import Client
-from target_fullstory.api.roles import (
-    JOB_READERS,
-    ROLES,
-    Account,
-    allows,
-    may_read_jobs,
-    roles_named,
-    who_am_i,
-)
+from target_fullstory.api.roles import JOB_READERS, Account, allows, may_read_jobs, role_names, who_am_i
 from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.shared_options import (
     config_option,
@@ -29,6 +21,7 @@ from target_fullstory.commands.shared_options import (
     read_settings,
 )
 from target_fullstory.errors import DeliveryError
+from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.settings.model import Settings
@@ -104,7 +97,7 @@ def _kinds(settings: Settings) -> list[str]:
 def _roles(settings: Settings, role: str) -> Iterator[Finding]:
     for subject, kind in _mapped(settings).items():
         verdict = allows(role, kind)
-        needed = f"{kind} takes a key of the role {roles_named(ROLES[kind])}"
+        needed = f"{kind} takes a key of the role {role_names(KINDS[kind].roles)}"
         if verdict is None:
             doubt = "what a request takes depends on the call" if kind == "request" else needed
             yield Finding(subject, "unknown", f"cannot be told from the role {role}: {doubt}")
@@ -120,7 +113,7 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
     if not batched or settings.delivery == "single":
         return
     verdict = may_read_jobs(role)
-    needed = f"following batch jobs takes a key of the role {roles_named(JOB_READERS)}"
+    needed = f"following batch jobs takes a key of the role {role_names(JOB_READERS)}"
     if verdict is None:
         yield Finding("batch jobs", "unknown", f"cannot be told from the role {role}: {needed}")
     elif verdict:

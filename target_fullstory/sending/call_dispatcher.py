@@ -11,7 +11,7 @@ from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
-from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, reject_code, unexpected
+from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, unexpected
 from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Call, alone, decode_call, shown_call
@@ -28,7 +28,7 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
         stream=batch.stream,
         kind=batch.kind,
         stage="api",
-        code=reject_code(response),
+        code="request_too_large" if response.status == 413 else response.code,
         message=response.message,
         request=msgspec.Raw(request),
     )
