@@ -24,7 +24,7 @@ from target_fullstory.input.messages import parse
 from target_fullstory.input.progress import bytes_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State
 from target_fullstory.mapping import Rejected
-from target_fullstory.run import Run
+from target_fullstory.run import Load, Run
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.environment import from_environment
 from target_fullstory.settings.load_settings import batch_storage, check_secrets, load_settings
@@ -91,7 +91,7 @@ class TargetFullstory(Target):
     @cached_property
     def run(self) -> Run:
         """This process's run, begun with the first use."""
-        run = Run(self.settings, self.config, key_salt=self._key_salt)
+        run = Load(self.settings, self.config, self._key_salt)
         if self._stop_asked:
             run.interrupt()
         return run
@@ -132,7 +132,7 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.run.open_stream(stream_map.stream_alias, None)
                 continue
-            self.run.know_schema(stream_map.stream_alias, message)
+            self.run.rejects.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -202,16 +202,12 @@ class TargetFullstory(Target):
         except StopWaiting:
             self.logger.debug("Stopped while a batch waited for its turn")
         except (DeliveryError, OutputError):
-            self.end_run(deliver=False)
+            self.run.end(deliver=False)
             raise
         except Exception:
             # What came before the error is delivered and checkpointed all the same.
-            self.end_run()
+            self.run.end()
             raise
-
-    def end_run(self, *, deliver: bool = True) -> None:
-        """End the run; `deliver` is whether to send what is open, so not where a request has failed."""
-        self.run.end(deliver=deliver)
 
     def process_endofpipe(self) -> None:
         """Send what is open, wait for it, write the last STATE and the run report.
@@ -219,7 +215,7 @@ class TargetFullstory(Target):
         Raises:
             TooManyRejectsError: Everything else is delivered.
         """
-        self.end_run()
+        self.run.end()
         limit, count = self.settings.max_rejected_records, self.run.ledger.totals().rejected
         if limit is None or count <= limit:
             return

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from target_fullstory.accounting.checkpoints import Ticket
-from target_fullstory.batching.batch_body import ENVELOPE_BYTES, BatchBody
 from target_fullstory.batching.encoded_requests import split_requests
 from target_fullstory.batching.merge import merge_updates
 from target_fullstory.kinds import KINDS, Kind
@@ -19,6 +18,39 @@ Keys: TypeAlias = "array[int]"
 
 # What a key takes in an open batch, about: the text, and its place in a set.
 _KEY_BYTES = 112
+_HEAD, _TAIL = b'{"requests":[', b"]}"
+ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
+"""Bytes of a batch request beside its items."""
+
+# Behind each part the sending thread waits for the interpreter's lock: a batch has but a few of them.
+_PART_BYTES = 8 * 1024 * 1024
+
+
+class BatchBody:
+    """The body of a batch's creation, sent in parts: whole, a batch would be in memory twice."""
+
+    def __init__(self, items: list[bytes]) -> None:
+        self._items = items
+        self._size = ENVELOPE_BYTES + sum(map(len, items)) + max(0, len(items) - 1)
+
+    def __len__(self) -> int:
+        """Bytes in all, for the `Content-Length`."""
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The parts, as often as asked for."""
+        part, size = [_HEAD], 0
+        for number, item in enumerate(self._items):
+            part += (b",", item) if number else (item,)
+            size += len(item)
+            if size >= _PART_BYTES:
+                yield b"".join(part)
+                part, size = [], 0
+        yield b"".join([*part, _TAIL])
+
+    def requests(self) -> list[bytes]:
+        """The single requests."""
+        return split_requests(self._items)
 
 
 @dataclass(eq=False)

@@ -20,8 +20,8 @@ from target_fullstory.api.roles import (
     roles_named,
     who_am_i,
 )
-from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.shared_options import (
+    api_client,
     config_option,
     format_option,
     print_json,

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, poll_intervals
-from target_fullstory.commands.command_client import api_client
 from target_fullstory.commands.saved_block import read_block
 from target_fullstory.commands.shared_options import (
+    api_client,
     config_option,
     format_option,
     print_json,

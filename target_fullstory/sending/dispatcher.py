@@ -12,8 +12,7 @@ from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
-from target_fullstory.batching.batch import Batch
-from target_fullstory.batching.batch_body import BatchBody
+from target_fullstory.batching.batch import Batch, BatchBody
 from target_fullstory.batching.encoded_requests import has_timestamp, identity, single_request
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
@@ -80,7 +79,8 @@ class Dispatcher:
             StopWaiting: The run was asked to stop and the turn did not come in time.
         """
         self._wait_for_turn(batch)
-        self._deletions.add(batch.deleted)
+        if batch.deleted:
+            self._deletions.add(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
         reservation = self._in_flight.reserve(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from target_fullstory.accounting.ledger import JobEntry, Ledger
-from target_fullstory.accounting.rejects import Reject, Rejects, timestamp
+from target_fullstory.accounting.ledger import JobEntry
+from target_fullstory.accounting.rejects import Reject, timestamp
+from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.job_polling import FAILED, UNKNOWN, PolledJob, poll_intervals
 from target_fullstory.api.responses import Response
@@ -44,16 +45,15 @@ class JobTracker:
         self,
         settings: Settings,
         client: Client,
-        ledger: Ledger,
-        rejects: Rejects,
+        accounting: Accounting,
         in_flight: InFlight,
         journal: JobJournal | None,
     ) -> None:
         """Start with the jobs that killed runs have left; no journal where the run does not wait for jobs."""
         self._settings = settings
         self._client = client
-        self._ledger = ledger
-        self._rejects = rejects
+        self._ledger = accounting.ledger
+        self._rejects = accounting.rejects
         self._in_flight = in_flight
         self._journal = journal
         self._wake = threading.Condition()
