@@ -57,6 +57,8 @@ class Run(ABC):
         self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events
         self.interrupted = False
+        # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
+        self.missing_keys = False
 
     @abstractmethod
     def end(self, *, deliver: bool = True) -> None:
@@ -111,7 +113,7 @@ class Run(ABC):
         self._checkpoints.write_due()
 
     def tick(self) -> None:
-        """Do what time asks for: called often, also while the tap is silent."""
+        """Do what is due: called often, also while the tap is silent."""
         if self._in_flight.error is not None:
             raise self._in_flight.error
         self._batcher.flush_aged()
@@ -143,10 +145,8 @@ class Load(Run):
     def __init__(self, settings: Settings, config: Mapping[str, Any], key_salt: str = "") -> None:
         """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
 
-        Args:
-            settings: The settings.
-            config: The configuration as given, for the run report.
-            key_salt: Sets the keys that are made of content apart from those of other runs.
+        `config` is the configuration as given, for the run report. Idempotency keys made of content differ
+        from those of runs with another `key_salt`.
         """
         self._config = config
         self._began, self._clock = timestamp(), time.monotonic()

@@ -41,7 +41,7 @@ class StreamCounts(msgspec.Struct, kw_only=True):
 
     @property
     def ended(self) -> int:
-        """Records whose end is known."""
+        """Records whose outcome is known."""
         return self.delivered + self.rejected + self.merged + self.ignored
 
 
@@ -79,7 +79,7 @@ class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
-"""Hears of each response as it comes: its event (`job_created`, `job_finished`, `request`) and its entry."""
+"""Called with each response: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
 _LISTED_JOBS = 1000
 _ENDS = ("received", "delivered", "rejected", "merged", "ignored")
@@ -89,10 +89,7 @@ class Ledger:
     """Counts records, jobs and responses of a run."""
 
     def __init__(self, *, responses: int, on_response: OnResponse | None = None) -> None:
-        """Start an empty ledger that keeps so many of the latest responses.
-
-        What `on_response` does must return at once and raise nothing.
-        """
+        """Keep so many of the latest responses; `on_response` must return at once and raise nothing."""
         self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
@@ -114,7 +111,7 @@ class Ledger:
         merged: int = 0,
         ignored: int = 0,
     ) -> None:
-        """Add to a stream's counts; less than nothing takes back what counted before."""
+        """Add to a stream's counts; a negative number takes back what was counted before."""
         with self._lock:
             counts = self._streams[stream]
             counts.received += received
@@ -144,7 +141,7 @@ class Ledger:
         """Keep an API response for the state block."""
         with self._lock:
             self._responses.append(entry)
-        # A job's creation is told with the job.
+        # A job's creation is reported with the job.
         if self._on_response is not None and entry.job is None:
             self._on_response("request", msgspec.to_builtins(entry))
 

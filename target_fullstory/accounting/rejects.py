@@ -76,11 +76,7 @@ class Rejects:
             return {"count": self._count, "path": str(self._path) if self._count else None}
 
     def write(self, reject: Reject, *, counted: bool = True) -> None:
-        """Write a rejected record and, unless an earlier run's job refused it, count it.
-
-        Raises:
-            OutputError: The file cannot be written; as for `sync` and `close`.
-        """
+        """Write a rejected record and, unless an earlier run's job refused it, count it."""
         self._take(reject)
         if counted:
             # A job refuses what counted as delivered when the job was accepted.

@@ -96,7 +96,6 @@ class OpenBatch:
     """A batch that still grows."""
 
     def __init__(self, stream: str, kind: Kind, ticket: Ticket) -> None:
-        """Open an empty batch; its ticket was taken at its first record."""
         self.stream = stream
         self.kind = kind
         self.ticket = ticket
@@ -141,16 +140,13 @@ class OpenBatch:
         self._covered_by = covered_by
 
     def mark_state(self) -> None:
-        """Take note of a STATE: a batch that is cut ends here."""
-        self._mark = _Mark(
-            len(self._items), self.rows, self.size, self._all_timed, time.monotonic(), self._covered_by
-        )
+        """Note a STATE: a batch that is cut ends here."""
+        self._mark = self._reached()
         self._timed = True
 
     def close(self) -> Batch:
         """The batch with all its records, updates of one user merged."""
-        whole = _Mark(len(self._items), self.rows, self.size, self._all_timed, 0.0, self._covered_by)
-        return self._close_at(whole)
+        return self._close_at(self._reached())
 
     def cut(self, new_ticket: Callable[[], Ticket]) -> tuple[Batch, OpenBatch | None]:
         """The batch up to the last STATE; and what came after it, still open (None: nothing did)."""
@@ -169,9 +165,9 @@ class OpenBatch:
         rest._timed = self._timed
         return batch, rest
 
-    @property
-    def _all_timed(self) -> bool:
-        return self._timed and (self._mark is None or self._mark.timed)
+    def _reached(self) -> _Mark:
+        timed = self._timed and (self._mark is None or self._mark.timed)
+        return _Mark(len(self._items), self.rows, self.size, timed, time.monotonic(), self._covered_by)
 
     def _close_at(self, end: _Mark) -> Batch:
         items, rows = self._items[: end.items], end.rows
@@ -198,7 +194,7 @@ class OpenBatch:
 
 @dataclass(frozen=True)
 class _Mark:
-    """How far the batch reached when the last STATE came; `at` in monotonic seconds."""
+    """How far a batch reaches, such as when the last STATE came; `at` in monotonic seconds."""
 
     items: int
     rows: int

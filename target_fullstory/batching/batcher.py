@@ -17,7 +17,7 @@ import msgspec
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch, OpenBatch
 from target_fullstory.batching.memory_limits import max_open_bytes
-from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.kinds import KINDS, USER_CHANGES, Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.settings.model import Settings
@@ -49,7 +49,6 @@ class Batcher:
     """
 
     def __init__(self, settings: Settings, dispatcher: BatchDispatcher, accounting: Accounting) -> None:
-        """Start with none."""
         self._settings = settings
         self._dispatcher = dispatcher
         self._ledger = accounting.ledger
@@ -80,7 +79,8 @@ class Batcher:
         """Send first what was received before these records of these users and must not come after them."""
         if "events" in KINDS[kind].waits_for and self._settings.events_wait_for_users:
             # What comes next deletes a user, whose events would come to life again.
-            self._flush_events()
+            self._flush_events_to_state()
+            self._send_all("events")
         if not keys:
             return
         for other in list(self._open.values()):
@@ -126,11 +126,12 @@ class Batcher:
         With `leave_rest` events and calls behind the last STATE are left to the next run, which reads them
         again: sent in other batches, or once more, they would not be recognised.
         """
-        self._flush_user_changes()
+        self._send_all(*USER_CHANGES)
         self._flush_events_to_state()
         if leave_rest:
             self._flush_calls_to_state()
-            self._leave_all()
+            for batch in list(self._open.values()):
+                self._leave(batch)
         while self._open:
             self._send_whole(next(iter(self._open.values())))
 
@@ -169,15 +170,9 @@ class Batcher:
         else:
             self._send_whole(batch)
 
-    def _flush_user_changes(self) -> None:
+    def _send_all(self, *kinds: Kind) -> None:
         for batch in list(self._open.values()):
-            if KINDS[batch.kind].changes_users:
-                self._send_whole(batch)
-
-    def _flush_events(self) -> None:
-        self._flush_events_to_state()
-        for batch in list(self._open.values()):
-            if KINDS[batch.kind].cut_at_state:
+            if batch.kind in kinds:
                 self._send_whole(batch)
 
     def _marked_events(self) -> list[OpenBatch]:
@@ -220,17 +215,13 @@ class Batcher:
     def _flush_before(self, kind: Kind) -> None:
         """Send the users first that were received before events and calls."""
         if not KINDS[kind].changes_users and self._settings.events_wait_for_users:
-            self._flush_user_changes()
+            self._send_all(*USER_CHANGES)
             if KINDS[kind].cut_at_state and self._dispatcher.repeats_deletions:
                 # They would keep the STATE behind the deletions from being written.
                 self._flush_calls_to_state()
 
-    def _leave_all(self) -> None:
-        for batch in list(self._open.values()):
-            self._ledger.count(batch.stream, received=-batch.rows)
-            logger.info(
-                "%d records of stream %s came after the last STATE; the next run reads them again",
-                batch.rows,
-                batch.stream,
-            )
-            self._remove(batch)
+    def _leave(self, batch: OpenBatch) -> None:
+        self._ledger.count(batch.stream, received=-batch.rows)
+        text = "%d records of stream %s came after the last STATE; the next run reads them again"
+        logger.info(text, batch.rows, batch.stream)
+        self._remove(batch)

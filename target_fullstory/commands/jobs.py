@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from itertools import compress
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +25,7 @@ from target_fullstory.commands.shared_options import (
     read_settings,
 )
 from target_fullstory.errors import InputError
+from target_fullstory.input.progress import progress_bar
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
@@ -94,7 +92,7 @@ def _jobs_of(block: dict[str, Any]) -> list[JobEntry]:
 
 
 def _look(polled: list[PolledJob], settings: Settings) -> list[PolledJob]:
-    """Bring jobs up to date, several at a time; returns those that are over."""
+    """Poll jobs once, several at a time; returns those that are over."""
     with ThreadPoolExecutor(settings.concurrency) as threads:
         return list(compress(polled, threads.map(PolledJob.look, polled)))
 
@@ -103,26 +101,14 @@ def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
     """Look again and again until all jobs are over, or so many seconds are; show how many have ended."""
     end = time.monotonic() + limit
     total, ended, left = len(polled), 0, polled
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        redirect_stdout=False,
-        redirect_stderr=False,
-        transient=True,
-    )
-    on_terminal = sys.stderr.isatty()
-    with bar if on_terminal else nullcontext():
-        task = bar.add_task("Waiting for jobs", total=total)
+    with progress_bar("Waiting for jobs", total, in_bytes=False) as advance:
         for interval in poll_intervals(settings.job_poll_interval_seconds):
             over = _look(left, settings)
             left = [job for job in left if job not in over]
             for entry in (job.entry for job in over):
                 ended += 1
-                bar.advance(task)
-                if not on_terminal:
+                advance(1)
+                if not sys.stderr.isatty():
                     logger.info(
                         "Job %s (%s): %s; %d of %d jobs have ended",
                         *(entry.id, entry.kind, entry.status, ended, total),

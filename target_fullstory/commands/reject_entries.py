@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.errors import InputError
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import MadeRequest, Rejected, stored_call
@@ -41,19 +42,15 @@ class Entry(msgspec.Struct, kw_only=True):
         return self.code == "stream_map_error"
 
     def made_request(self) -> MadeRequest | Rejected:
-        """The request, ready to be sent; why it cannot be where it cannot.
-
-        Raises:
-            InputError: It is no request of this kind.
-        """
+        """The request, ready to be sent; why it cannot be where it cannot."""
         body = bytes(self.request)
         if not body:
             return Rejected(self.code, self.message)
         try:
             if self.kind == "users":
-                user = msgspec.json.decode(body, type=_User)
-                if user.uid or user.id:
-                    return MadeRequest(self.kind, self.request, user.uid or user.id)
+                uid, user_id = identity(body)
+                if uid or user_id:
+                    return MadeRequest(self.kind, self.request, uid or user_id)
             elif self.kind == "events":
                 event = msgspec.json.decode(body, type=_Event)
                 return MadeRequest(self.kind, self.request, timed=event.timestamp is not None)
@@ -66,11 +63,6 @@ class Entry(msgspec.Struct, kw_only=True):
         )
 
 
-class _User(msgspec.Struct):
-    uid: str | None = None
-    id: str | None = None
-
-
 class _Event(msgspec.Struct):
     name: str
     timestamp: str | None = None
@@ -80,11 +72,7 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 
 def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
-    """The lines of rejects files, in order, each with its length in bytes.
-
-    Raises:
-        InputError: A line is none of a rejects file.
-    """
+    """The lines of rejects files, in order, each with its length in bytes."""
     for path in paths:
         with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
             for number, line in enumerate(file, start=1):

@@ -13,7 +13,7 @@ from target_fullstory.commands.reject_entries import Entry, digest_of, read_entr
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
 from target_fullstory.input.messages import parse, peek, require
-from target_fullstory.input.progress import bytes_bar
+from target_fullstory.input.progress import progress_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Rejected, spec_for
@@ -54,7 +54,7 @@ def replay_command(
         logger.info("There is nothing to send again: the files hold no records")
         return
     size = sum(Path(path).stat().st_size for path in rejects)
-    with target.ending_in_order(), bytes_bar("Sending again", size) as advance:
+    with target.ending_in_order(), progress_bar("Sending again", size) as advance:
         streams.open([*_kept_beside(rejects), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
@@ -80,11 +80,7 @@ class _ReplayStreams:
         self._to_transform: set[str] = set()
 
     def check(self, entry: Entry) -> None:
-        """Hold an entry against the mapping.
-
-        Raises:
-            InputError: The mapping does not fit, or the entry's request is none.
-        """
+        """Hold an entry against the mapping."""
         spec = spec_for(entry.stream, self._target.settings.streams)
         kind = spec.kind if spec else entry.kind
         if entry.kind != kind and (kind, entry.kind) != ("users", "user_deletions"):
@@ -104,11 +100,7 @@ class _ReplayStreams:
         (self._to_transform if entry.is_untransformed else self._to_map).add(entry.stream)
 
     def open(self, schema_files: list[str]) -> None:
-        """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts.
-
-        Raises:
-            TargetFullstoryError: A SCHEMA does not fit the mapping, or is needed and not there.
-        """
+        """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts."""
         target = self._target
         wanted = {*self._to_map, *self._to_transform, *(target.config.get("stream_maps") or {})}
         for message in _schemas(schema_files):

@@ -13,17 +13,10 @@ from target_fullstory.settings.model import Settings
 
 
 def read_block(path: str | None, settings: Settings) -> dict[str, Any]:
-    """The block that a file holds: `run_id`, `streams`, `jobs` and so on.
+    """The block in a file, in standard input (`-`), or in the latest run report in `output_dir` (None).
 
     Understood are a STATE's value, a STATE message, the lines that a target prints (the last one counts),
     what `meltano state get` prints, and a run report.
-
-    Args:
-        path: The file; `-` for standard input; None for the latest run report in `output_dir`.
-        settings: The settings: `state_key` and `output_dir`.
-
-    Raises:
-        InputError: There is no block.
     """
     if path == "-":
         return _find(sys.stdin.buffer.read(), "standard input", settings.state_key)

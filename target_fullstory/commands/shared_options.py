@@ -41,12 +41,7 @@ format_option = click.option(
 
 
 def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
-    """The configuration that a load with the same options would have, singer-sdk's own settings included.
-
-    Raises:
-        ConfigurationError: A file is not a JSON object, or a variable has a value that is none of its
-            setting.
-    """
+    """The configuration that a load with the same options would have, singer-sdk's own settings included."""
     try:
         given = _ConfigInput.from_cli_args(*paths)
     except FileNotFoundError as error:

@@ -19,11 +19,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def record_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
-    """Chunks of the RECORD lines that a BATCH message stands for.
-
-    Raises:
-        InputError: A file cannot be read, or its encoding is unknown.
-    """
+    """Chunks of the RECORD lines that a BATCH message stands for."""
     head = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(message["stream"])
     encoding = message["encoding"]
     for url in message["manifest"]:

@@ -50,9 +50,6 @@ def parse(line: bytes, number: int) -> dict[str, Any]:
 
     Numbers beyond JSON's usual range, NaN and infinities, and half surrogate pairs, all of which taps in
     Python can write, are read as Python reads them.
-
-    Raises:
-        InputError: The line is not a JSON object with a `type`.
     """
     try:
         message = _decode(line)

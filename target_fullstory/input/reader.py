@@ -71,7 +71,6 @@ class Reader:
     """
 
     def __init__(self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None) -> None:
-        """Read nothing yet; `storage` has the files whose addresses do not say it all."""
         self.counts: Counter[str] = Counter()
         self._chunks = chunks
         self._storage = storage

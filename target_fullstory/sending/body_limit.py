@@ -11,7 +11,6 @@ class BodyLimit:
     """The setting `max_batch_bytes`, halved whenever Fullstory answered 413."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Start with the setting."""
         self._lock = threading.Lock()
         self.bytes = max_bytes
 

@@ -38,7 +38,6 @@ class CallDispatcher:
     """Sends calls and enters what came of them; used from several threads at a time."""
 
     def __init__(self, client: Client, in_flight: InFlight, accounting: Accounting, limit: BodyLimit) -> None:
-        """Bind it to a run."""
         self._client = client
         self._in_flight = in_flight
         self._ledger = accounting.ledger

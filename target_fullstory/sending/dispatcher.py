@@ -13,7 +13,7 @@ from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
 from target_fullstory.batching.batch import Batch, BatchBody
-from target_fullstory.batching.encoded_requests import has_timestamp, identity, single_request
+from target_fullstory.batching.encoded_requests import goes_with, has_timestamp, identity, single_request
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
@@ -22,7 +22,7 @@ from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import JobTracker
-from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
+from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
 
 

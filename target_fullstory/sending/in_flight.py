@@ -52,7 +52,6 @@ class InFlight:
     """Reservations and free request slots; the one place that several threads wait on."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start with nothing in flight."""
         self._changed = threading.Condition()
         self._reservations: set[Reservation] = set()
         self._concurrency = self._slots = settings.concurrency

@@ -40,7 +40,6 @@ class JobJournal:
     """The accepted jobs of this run, and those that earlier runs left."""
 
     def __init__(self, output_dir: str, run_id: str, api_url: str) -> None:
-        """Name the file; it is created with the first job."""
         self._directory = Path(output_dir)
         self._path = self._directory / f"jobs-{run_id}.jsonl"
         self._api_url = api_url

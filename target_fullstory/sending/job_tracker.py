@@ -68,11 +68,7 @@ class JobTracker:
             self._follow(entry, in_flight.enter(anybody), own=False)
 
     def track(self, kind: Kind, stream: str, rows: int, keys: Keys, response: Response) -> str:
-        """Follow the job that a response says was created, with so many rows and these users; returns its id.
-
-        Raises:
-            DeliveryError: The response names no job.
-        """
+        """Follow the job that a response names, with so many rows and these users; returns its id."""
         job = response.data.get("job")
         if not isinstance(job, dict) or not job.get("id"):
             raise DeliveryError(
@@ -94,7 +90,7 @@ class JobTracker:
         return entry.id
 
     def watch(self) -> None:
-        """Poll from now on, also where the run does not wait for its jobs: somebody needs their end."""
+        """Poll from now on, even where the run does not wait for its jobs: a batch waits for one to end."""
         with self._wake:
             self._watching = True
             self._wake.notify()
@@ -169,7 +165,7 @@ class JobTracker:
             return None
 
     def _look(self, job: _TrackedJob) -> bool:
-        """Ask how a job stands; returns whether it needs no more looking after."""
+        """Poll a job once; returns whether it need not be polled again."""
         if job.polled.look():
             self._take_end(job)
             return True

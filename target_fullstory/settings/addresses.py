@@ -23,9 +23,6 @@ def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> N
 
     The error does not show the address, as it may hold a secret. It says what the setting is to be (`wanted`)
     and what plain http would send in the clear (`exposed`).
-
-    Raises:
-        ConfigurationError: It is no http(s) address, holds credentials, or is plain http to another machine.
     """
     url = _split(address)
     if url is None or url.scheme not in {"http", "https"} or url.username or url.password:

@@ -83,11 +83,7 @@ _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 def read_webhook(value: Any) -> WebhookSettings | None:
-    """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent.
-
-    Raises:
-        ConfigurationError: It is mistaken; the message names the key and the nearest name, never a secret.
-    """
+    """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent."""
     if value is None or value == {}:
         return None
     given = _members(SETTING, value, "url")
