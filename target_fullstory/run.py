@@ -5,6 +5,7 @@ Runs in the reading thread.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -17,7 +18,6 @@ import msgspec
 
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.accounting.run_report import write_report
 from target_fullstory.api.client import Client
 from target_fullstory.api.embedded_sandbox import start_sandbox
 from target_fullstory.api.roles import RoleCheck
@@ -207,7 +207,7 @@ class Load(Run):
         report["config"] = self._settings.redacted(self._config)
         seconds = round(time.monotonic() - self._clock, 3)
         report["timings"] = {"began": self._began, "ended": timestamp(), "seconds": seconds}
-        write_report(self._settings.output_dir, self._id, report)
+        self._write_report(report)
         if deliver and error is not None:
             raise error
 
@@ -228,6 +228,18 @@ class Load(Run):
                 "%d records received have no end: no STATE covers them, the next run reads them again",
                 totals.received - totals.ended,
             )
+
+    def _write_report(self, report: dict[str, Any]) -> None:
+        path = Path(self._settings.output_dir) / f"run-{self._id}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The names of streams and columns are private, like the records in the rejects file.
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        except OSError as error:
+            # The run itself has not failed.
+            logger.warning("The run report %s cannot be written: %s", path, error.strerror or error)
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
-from target_fullstory.input.messages import parse
+from target_fullstory.input.reader import parse
 from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
 from target_fullstory.run import OVER_QUOTA, Run
 from target_fullstory.settings.model import Settings

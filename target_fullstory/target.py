@@ -20,9 +20,8 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
 from target_fullstory.input.chunks import chunks
-from target_fullstory.input.messages import parse
 from target_fullstory.input.progress import progress_bar, size_of
-from target_fullstory.input.reader import Reader, Records, Schema, State
+from target_fullstory.input.reader import Reader, Records, Schema, State, parse
 from target_fullstory.mapping import Rejected
 from target_fullstory.run import Load, Run
 from target_fullstory.sending.in_flight import StopWaiting

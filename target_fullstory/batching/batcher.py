@@ -131,7 +131,10 @@ class Batcher:
         if leave_rest:
             self._flush_calls_to_state()
             for batch in list(self._open.values()):
-                self._leave(batch)
+                self._ledger.count(batch.stream, received=-batch.rows)
+                text = "%d records of stream %s came after the last STATE; the next run reads them again"
+                logger.info(text, batch.rows, batch.stream)
+                self._remove(batch)
         while self._open:
             self._send_whole(next(iter(self._open.values())))
 
@@ -219,9 +222,3 @@ class Batcher:
             if KINDS[kind].cut_at_state and self._dispatcher.repeats_deletions:
                 # They would keep the STATE behind the deletions from being written.
                 self._flush_calls_to_state()
-
-    def _leave(self, batch: OpenBatch) -> None:
-        self._ledger.count(batch.stream, received=-batch.rows)
-        text = "%d records of stream %s came after the last STATE; the next run reads them again"
-        logger.info(text, batch.rows, batch.stream)
-        self._remove(batch)

@@ -1,7 +1,8 @@
-"""The command `replay`: sends rejected records again, mapped by the mapping as it is now."""
+"""The command `replay`: reads rejects files and sends their records again, by the mapping as it is now."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import click
 import msgspec
 
-from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
+from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
-from target_fullstory.input.messages import parse, peek, require
 from target_fullstory.input.progress import progress_bar
+from target_fullstory.input.reader import parse, peek, require
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
 from target_fullstory.target import TargetFullstory
 
 _NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
@@ -55,7 +56,11 @@ def replay_command(
         return
     size = sum(Path(path).stat().st_size for path in rejects)
     with target.ending_in_order(), progress_bar("Sending again", size) as advance:
-        streams.open([*_kept_beside(rejects), *schema_files])
+        # The SCHEMAs that the loads have kept.
+        kept = [
+            Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects
+        ]
+        streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
             advance(length)
@@ -68,6 +73,96 @@ def replay_command(
         raise DeliveryError(
             f"Stopped after {ended} of {total} records. Start the same replay again, from the first."
         )
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """A line of a rejects file; what `replay` needs of it.
+
+    Attributes:
+        record: The record, decoded; UNSET where the line has none.
+        request: The request made of it, as JSON; empty where the line has none.
+        where: Its file and line, for errors.
+    """
+
+    stream: str
+    kind: Kind
+    code: str = "unknown"
+    message: str = ""
+    record: Any = msgspec.UNSET
+    request: msgspec.Raw = msgspec.Raw()
+    where: str = ""
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the record is there to be mapped again; what JSON cannot carry is there as text only."""
+        return isinstance(self.record, dict)
+
+    @property
+    def is_untransformed(self) -> bool:
+        """Whether the record is the tap's, as it was before a stream map."""
+        return self.code == "stream_map_error"
+
+    def made_request(self) -> MadeRequest | Rejected:
+        """The request, ready to be sent; why it cannot be where it cannot."""
+        body = bytes(self.request)
+        if not body:
+            return Rejected(self.code, self.message)
+        try:
+            if self.kind == "users":
+                uid, user_id = identity(body)
+                if uid or user_id:
+                    return MadeRequest(self.kind, self.request, uid or user_id)
+            elif self.kind == "events":
+                event = msgspec.json.decode(body, type=_Event)
+                return MadeRequest(self.kind, self.request, timed=event.timestamp is not None)
+            else:
+                return stored_call(self.kind, body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        raise InputError(
+            f"{self.where}: `request` is not a request of kind {self.kind}. Correct the line, or take it out."
+        )
+
+
+class _Event(msgspec.Struct):
+    name: str
+    timestamp: str | None = None
+
+
+_decode_entry = msgspec.json.Decoder(Entry).decode
+
+
+def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
+    """The lines of rejects files, in order, each with its length in bytes."""
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _read(line, f"{path}, line {number}"), len(line)
+
+
+def digest_of(paths: tuple[str, ...]) -> str:
+    """What the files hold, in a few characters: the same for the same replay."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            for line in file:
+                digest.update(line)
+    return digest.hexdigest()
+
+
+def _read(line: bytes, where: str) -> Entry:
+    try:
+        entry = _decode_entry(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Only a message about the structure: the decoder's others may quote what they met.
+        reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
+        raise InputError(
+            f"{where} is not a line of a rejects file: {reason}. Nothing was sent; correct the line, or "
+            "take it out."
+        ) from None
+    entry.where = where
+    return entry
 
 
 class _ReplayStreams:
@@ -136,12 +231,6 @@ def _send(target: TargetFullstory, entry: Entry) -> None:
         target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None)
     else:
         target.run.add(entry.stream, made.chunk)
-
-
-def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
-    """The SCHEMAs that the loads have kept beside their rejects files."""
-    kept = [Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects]
-    return [str(path) for path in kept if path.exists()]
 
 
 def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,6 @@ from target_fullstory.batching.encoded_requests import goes_with, has_timestamp,
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.body_limit import BodyLimit
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
@@ -57,14 +56,13 @@ class Dispatcher:
         self._checkpoints = accounting.checkpoints
         self._key_salt = key_salt
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
-        self._limit = BodyLimit(settings.max_batch_bytes)
-        self._calls = CallDispatcher(client, in_flight, accounting, self._limit)
+        self._calls = CallDispatcher(client, in_flight, accounting)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="send")
 
     @property
     def max_bytes(self) -> int:
         """The request body limit as of now."""
-        return self._limit.bytes
+        return self._in_flight.max_body_bytes
 
     @property
     def repeats_deletions(self) -> bool:
@@ -192,7 +190,7 @@ class Dispatcher:
             self._rejects.write(refusal(batch, body.requests()[0], response))
             return False
         if response.status == 413:
-            self._limit.refused(len(body))
+            self._in_flight.halve_body_limit(len(body))
         return True
 
     # A batch as single requests, or as calls

@@ -1,8 +1,8 @@
 """What is in flight: requests and jobs without an end yet, and the first error that ends the run.
 
 The order rules read off here: a batch of users or deletions waits while one of its users is in an unfinished
-request or job; events wait while any user is, deletions while any event is. So do the limits: bytes and
-requests in flight, jobs and operations in progress.
+request or job; events wait while any user is, deletions while any event is. So do the limits: bytes of a
+body, bytes and requests in flight, jobs and operations in progress.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from target_fullstory.batching.batch import Keys
 from target_fullstory.batching.memory_limits import MAX_IN_FLIGHT_BYTES
 from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
 
@@ -57,6 +58,7 @@ class InFlight:
         self._concurrency = self._slots = settings.concurrency
         self._max_jobs = settings.max_jobs_in_progress
         self._max_operations = settings.max_operations_in_progress
+        self.max_body_bytes = settings.max_batch_bytes
         self._error: Exception | None = None
         self._give_up_at: float | None = None
 
@@ -170,6 +172,14 @@ class InFlight:
         with self._changed:
             self._slots += 1
             self._changed.notify_all()
+
+    def halve_body_limit(self, size: int) -> None:
+        """Halve the request body limit where Fullstory refused so many bytes, within it, with 413."""
+        with self._changed:
+            if size <= self.max_body_bytes:
+                self.max_body_bytes = max(self.max_body_bytes // 2, 1)
+                text = "Fullstory refused a body of %d bytes; the limit is %d bytes for this run"
+                logger.warning(text, size, self.max_body_bytes)
 
     def fail(self, error: Exception) -> None:
         """Remember the first error; whoever waits gets it."""

@@ -62,7 +62,8 @@ def unflatten(members: Mapping[str, Any]) -> dict[str, Any]:
     `{"orders.kind": "events"}` becomes `{"orders": {"kind": "events"}}`; a dot after a backslash is part of
     its name. An object with levels of its own is left as it is.
     """
-    if not any(_is_flat(key, value) for key, value in members.items()):
+    flat = {key for key, value in members.items() if value is not None and not isinstance(value, Mapping)}
+    if not any(map(_DOT.search, flat)):
         return dict(members)
     whole: dict[str, Any] = {}
     for key, value in members.items():
@@ -76,7 +77,3 @@ def unflatten(members: Mapping[str, Any]) -> dict[str, Any]:
             place = inner
         place[name] = value
     return whole
-
-
-def _is_flat(key: str, value: Any) -> bool:
-    return value is not None and not isinstance(value, Mapping) and bool(_DOT.search(key))
