@@ -96,14 +96,13 @@ class FullstorySink(Sink):
         """
         if self._mapper is None:
             self._run.ignore(self.stream_name, len(records))
-        elif self._run.events_left is None:
-            self._take(self._mapper, records, lines)
-        else:
-            # What is beyond the quota is rejected as it came.
+            return
+        if self._run.events_left is not None and len(records) > 1:
+            # One at a time: what is beyond the quota is rejected as it came.
             for record in records:
-                self._take(self._mapper, [record], lines)
+                self.take([record], lines)
+            return
 
-    def _take(self, mapper: Mapper, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
         def reject(index: int, rejected: Rejected) -> None:
             record = records[index]
             if type(record) is not dict:
@@ -113,7 +112,7 @@ class FullstorySink(Sink):
         def count_dropped(names: tuple[str, ...]) -> None:
             self._run.count_dropped(self.stream_name, names)
 
-        for chunk in mapper.map(records, reject, count_dropped):
+        for chunk in self._mapper.map(records, reject, count_dropped):
             if chunk.kind == "events" and self._run.events_left == 0:
                 self._run.reject(self.stream_name, chunk.kind, OVER_QUOTA, records[0])
             else:

@@ -19,16 +19,9 @@ class StreamCounts(msgspec.Struct, kw_only=True):
     """One stream's records by where they ended.
 
     `received = delivered + rejected + merged + ignored` once the run is over; before that, the
-    difference is what still waits in a batch or a request.
-
-    Attributes:
-        kind: What the records become; `ignored` for a stream without a mapping.
-        received: Records read from the tap.
-        delivered: Records accepted by Fullstory.
-        rejected: Records refused by the mapping or by Fullstory.
-        merged: Records absorbed by a later update of the same user in the same batch.
-        ignored: Records of a stream that is configured so.
-        dropped_properties: Property name to the number of values left out.
+    difference is what still waits in a batch or a request. `merged` are records absorbed by another update of
+    the same user in the same batch, `dropped_properties` the number of values left out, by property. The kind
+    is `ignored` for a stream without a mapping.
     """
 
     kind: str
@@ -101,24 +94,12 @@ class Ledger:
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 
-    def count(
-        self,
-        stream: str,
-        *,
-        received: int = 0,
-        delivered: int = 0,
-        rejected: int = 0,
-        merged: int = 0,
-        ignored: int = 0,
-    ) -> None:
-        """Add to a stream's counts; a negative number takes back what was counted before."""
+    def count(self, stream: str, **numbers: int) -> None:
+        """Add to a stream's `StreamCounts`, by name; a negative number takes back what was counted before."""
         with self._lock:
             counts = self._streams[stream]
-            counts.received += received
-            counts.delivered += delivered
-            counts.rejected += rejected
-            counts.merged += merged
-            counts.ignored += ignored
+            for name, number in numbers.items():
+                setattr(counts, name, getattr(counts, name) + number)
 
     def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""

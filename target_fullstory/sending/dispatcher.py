@@ -8,7 +8,6 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
@@ -17,7 +16,7 @@ from target_fullstory.batching.encoded_requests import goes_with, has_timestamp,
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
+from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal, response_entry
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import JobTracker
@@ -175,15 +174,12 @@ class Dispatcher:
         path = f"{KINDS[batch.kind].endpoint}/batch"
         key = content_key(body, salt=self._key_salt) if by_content else new_key()
         response = self._client.call("POST", path, body, key=key)
-        entry = ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status)
         if response.ok:
-            entry.job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
+            job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-        else:
-            entry.code = response.code
-        self._ledger.response(entry)
-        if response.ok:
+            self._ledger.response(response_entry(batch, response, job=job))
             return False
+        self._ledger.response(response_entry(batch, response))
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
@@ -209,16 +205,8 @@ class Dispatcher:
         uid, user_id = identity(request) if rules.changes_users else (None, None)
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
-        self._ledger.response(
-            ResponseEntry(
-                stream=batch.stream,
-                kind=batch.kind,
-                status=response.status,
-                uid=uid,
-                id=response.data.get("id") or user_id,
-                code=None if response.ok else response.code,
-            )
-        )
+        about = {"uid": uid, "id": response.data.get("id") or user_id}
+        self._ledger.response(response_entry(batch, response, **about))
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
