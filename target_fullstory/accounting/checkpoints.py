@@ -97,7 +97,7 @@ class Checkpoints:
             return self._written
 
     def receive(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON; `write_due` writes it when its time has come."""
+        """Take a STATE message's value, as JSON; `write_due` writes it once that is allowed."""
         with self._lock:
             self._now = Position(self._now.number + 1, value)
 
@@ -117,8 +117,8 @@ class Checkpoints:
     def pin(self, ticket: Ticket) -> None:
         """Keep every STATE inside a batch of events that is about to be sent from being written.
 
-        The batch reaches from the ticket's position to now. A batch of users begun in between would, once
-        it is the oldest, allow a STATE in the midst of these events; it is tied to where they begin.
+        The batch reaches from the ticket's position to now. A batch of users opened in between would, once
+        it is the oldest, allow a STATE inside these events; it is tied to where they begin.
         """
         with self._lock:
             begin, end = ticket.position, self._now.number
@@ -144,7 +144,7 @@ class Checkpoints:
             value = due.value if due is not None else self._last_value
             if value is not None:
                 self._write(value, final=complete)
-            # What a late response still allows belongs to the next run.
+            # A STATE that a late response allows is left to the next run.
             self._ended = True
 
     def block(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Ledger:
     """Counts records, jobs and responses of a run."""
 
     def __init__(self, *, responses: int, on_response: OnResponse | None = None) -> None:
-        """Keep so many of the latest responses; `on_response` must return at once and raise nothing."""
+        """Keep this many of the latest responses; `on_response` must return at once and raise nothing."""
         self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
@@ -90,7 +90,7 @@ class Ledger:
         self._responses: deque[ResponseEntry] = deque(maxlen=responses)
 
     def open_stream(self, stream: str, kind: str) -> None:
-        """Begin to count a stream; a stream that is already counted goes on."""
+        """Start to count a stream; one that is already counted keeps its counts."""
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 

@@ -67,7 +67,7 @@ class Rejects:
         self._unsynced = False
 
     def know_schema(self, stream: str, message: dict[str, Any]) -> None:
-        """Take note of the SCHEMA message of a stream, by the name that stream maps have given it."""
+        """Note the SCHEMA message of a stream, by the name that stream maps give it."""
         self._schemas[stream] = message
 
     def summary(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Rejects:
             )
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Flush everything written so far to the disk."""
         with self._lock:
             if self._file is None or not self._unsynced:
                 return

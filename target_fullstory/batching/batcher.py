@@ -22,7 +22,7 @@ from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.settings.model import Settings
 
-# A STATE sends a batch of calls in series that has so many: fewer are held back with it.
+# A STATE flushes a batch of calls in series with this many; it waits for fewer.
 _CALLS_WORTH_A_STATE = 100
 _encode = msgspec.json.Encoder().encode
 
@@ -78,7 +78,7 @@ class Batcher:
     def flush_conflicting(self, stream: str, kind: Kind, keys: Collection[str]) -> None:
         """Send first what was received before these records of these users and must not come after them."""
         if "events" in KINDS[kind].waits_for and self._settings.events_wait_for_users:
-            # What comes next deletes a user, whose events would come to life again.
+            # The next record deletes a user: events sent after that would bring the user back.
             self._flush_events_to_state()
             self._send_all("events")
         if not keys:
@@ -89,7 +89,7 @@ class Batcher:
                 self._send_whole(other)
 
     def batch_for(self, stream: str, kind: Kind, size: int) -> OpenBatch:
-        """The batch that a request of so many bytes goes to."""
+        """The open batch for a request of this size in bytes."""
         place = stream, kind
         batch = self._open.get(place)
         while batch is not None and batch.rows and batch.size + size > self._dispatcher.max_bytes:
@@ -101,7 +101,7 @@ class Batcher:
         return batch
 
     def mark_state(self) -> None:
-        """Take note of a STATE: events and calls may be cut here."""
+        """Note a STATE: events and calls may be cut here."""
         for batch in list(self._open.values()):
             rules = KINDS[batch.kind]
             if not rules.changes_users:

@@ -141,10 +141,10 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
 
 
 def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:
-    """Send one request of each kind where that harms nobody and changes nothing when repeated.
+    """Send one request of each kind, where that does no harm and can be repeated.
 
     An event belongs to the test user, who is created for it. A deletion, which comes last, deletes that user.
-    A sample that fails, whatever the reason, keeps none of the others from being told.
+    A sample that fails, whatever the reason, does not keep the others from being reported.
     """
     has_user = False
     if {"users", "events", "user_deletions"}.intersection(kinds):

@@ -1,4 +1,4 @@
-"""The command `jobs`: how the batch jobs of a load stand now."""
+"""The command `jobs`: finds the block that a load has left, and prints the status of its batch jobs."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _look(polled: list[PolledJob], settings: Settings) -> list[PolledJob]:
 
 
 def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
-    """Look again and again until all jobs are over, or so many seconds are; show how many have ended."""
+    """Poll until all jobs have ended, or the limit in seconds is over; show how many have ended."""
     end = time.monotonic() + limit
     total, ended, left = len(polled), 0, polled
     with progress_bar("Waiting for jobs", total, in_bytes=False) as advance:

@@ -51,7 +51,7 @@ class StreamRecord:
 
 
 class Recorder:
-    """Stands in for Fullstory, which takes everything at once; keeps the first requests of each stream."""
+    """Takes each batch as if Fullstory accepted it at once; keeps the first requests of each stream."""
 
     def __init__(self, settings: Settings, shown: int) -> None:
         self.streams: defaultdict[str, StreamRecord] = defaultdict(StreamRecord)
@@ -66,7 +66,7 @@ class Recorder:
 
     @property
     def repeats_deletions(self) -> bool:
-        """As in a load whose requests are answered at once."""
+        """As in a load that gets every response at once."""
         return bool(self._deletions.repeated())
 
     def submit(self, batch: Batch) -> None:

@@ -14,7 +14,7 @@ from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
 from target_fullstory.input.progress import progress_bar
-from target_fullstory.input.reader import parse, peek, require
+from target_fullstory.input.reader import UNREADABLE, parse, peek, require
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
@@ -44,7 +44,7 @@ def replay_command(
     as it is. The files are not changed; what is refused again is in a new rejects file. Exit codes as for a
     load; 1 also where it was stopped before the end.
     """
-    # A load's keys would bring back the answers that it got.
+    # With the load's idempotency keys Fullstory would repeat the responses it gave then.
     target = TargetFullstory(config=read_config(config_paths), key_salt=digest_of(rejects))
     streams = _ReplayStreams(target)
     total = 0
@@ -117,7 +117,7 @@ class Entry(msgspec.Struct, kw_only=True):
                 return MadeRequest(self.kind, self.request, timed=event.timestamp is not None)
             else:
                 return stored_call(self.kind, body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             pass
         raise InputError(
             f"{self.where}: `request` is not a request of kind {self.kind}. Correct the line, or take it out."
@@ -154,7 +154,7 @@ def digest_of(paths: tuple[str, ...]) -> str:
 def _read(line: bytes, where: str) -> Entry:
     try:
         entry = _decode_entry(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         # Only a message about the structure: the decoder's others may quote what they met.
         reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
         raise InputError(
@@ -237,8 +237,8 @@ def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
     for path in paths:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, start=1):
-                kin = peek(line)
-                if kin is not None and kin.type == "SCHEMA":
+                envelope = peek(line)
+                if envelope is not None and envelope.type == "SCHEMA":
                     message = parse(line, number)
                     for name, kind in (("stream", str), ("schema", dict)):
                         require(message, name, kind, number)

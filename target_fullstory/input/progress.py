@@ -18,7 +18,7 @@ def progress_bar(label: str, total: int | None, *, in_bytes: bool = True) -> Ite
     if total is None or not sys.stderr.isatty():
         yield lambda _: None
         return
-    # Imported where it is shown: most runs are watched by nobody.
+    # Imported where it is shown: most runs have no terminal.
     from rich import console, progress  # noqa: PLC0415
 
     columns: list[progress.ProgressColumn] = [progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from itertools import islice
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from singer_sdk.helpers._batch import StorageTarget
@@ -18,6 +18,7 @@ from singer_sdk.helpers._batch import StorageTarget
 from target_fullstory.errors import InputError
 from target_fullstory.input.batch_files import record_lines
 from target_fullstory.logs import logger
+from target_fullstory.mapping import LineDecoder
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a line that it cannot decode."""
@@ -48,22 +49,12 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """A moment for timed work: after each chunk, and now and then while the tap is silent."""
+    """Time for timed work: after each chunk, and every half second while the tap is silent."""
 
     bytes_read: int
 
 
 Event: TypeAlias = Records | Schema | State | Idle
-
-
-class RecordDecoder(Protocol):
-    """Decodes RECORD lines of one stream; raises what `UNREADABLE` lists for any other line."""
-
-    def decode_lines(self, chunk: bytes) -> list[Any]:
-        """The records of whole lines."""
-
-    def decode_each(self, lines: Iterable[bytes]) -> Iterator[Any]:
-        """The record of each line; goes on behind a line for which it has raised."""
 
 
 class Reader:
@@ -77,13 +68,13 @@ class Reader:
         self.counts: Counter[str] = Counter()
         self._chunks = chunks
         self._storage = storage
-        self._decoders: dict[str, RecordDecoder | None] = {}
+        self._decoders: dict[str, LineDecoder | None] = {}
         # The stream whose records are expected next, and the number of the last line read.
         self._stream = ""
         self._line = 0
 
-    def decode_with(self, stream: str, decoder: RecordDecoder | None) -> None:
-        """Decode a stream's records so from now on; None for plain dictionaries."""
+    def decode_with(self, stream: str, decoder: LineDecoder | None) -> None:
+        """Decode a stream's records with this from now on; None for plain dictionaries."""
         self._decoders[stream] = decoder
 
     def __iter__(self) -> Iterator[Event]:
@@ -158,7 +149,7 @@ class Reader:
             yield Records(self._stream, records, lines)
 
     def _events_of(self, line: bytes) -> Iterator[Event]:
-        """Take a line that is no record of the current stream, or needs a closer look."""
+        """Take a line that is not a record of the current stream, or needs the slower parser."""
         message = parse(line, self._line)
         kind = message["type"]
         if kind == "RECORD":
@@ -192,7 +183,7 @@ class Reader:
 
 
 class Envelope(msgspec.Struct):
-    """What a message is, which stream it belongs to, and the record of a RECORD message."""
+    """The type of a message, its stream, and the record of a RECORD message."""
 
     type: str
     stream: str | None = None
@@ -200,7 +191,7 @@ class Envelope(msgspec.Struct):
 
     @property
     def record_stream(self) -> str | None:
-        """The stream of its record; None where it is no RECORD message that has one."""
+        """The stream of its record; None for any other message."""
         return self.stream if self.type == "RECORD" and self.record is not None else None
 
 
@@ -216,7 +207,7 @@ _CHECK_TAP = "Check the tap, or what prints to its standard output."
 
 
 def peek(line: bytes) -> Envelope | None:
-    """What is common to messages, and the record; None where the line needs a closer look."""
+    """What is common to messages, and the record; None where the line needs `parse`."""
     try:
         return _decode_envelope(line)
     except UNREADABLE:

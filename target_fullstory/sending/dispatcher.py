@@ -75,13 +75,17 @@ class Dispatcher:
             TargetFullstoryError: An earlier request failed for good.
             StopWaiting: The run was asked to stop and the turn did not come in time.
         """
-        self._wait_for_turn(batch)
+        if batch.keys:
+            self._in_flight.wait_for_order(batch.keys)
+        waits_for = KINDS[batch.kind].waits_for
+        if self._settings.events_wait_for_users and waits_for:
+            self._in_flight.wait_for_kinds(waits_for)
         if batch.deleted:
             self._deletions.add(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
         reservation = self._in_flight.reserve(
-            Reservation(batch.kind, batch.rows, batch.keys, job, batch.size), self._jobs.watch
+            Reservation(batch.kind, batch.rows, batch.keys, job, batch.size)
         )
         if job:
             self._start(self._send_job, batch, reservation, deleted)
@@ -95,13 +99,6 @@ class Dispatcher:
         """Wait for the requests in flight and end the threads."""
         self._in_flight.wait_for_requests()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _wait_for_turn(self, batch: Batch) -> None:
-        rules, watch = KINDS[batch.kind], self._jobs.watch
-        if batch.keys:
-            self._in_flight.wait_for_order(batch.keys, watch)
-        if self._settings.events_wait_for_users and rules.waits_for:
-            self._in_flight.wait_for_kinds(rules.waits_for, watch)
 
     def _deleted_users(self, batch: Batch) -> AbstractSet[str]:
         if not KINDS[batch.kind].cut_at_state or not self.repeats_deletions:
@@ -129,7 +126,7 @@ class Dispatcher:
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
         self._ledger.count(batch.stream, merged=batch.records - batch.rows)
-        # First the STATE, then whoever waits: which deletions a restart repeats depends on it.
+        # First the STATE, then those that wait: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)
         self._in_flight.release(reservation)
 
@@ -157,9 +154,7 @@ class Dispatcher:
             if not requests:
                 continue
             body, rows = BatchBody(requests), len(requests)
-            part = self._in_flight.reserve(
-                Reservation(batch.kind, rows, batch.keys, job=True), self._jobs.watch, part_of=whole
-            )
+            part = self._in_flight.reserve(Reservation(batch.kind, rows, batch.keys, job=True), part_of=whole)
             try:
                 refused = self._try_job(batch, body, rows, by_content=by_content)
             finally:

@@ -49,7 +49,7 @@ class JobJournal:
         self._taken_over: list[IO[bytes]] = []
 
     def left_jobs(self) -> Iterator[LeftJob]:
-        """The jobs of runs that ended before their jobs did; their files are ours from now on."""
+        """The jobs of runs that ended before their jobs did; this run owns their files from now on."""
         for path in sorted(self._directory.glob("jobs-*.jsonl")):
             try:
                 file = path.open("rb")

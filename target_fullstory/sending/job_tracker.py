@@ -56,6 +56,7 @@ class JobTracker:
         self._rejects = accounting.rejects
         self._in_flight = in_flight
         self._journal = journal
+        in_flight.on_wait_for_jobs = self._watch
         self._wake = threading.Condition()
         self._jobs: list[_TrackedJob] = []
         self._watching = settings.wait_for_jobs
@@ -64,8 +65,8 @@ class JobTracker:
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
             entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT)
-            anybody = Reservation(left.kind, rows=0, keys=None, job=True)
-            self._follow(entry, in_flight.enter(anybody), own=False)
+            unknown_users = Reservation(left.kind, rows=0, keys=None, job=True)
+            self._follow(entry, in_flight.enter(unknown_users), own=False)
 
     def track(self, kind: Kind, stream: str, rows: int, keys: Keys, response: Response) -> str:
         """Follow the job that a response names, with so many rows and these users; returns its id."""
@@ -89,7 +90,7 @@ class JobTracker:
         self._follow(entry, reservation)
         return entry.id
 
-    def watch(self) -> None:
+    def _watch(self) -> None:
         """Poll from now on, even where the run does not wait for its jobs: a batch waits for one to end."""
         with self._wake:
             self._watching = True
@@ -110,7 +111,7 @@ class JobTracker:
         now = time.monotonic()
         interval = self._settings.job_poll_interval_seconds
         job = _TrackedJob(
-            # What the state shows of a job is changed at its end, not with each look.
+            # What the state shows of a job changes at its end, not with each poll.
             PolledJob(self._client, replace(entry)),
             reservation,
             poll_intervals(interval),
@@ -152,7 +153,7 @@ class JobTracker:
                 self._in_flight.release(job.reservation)
 
     def _next_due(self) -> _TrackedJob | None:
-        """Wait for the next job to look at; None once the tracker is closed."""
+        """Wait for the next job to poll; None once the tracker is closed."""
         with self._wake:
             while not self._closed:
                 pause = None

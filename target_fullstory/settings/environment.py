@@ -43,7 +43,7 @@ def _read_variable(name: str, schema: dict[str, Any], text: str) -> dict[str, An
         return {name: None}
     try:
         if is_object:
-            # Meltano writes null for what nobody has set.
+            # Meltano writes null for what is not set.
             given = {k: v for k, v in _decode_object(text).items() if v is not None}
             return {name: given} if given else {}
         value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text

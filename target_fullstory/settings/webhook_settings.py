@@ -23,7 +23,7 @@ _Text = Annotated[str, Meta(min_length=1)]
 
 
 class _Auth(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
-    """What the kinds of authentication have in common: they are told apart by `type`."""
+    """What the kinds of authentication have in common: `type` distinguishes them."""
 
 
 class BasicAuth(_Auth, frozen=True, tag="basic"):
