@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -31,9 +31,6 @@ from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
-
-if TYPE_CHECKING:
-    from target_fullstory.webhook.webhook_delivery import WebhookDelivery
 
 OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
 
@@ -154,8 +151,13 @@ class Load(Run):
         self._id = f"{stamp}-{secrets.token_hex(4)}"
         self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
         url = self._sandbox.url if self._sandbox else settings.api_url
-        self._webhook = _webhook(settings, self._id)
-        on_response = self._webhook.on_response if self._webhook else None
+        self._webhook = on_response = None
+        if settings.response_webhook is not None:
+            # Imported here: most runs have none.
+            from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
+
+            self._webhook = WebhookDelivery(settings.response_webhook, self._id)
+            on_response = self._webhook.on_response
         accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
         self._client = Client(settings, url)
         self._role_check = RoleCheck(settings, url)
@@ -253,12 +255,3 @@ class Load(Run):
             counts["jobs"],
         )
         self._sandbox.__exit__(None, None, None)
-
-
-def _webhook(settings: Settings, run_id: str) -> WebhookDelivery | None:
-    if settings.response_webhook is None:
-        return None
-    # Imported here: most runs have none.
-    from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
-
-    return WebhookDelivery(settings.response_webhook, run_id)

@@ -24,8 +24,7 @@ from target_fullstory.commands.shared_options import (
     api_client,
     config_option,
     format_option,
-    print_json,
-    print_table,
+    print_as,
     read_settings,
 )
 from target_fullstory.errors import DeliveryError
@@ -75,10 +74,7 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
         findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
         if send_test:
             findings += _samples(client, _kinds(settings), account.role)
-    if form == "json":
-        print_json({**msgspec.to_builtins(account), "findings": findings})
-    else:
-        print_table(_table(account, findings))
+    print_as(form, {**msgspec.to_builtins(account), "findings": findings}, _table(account, findings))
     failed = [finding for finding in findings if finding.verdict == "failed"]
     for finding in failed:
         logger.error("%s: %s", finding.subject, finding.told)

@@ -22,8 +22,7 @@ from target_fullstory.commands.shared_options import (
     api_client,
     config_option,
     format_option,
-    print_json,
-    print_table,
+    print_as,
     read_settings,
 )
 from target_fullstory.errors import InputError
@@ -73,10 +72,7 @@ def jobs_command(
                 _look(polled, settings)
     else:
         logger.info("The load sent no batch jobs: single requests only, or nothing")
-    if form == "json":
-        print_json({"run_id": str(block.get("run_id", "")), "jobs": jobs})
-    else:
-        print_table(_table(jobs))
+    print_as(form, {"run_id": str(block.get("run_id", "")), "jobs": jobs}, _table(jobs))
     ended = [job for job in jobs if job.status in {COMPLETED, FAILED, UNKNOWN}]
     if any(job.status != COMPLETED or job.errors for job in ended):
         return _SOME_FAILED

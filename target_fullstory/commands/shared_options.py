@@ -77,11 +77,9 @@ def api_client(settings: Settings, *, retry_seconds: float = 0) -> Iterator[Clie
             sandbox.__exit__(None, None, None)
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def print_table(table: Table) -> None:
-    """Print a table, as wide as the terminal; as wide as it needs to be where there is none."""
-    Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
+def print_as(form: str, document: Any, table: Table) -> None:
+    """Print a JSON document, or its table: as wide as the terminal, and wide enough where there is none."""
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)

@@ -60,8 +60,7 @@ Event: TypeAlias = Records | Schema | State | Idle
 class Reader:
     """Reads chunks of whole lines, None among them where the tap is silent, and the files of BATCH messages.
 
-    Attributes:
-        counts: The messages read so far, by type.
+    `counts` holds the number of messages read so far, by type.
     """
 
     def __init__(self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None) -> None:
