@@ -67,7 +67,7 @@ class Checkpoints:
         write: Callable[[bytes], None] = print_line,
     ) -> None:
         """Start before the first STATE; a `key` of None leaves STATEs without the state block."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._key = key
         self._run_id = run_id
         self._ledger = ledger
@@ -112,7 +112,7 @@ class Checkpoints:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
         with self._lock:
             self._tickets.discard(ticket)
-            self._write_due()
+            self.write_due()
 
     def pin(self, ticket: Ticket) -> None:
         """Keep every STATE inside a batch of events that is about to be sent from being written.
@@ -135,7 +135,12 @@ class Checkpoints:
     def write_due(self) -> None:
         """Write the latest STATE that may be written, if there is a new one."""
         with self._lock:
-            self._write_due()
+            due = self._due()
+            if due is None or self._ended:
+                return
+            if due.value != self._last_value:
+                self._write(due.value, final=False)
+            self._written = due.number
 
     def write_last(self, *, complete: bool) -> None:
         """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
@@ -168,14 +173,6 @@ class Checkpoints:
         if number <= self._written or any(number in numbers for numbers in self._forbidden):
             return None
         return position
-
-    def _write_due(self) -> None:
-        due = self._due()
-        if due is None or self._ended:
-            return
-        if due.value != self._last_value:
-            self._write(due.value, final=False)
-        self._written = due.number
 
     def _write(self, value: bytes, *, final: bool) -> None:
         self._rejects.sync()

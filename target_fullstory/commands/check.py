@@ -73,7 +73,7 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
         account = who_am_i(client)
         findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
         if send_test:
-            findings += _samples(client, _kinds(settings), account.role)
+            findings += _samples(client, list(dict.fromkeys(_mapped(settings).values())), account.role)
     print_as(form, {**msgspec.to_builtins(account), "findings": findings}, _table(account, findings))
     failed = [finding for finding in findings if finding.verdict == "failed"]
     for finding in failed:
@@ -93,10 +93,6 @@ def _mapped(settings: Settings) -> dict[str, str]:
     return mapped
 
 
-def _kinds(settings: Settings) -> list[str]:
-    return list(dict.fromkeys(_mapped(settings).values()))
-
-
 def _roles(settings: Settings, role: str) -> Iterator[Finding]:
     for subject, kind in _mapped(settings).items():
         verdict = allows(role, kind)
@@ -112,7 +108,7 @@ def _roles(settings: Settings, role: str) -> Iterator[Finding]:
 
 def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
     """Whether batch jobs can be followed, where the settings ask for that."""
-    batched = {"users", "events"}.intersection(_kinds(settings))
+    batched = {"users", "events"}.intersection(_mapped(settings).values())
     if not batched or settings.delivery == "single":
         return
     verdict = may_read_jobs(role)

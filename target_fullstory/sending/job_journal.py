@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -58,7 +59,11 @@ class JobJournal:
             if not _lock(file):
                 file.close()
                 continue
-            jobs = [job for line in file if (job := _read(line)) is not None]
+            jobs = []
+            for line in file:
+                # One that the kill cut short is no loss: the job's id never left the process.
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    jobs.append(_decode(line))
             if any(job.api_url != self._api_url for job in jobs):
                 file.close()  # for a run against that address
                 continue
@@ -98,13 +103,6 @@ class JobJournal:
                     path.unlink(missing_ok=True)
                 file.close()
             self._taken_over, self._file = [], None
-
-
-def _read(line: bytes) -> LeftJob | None:
-    try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None  # cut short by the kill: the job's id never left the process
 
 
 def _lock(file: IO[bytes]) -> bool:

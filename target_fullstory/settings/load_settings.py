@@ -1,4 +1,4 @@
-"""From a configuration to checked settings; the only reader of the configuration beside `environment`."""
+"""From a configuration to checked settings; only `environment` reads the configuration too."""
 
 from __future__ import annotations
 
