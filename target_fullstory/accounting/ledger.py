@@ -118,8 +118,9 @@ class Ledger:
             event = "job_created" if entry.finished is None else "job_finished"
             self._on_response(event, msgspec.to_builtins(entry))
 
-    def response(self, entry: ResponseEntry) -> None:
-        """Keep an API response for the state block."""
+    def response(self, stream: str, kind: Kind, status: int, **about: str | None) -> None:
+        """Keep an API response for the state block, with the other fields of its `ResponseEntry`."""
+        entry = ResponseEntry(stream=stream, kind=kind, status=status, **about)
         with self._lock:
             self._responses.append(entry)
         # A job's creation is reported with the job.

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
@@ -33,12 +32,6 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
     )
 
 
-def response_entry(batch: Batch, response: Response, **about: str | None) -> ResponseEntry:
-    """What the state block lists of a response, with what the request was about."""
-    code = None if response.ok else response.code
-    return ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status, code=code, **about)
-
-
 class CallDispatcher:
     """Sends calls and records their outcome; used from several threads at a time."""
 
@@ -52,7 +45,7 @@ class CallDispatcher:
         """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")
-        self._ledger.response(response_entry(batch, response, uid=call.uid, id=call.id))
+        self._enter(batch, response, uid=call.uid, id=call.id)
         unknown = response.status == 404 and response.code == UNKNOWN_USER
         if response.ok or (unknown and response.uncertain):
             # An earlier attempt, whose response was lost, has most likely deleted the user.
@@ -84,7 +77,7 @@ class CallDispatcher:
             content="any" if call.action is None else "json",
             redirects=True,
         )
-        self._ledger.response(response_entry(batch, response, **_about(call, response)))
+        self._enter(batch, response, **_about(call, response))
         # A deletion whose response was lost has most likely been carried out.
         gone = call.method == "DELETE" and response.status == 404 and response.uncertain
         if response.ok or gone:
@@ -101,6 +94,10 @@ class CallDispatcher:
             self._reject(batch, calls, response)
         else:
             raise unexpected(f"{call.method} of stream {batch.stream!r}", response)
+
+    def _enter(self, batch: Batch, response: Response, **about: str | None) -> None:
+        code = None if response.ok else response.code
+        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:

@@ -16,7 +16,7 @@ from target_fullstory.batching.encoded_requests import goes_with, has_timestamp,
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal, response_entry
+from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import JobTracker
@@ -172,9 +172,9 @@ class Dispatcher:
         if response.ok:
             job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-            self._ledger.response(response_entry(batch, response, job=job))
+            self._ledger.response(batch.stream, batch.kind, response.status, job=job)
             return False
-        self._ledger.response(response_entry(batch, response))
+        self._ledger.response(batch.stream, batch.kind, response.status, code=response.code)
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
@@ -201,7 +201,8 @@ class Dispatcher:
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
         about = {"uid": uid, "id": response.data.get("id") or user_id}
-        self._ledger.response(response_entry(batch, response, **about))
+        code = None if response.ok else response.code
+        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
