@@ -13,7 +13,7 @@ from benchmarks.measures import Bench, Sizes
 from benchmarks.process import ROOT, BenchmarkError
 from benchmarks.table import machine, render
 
-_QUICK = Sizes(records=30_000, many=100_000, runs=1, short_runs=3, long_runs=1)
+_QUICK = Sizes(seconds=0.3, records=30_000, many=100_000, runs=1, long_runs=1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,20 +52,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     usual = Sizes()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--records", type=int, help=f"records of most inputs ({usual.records:,})")
+    parser.add_argument(
+        "--seconds", type=float, help=f"work in a run whose rate is measured ({usual.seconds:g})"
+    )
+    parser.add_argument(
+        "--records", type=int, help=f"records of the input for memory and CPU time ({usual.records:,})"
+    )
     parser.add_argument("--many", type=int, help=f"records of the long input ({usual.many:,})")
     parser.add_argument(
-        "--runs",
-        type=int,
-        help=f"runs that count ({usual.runs} beside the plain SDK target, {usual.short_runs} of what "
-        f"takes but seconds, {usual.long_runs} of the long input)",
+        "--runs", type=int, help=f"runs that count ({usual.runs}, {usual.long_runs} of the long input)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="small inputs, few runs: whether it works, not how fast"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument(
-        "--directory", help="where inputs are kept meanwhile (about 2 GB; the system's default)"
+        "--directory", help="where inputs are kept meanwhile (up to 6 GB; the system's default)"
     )
     return parser
 
@@ -74,18 +76,18 @@ def _sizes(options: argparse.Namespace) -> Sizes:
     usual = _QUICK if options.quick else Sizes()
     runs: int | None = options.runs
     return Sizes(
+        seconds=usual.seconds if options.seconds is None else options.seconds,
         records=options.records or usual.records,
         many=options.many or usual.many,
         runs=runs or usual.runs,
-        short_runs=runs or usual.short_runs,
         long_runs=runs or usual.long_runs,
     )
 
 
 def _runs(sizes: Sizes) -> str:
     return (
-        f"medians of {sizes.runs} alternating runs beside the plain SDK target, of {sizes.short_runs} "
-        f"elsewhere, of {sizes.long_runs} over {sizes.many:,} records"
+        f"medians of {sizes.runs} pairs of runs, {sizes.seconds:g} s of work or more in each, and of "
+        f"{sizes.long_runs} runs over {sizes.many:,} records"
     )
 
 

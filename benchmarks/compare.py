@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Generic, TypeVar
 
-from benchmarks.contestants import Result
-
-Run = Callable[[], Result]
-Quantity = Callable[[Result], float]
+Run = TypeVar("Run")
 
 
 @dataclass(frozen=True)
@@ -25,13 +23,13 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Generic[Run]):
     """Runs of two contestants, in pairs that ran one right after the other."""
 
-    ours: list[Result]
-    others: list[Result]
+    ours: list[Run]
+    others: list[Run]
 
-    def ratio(self, quantity: Quantity) -> Ratio:
+    def ratio(self, quantity: Callable[[Run], float]) -> Ratio:
         """Ours to the others', pair by pair: what slows the machine for a while slows both of a pair."""
         ratios = [
             quantity(ours) / quantity(other) for ours, other in zip(self.ours, self.others, strict=True)
@@ -39,7 +37,7 @@ class Pairs:
         return Ratio(median(ratios), min(ratios), max(ratios))
 
 
-def alternate(ours: Run, other: Run, runs: int) -> Pairs:
+def alternate(ours: Callable[[], Run], other: Callable[[], Run], runs: int) -> Pairs[Run]:
     """Run two in turns, after a first run of each that does not count.
 
     Args:
@@ -49,13 +47,13 @@ def alternate(ours: Run, other: Run, runs: int) -> Pairs:
     """
     ours()
     other()
-    pairs = Pairs([], [])
+    pairs: Pairs[Run] = Pairs([], [])
     for _ in range(runs):
         pairs.ours.append(ours())
         pairs.others.append(other())
     return pairs
 
 
-def median_of(results: list[Result], quantity: Quantity) -> float:
+def median_of(runs: list[Run], quantity: Callable[[Run], float]) -> float:
     """The median over runs."""
-    return median(quantity(result) for result in results)
+    return median(map(quantity, runs))

@@ -38,11 +38,6 @@ class Result:
     records: int
 
     @property
-    def speed(self) -> float:
-        """Records per second of the whole process, its start included."""
-        return self.records / self.usage.wall
-
-    @property
     def first_request_after(self) -> float:
         """Seconds from the process's start to its first request.
 
@@ -52,6 +47,25 @@ class Result:
         if self.seen.first_request is None:
             raise BenchmarkError("no request was sent")
         return self.seen.first_request - self.usage.started
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run over many records, and one over a few right before it, which tells what starting takes."""
+
+    many: Result
+    few: Result
+
+    @property
+    def seconds(self) -> float:
+        """What the records beyond the few took."""
+        # A machine that slows down in between may turn the difference of tiny runs round.
+        return max(self.many.usage.wall - self.few.usage.wall, 1e-3)
+
+    @property
+    def speed(self) -> float:
+        """Records per second beyond the start."""
+        return (self.many.records - self.few.records) / self.seconds
 
 
 class Contestant:
@@ -141,6 +155,11 @@ class Fullstory(Target):
 def bare() -> Contestant:
     """The loop that only decodes and encodes."""
     return Contestant("bare msgspec loop", [sys.executable, "-m", "benchmarks.bare"])
+
+
+def mapping_share() -> Contestant:
+    """The way from line to request alone, timed step by step."""
+    return Contestant("steps of the mapping", [sys.executable, "-m", "benchmarks.mapping_share"])
 
 
 def plain_sdk(*, validate: bool) -> Contestant:

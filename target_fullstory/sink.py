@@ -136,8 +136,7 @@ class FullstorySink(Sink):
         if not record.keys() >= self._keys:
             name = next(name for name in self.key_properties if name not in record)
             return f"the key property {name!r} is missing"
-        validator = self._validator
-        return validator.violation(record) if isinstance(validator, RecordValidator) else None
+        return cast("RecordValidator", self._validator).violation(record)
 
     def get_validator(self) -> RecordValidator | None:
         """Replace singer-sdk's validator; None where records are not validated."""

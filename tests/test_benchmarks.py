@@ -9,8 +9,9 @@ import pytest
 from benchmarks import contestants
 from benchmarks.__main__ import main
 from benchmarks.compare import alternate
-from benchmarks.contestants import Contestant, Input, Result
+from benchmarks.contestants import Contestant, Input, Result, Work
 from benchmarks.inputs import KINDS, OVERSIZE_BYTES
+from benchmarks.measures import Bench, Sizes
 from benchmarks.process import BenchmarkError, Seen, Usage
 
 RECORDS = 60
@@ -58,6 +59,14 @@ def test_the_bare_loop_reads_it_all(tmp_path):
     assert int(result.usage.last_line) == expected
 
 
+def test_the_steps_of_the_mapping_are_timed(tmp_path):
+    for kind in ("users", "events"):
+        result = contestants.mapping_share().run(written(kind, RECORDS, tmp_path), tmp_path)
+        seconds = json.loads(result.usage.last_line)
+        assert seconds.keys() == {"decode", "map", "encode", "bare"}
+        assert min(seconds.values()) > 0
+
+
 def test_dirty_records_are_sanitised_or_rejected(tmp_path):
     lines = written("dirty", RECORDS, tmp_path)
     ours = sent(contestants.Fullstory(tmp_path), lines, tmp_path)
@@ -88,33 +97,51 @@ def test_inputs_are_as_described(kind, size):
     assert len(set(ids)) == len(ids) == 10_500
 
 
-def made_up(wall: float, records: int = 1000, cpu: float = 1.0) -> Result:
-    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=b"")
+def made_up(wall: float, records: int = 1000, cpu: float = 1.0, line: bytes = b"") -> Result:
+    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=line)
     return Result(usage, Seen("", posts=1, body_bytes=1, first_request=10.0 + wall / 2), records)
 
 
 def test_ratios_are_taken_pair_by_pair_after_a_warm_up():
     walls = iter([9.0, 9.0, 1.0, 2.0, 2.0, 8.0, 1.0, 3.0])
-    pairs = alternate(lambda: made_up(next(walls)), lambda: made_up(next(walls)), runs=3)
-    ratio = pairs.ratio(lambda result: result.speed)
+    pairs = alternate(lambda: next(walls), lambda: next(walls), runs=3)
+    ratio = pairs.ratio(lambda wall: 1 / wall)
     assert (ratio.median, ratio.least, ratio.greatest) == (3.0, 2.0, 4.0)
 
 
-@pytest.mark.parametrize(("wall", "code"), [(1.0, 0), (30.0, 1)])
-def test_check_fails_where_a_target_is_missed(wall, code, monkeypatch, capsys, tmp_path):
+def test_a_rate_leaves_out_the_start():
+    work = Work(many=made_up(7.0, 100_010), few=made_up(2.0, 10))
+    assert work.seconds == 5.0
+    assert work.speed == 20_000
+
+
+@pytest.mark.parametrize(("cost", "code"), [(1e-6, 0), (1e-4, 1)])
+def test_check_fails_where_a_target_is_missed(cost, code, monkeypatch, capsys, tmp_path):
     def run(self, lines, work, keep=None):
         ours = isinstance(self, contestants.Fullstory)
+        start, each = (0.5, cost) if ours else (0.6, 3e-5)
         cpu = 0.5 + lines.records * 4e-6
-        return made_up(wall if ours else 25.0, lines.records, cpu)
+        steps = b'{"decode":1,"map":1,"encode":1,"bare":2}'
+        return made_up(start + lines.records * each, lines.records, cpu, steps)
 
     monkeypatch.setattr(Contestant, "run", run)
     monkeypatch.setattr(contestants, "node", lambda: Contestant("Node script", []))
-    arguments = ["--records", "300", "--many", "600", "--runs", "1", "--directory", str(tmp_path)]
+    sizes = ["--records", "30000", "--many", "60000", "--runs", "1", "--seconds", "0.02"]
+    arguments = [*sizes, "--directory", str(tmp_path)]
     assert main(arguments) == 0
     table = capsys.readouterr().out
-    assert table.count("\n| ") == 9
+    assert table.count("\n| ") == 11
     assert ("MISSED" in table) == bool(code)
     assert main([*arguments, "--check"]) == code
+
+
+def test_inputs_are_as_long_as_the_work_asked_for(monkeypatch, tmp_path):
+    def run(self, lines, work, keep=None):
+        return made_up(0.5 + lines.records * 1e-5, lines.records)
+
+    monkeypatch.setattr(Contestant, "run", run)
+    bench = Bench(Sizes(seconds=0.5, records=1_000, runs=1), tmp_path, lambda line: None)
+    assert bench._long_input(contestants.bare(), "users").records == 60_000
 
 
 def test_a_failing_process_is_told(tmp_path):

@@ -84,10 +84,6 @@ def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | N
 
     Streams named `users`, `events` and `user_deletions` need no configuration.
 
-    Args:
-        stream: The stream's name.
-        streams: The setting `streams`, in the order written.
-
     Returns:
         The mapping, or None for a stream that is not mapped.
     """

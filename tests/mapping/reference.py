@@ -360,6 +360,8 @@ def leaf_of(value: Any) -> Any:
         if is_unusable(items):
             return UNUSABLE
         encoded = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+        # As others write a large number.
+        encoded = re.sub(r"(?<=\d)e\+(?=\d)", "e", encoded)
         if not is_text(encoded) or len(encoded.encode()) > 8192:
             return UNUSABLE
         return encoded if any(isinstance(item, dict | list) for item in items) else items

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected, check_spec
-from target_fullstory.mapping.plan.json_functions import compile_body
+from target_fullstory.mapping.calls.request_bodies import TemplateBody
+from target_fullstory.mapping.plan.json_functions import compile_template
 from target_fullstory.mapping.plan.sources import MISSING
 from tests.mapping.one_by_one import Mapped, compile_mapping
 from tests.mapping.test_mapping_typed import same
@@ -600,7 +601,7 @@ templates = st.recursive(
 @given(templates, records)
 def test_a_body_is_the_value_of_its_template(template: Any, record: Any) -> None:
     dropped: list[str] = []
-    value = compile_body("s", "json", template).read(record, dropped)
+    value = TemplateBody(compile_template("s", "json", template)).read(record, dropped)
     expected = evaluated(template, record)
     assert bool(dropped) == contains_unreadable(expected)
     if expected is NOTHING or expected is UNREADABLE:

@@ -15,11 +15,7 @@ _WITHOUT_COLUMNS = ("user_deletions", "webhook_endpoints")
 
 
 def check_keys(stream: str, spec: MappingSpec) -> None:
-    """Finds keys that a mapping of this kind cannot have, and misses those that it must.
-
-    Raises:
-        ConfigurationError: There is one.
-    """
+    """Finds keys that a mapping of this kind cannot have, and misses those that it must."""
     if spec.json is not None and spec.kind in ("request", *_WITHOUT_COLUMNS):
         check_json(stream, spec)
     if spec.kind == "request":
@@ -36,11 +32,7 @@ def check_keys(stream: str, spec: MappingSpec) -> None:
 
 
 def check_path(stream: str, key: str, path: str) -> tuple[tuple[str, str | None], ...]:
-    """Takes a path of a mapping apart, as `parts_of`.
-
-    Raises:
-        ConfigurationError: It cannot be sent, whatever the record.
-    """
+    """Takes a path of a mapping apart, as `parts_of`."""
     try:
         return parts_of(path)
     except ValueError as error:
@@ -48,11 +40,7 @@ def check_path(stream: str, key: str, path: str) -> tuple[tuple[str, str | None]
 
 
 def check_body_path(stream: str, names: list[tuple[str, ...]]) -> None:
-    """Makes sure that no member of a body is both a value and an object.
-
-    Raises:
-        ConfigurationError: One is.
-    """
+    """Makes sure that no member of a body is both a value and an object."""
     for name in names:
         for end in range(1, len(name)):
             if name[:end] in names:
@@ -72,11 +60,7 @@ def _check_request(stream: str, spec: MappingSpec) -> None:
 
 
 def check_no_get(stream: str, spec: MappingSpec, method: WrittenSource) -> None:
-    """Makes sure that what has no body is asked for none.
-
-    Raises:
-        ConfigurationError: The method is GET and the mapping asks for a body.
-    """
+    """Makes sure that what has no body is asked for none."""
     if not isinstance(method, Const) or str(method.value).strip().upper() != "GET":
         return
     for key in ("batch", "properties", "json"):

@@ -62,11 +62,7 @@ class PathTemplate(msgspec.Struct, frozen=True):
         return tuple(part for part in self.parts if not isinstance(part, str))
 
     def read(self, record: dict[str, Any]) -> str:
-        """The path of a record.
-
-        Raises:
-            Rejection: One of the values cannot stand in a path.
-        """
+        """The path of a record."""
         return "".join(
             part
             if isinstance(part, str)

@@ -12,11 +12,11 @@ from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
 from target_fullstory.mapping.calls.call_templates import json_fields
 from target_fullstory.mapping.calls.deletions import Deletions
 from target_fullstory.mapping.calls.other_requests import BodySource, OtherCalls
-from target_fullstory.mapping.calls.request_bodies import ColumnBody, SafeBody
+from target_fullstory.mapping.calls.request_bodies import ColumnBody, TemplateBody
 from target_fullstory.mapping.calls.server_call import CallMapping
 from target_fullstory.mapping.calls.webhook_endpoints import Endpoints
 from target_fullstory.mapping.plan.field_plan import fields_of
-from target_fullstory.mapping.plan.json_functions import compile_body
+from target_fullstory.mapping.plan.json_functions import compile_template
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Column, Const, Source, columns_in
 from target_fullstory.mapping.plan.written_sources import (
@@ -101,7 +101,7 @@ def _requests(
     body: BodySource = (
         _column_body(stream, spec, shape, taken, options)
         if spec.json is None
-        else SafeBody(compile_body(stream, "json", spec.json, shape))
+        else TemplateBody(compile_template(stream, "json", spec.json, shape))
     )
     group = None
     if spec.batch is not None and spec.batch.group_by is not None:

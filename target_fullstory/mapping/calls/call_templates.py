@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from target_fullstory.errors import config_error, did_you_mean
-from target_fullstory.mapping.plan.json_functions import compile_body, compile_template, compile_value
+from target_fullstory.mapping.plan.json_functions import compile_template, compile_value
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Const, Source
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, check_constant
@@ -11,32 +11,19 @@ from target_fullstory.mapping.spec import MappingSpec
 
 
 def check_json(stream: str, spec: MappingSpec) -> None:
-    """Finds the mistakes in a template that show without a SCHEMA.
-
-    Raises:
-        ConfigurationError: One is found.
-    """
+    """Finds the mistakes in a template that show without a SCHEMA."""
     replaced = ("properties", "exclude") if spec.kind == "request" else ("fields",)
     for key in replaced:
         if getattr(spec, key):
             raise config_error(stream, key, "contradicts json: leave out one of the two")
     if spec.kind == "request":
-        compile_body(stream, "json", spec.json, Shape())
+        compile_template(stream, "json", spec.json, Shape())
     else:
         json_fields(stream, spec, Shape())
 
 
 def json_fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
-    """The sources of the fields in a template, by destination.
-
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        shape: The stream's SCHEMA; one that tells nothing to find the mistakes that show without.
-
-    Raises:
-        ConfigurationError: The template is mistaken, or lacks what every record needs.
-    """
+    """The sources of the fields in a template, by destination."""
     if not isinstance(spec.json, dict):
         raise config_error(stream, "json", "takes an object, the fields")
     known = DESTINATIONS[spec.kind]

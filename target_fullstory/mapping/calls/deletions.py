@@ -23,12 +23,7 @@ class Deletions(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
-        """The deletion of the record's user, by its `uid` where there is one.
-
-        Raises:
-            Rejection: Neither `uid` nor `id` has a value, or one that cannot be of a user; an `id`
-                that is no step of a path.
-        """
+        """The deletion of the record's user, by its `uid` where there is one."""
         user = read_fields(self.fields, record, dropped)
         if not user:
             raise missing_uid([field.destination.name for field in self.fields])

@@ -40,11 +40,7 @@ class OtherCalls(msgspec.Struct, frozen=True, kw_only=True):
     group: Column | None
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
-        """The call for a record.
-
-        Raises:
-            Rejection: The record's method is none, or its path cannot be sent.
-        """
+        """The call for a record."""
         method = method_of(self.method.read(record))
         path = self.path.read(record)
         if method == "GET" or (method == "DELETE" and not self.body_asked):

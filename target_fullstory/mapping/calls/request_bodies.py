@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.mapping.calls.other_requests import BodySource
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH
-from target_fullstory.mapping.plan.sources import MISSING, Column
+from target_fullstory.mapping.plan.sources import MISSING, Column, ListOf, ObjectOf, Source
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, encodable, scalar_of
 
 
@@ -28,12 +27,7 @@ class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):
     send_nulls: bool
 
     def read(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
-        """The body of a record.
-
-        Args:
-            record: The record.
-            dropped: The dotted names of values that JSON cannot hold, such as NaN, are added to it.
-        """
+        """The body of a record."""
         body: dict[str, Any] = {}
         for place, column in self.chosen:
             self._put(body, place, column.steps, column.read(record), dropped)
@@ -63,18 +57,38 @@ class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):
         node[last] = kept
 
 
-class SafeBody(msgspec.Struct, frozen=True):
-    """A body from elsewhere, without what JSON cannot hold."""
+class TemplateBody(msgspec.Struct, frozen=True):
+    """A body made by a template, without what JSON cannot hold.
 
-    source: BodySource
+    Objects and lists of the template lose the members that are absent or null; what a column holds is passed
+    on as it is.
+    """
+
+    source: Source
 
     def read(self, record: dict[str, Any], dropped: list[str]) -> Any:
         """The body of a record, `MISSING` for none."""
-        body = self.source.read(record, dropped)
-        if body is MISSING:
-            return MISSING
-        kept = _kept(body, (), frozenset(), dropped)
+        body = _value(self.source, record, "", dropped)
+        kept = body if body is MISSING else _kept(body, (), frozenset(), dropped)
         return MISSING if kept is LEFT_OUT else kept
+
+
+def _value(source: Source, record: dict[str, Any], name: str, dropped: list[str]) -> Any:
+    """A template's value, without what could not be made, such as a timestamp that is none."""
+    prefix = f"{name}." if name else ""
+    if isinstance(source, ObjectOf):
+        members = [(key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members]
+        return {key: value for key, value in members if value is not MISSING}
+    if isinstance(source, ListOf):
+        items = [
+            _value(inner, record, f"{prefix}{index}", dropped) for index, inner in enumerate(source.items)
+        ]
+        return [item for item in items if item is not MISSING]
+    value = source.read(record)
+    if value is LEFT_OUT:
+        dropped.append(name)
+        return MISSING
+    return MISSING if value is None else value
 
 
 def _kept(

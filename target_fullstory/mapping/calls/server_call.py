@@ -144,11 +144,7 @@ class Maker(Protocol):
     """Makes the call of a record."""
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
-        """Makes it; adds the names of what is left out to `dropped`.
-
-        Raises:
-            Rejection: The record cannot become one.
-        """
+        """Makes it; adds the names of what is left out to `dropped`."""
 
 
 class CallMapping(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,12 +25,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
-        """The call for a record; only fields that have a value are sent.
-
-        Raises:
-            Rejection: There is no action, what the action needs is missing, its id is no step of a
-                path, or a value is one that the endpoint should not go without.
-        """
+        """The call for a record; only fields that have a value are sent."""
         fields = read_fields(self.fields, record, dropped)
         action, endpoint = fields.pop("action", None), fields.pop("id", None)
         if action is None:

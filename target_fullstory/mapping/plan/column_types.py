@@ -55,12 +55,7 @@ def may_fit(declared: str, shape: Shape) -> bool:
 
 
 def schema_of(source: Source, shape: Shape) -> Any:
-    """What is known of a source's values, as a JSON Schema.
-
-    Args:
-        source: The source.
-        shape: The SCHEMA that tells of its columns.
-    """
+    """What is known of a source's values, as a JSON Schema."""
     if isinstance(source, Column):
         return schema_at(shape, source.steps)
     if isinstance(source, Const):

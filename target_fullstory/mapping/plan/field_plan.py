@@ -27,11 +27,7 @@ def fields_of(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
 
 
 def read_fields(fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
-    """The values of fields that lie in no object; the names of those left out are added to `dropped`.
-
-    Raises:
-        Rejection: The record cannot go with one of the values, nor without it.
-    """
+    """The values of fields that lie in no object; the names of those left out are added to `dropped`."""
     found = {}
     for field in fields:
         value = field.source.read(record)
@@ -73,12 +69,6 @@ def group_of(
     kind: Kind, name: str, column: Column, exclude: Sequence[str] = ()
 ) -> tuple[Group, dict[str, Column]]:
     """Makes an object column the whole of a group of fields.
-
-    Args:
-        kind: What the records become.
-        name: The group, such as `context` or `context.browser`.
-        column: The column.
-        exclude: Columns that are not sent, such as `context.browser.url`.
 
     Returns:
         The group, and the source of each of its fields.

@@ -38,17 +38,7 @@ class JsonForm(msgspec.Struct, frozen=True):
 
 
 def read_json_form(stream: str, spec: MappingSpec, shape: Shape) -> JsonForm:
-    """Takes the `json` of a mapping of users or events apart.
-
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        shape: The stream's SCHEMA; one that tells nothing to find the mistakes that show without.
-
-    Raises:
-        ConfigurationError: The template can never give a valid request, or is mistaken in another
-            way. The message names the key and the nearest valid name.
-    """
+    """Takes the `json` of a mapping of users or events apart."""
     for key in ("fields", "properties", "exclude"):
         if getattr(spec, key):
             raise config_error(stream, key, "json is the whole request: leave out one of the two")

@@ -8,12 +8,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
-import msgspec
-
 from target_fullstory.errors import config_error, did_you_mean
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import (
-    MISSING,
     Column,
     Const,
     ListOf,
@@ -23,7 +20,7 @@ from target_fullstory.mapping.plan.sources import (
     UnixSeconds,
 )
 from target_fullstory.mapping.plan.written_sources import find_column
-from target_fullstory.mapping.rules.property_values import LEFT_OUT, text_of
+from target_fullstory.mapping.rules.property_values import text_of
 from target_fullstory.mapping.rules.timestamps import unix_seconds_of
 
 FUNCTIONS: Final = ("var", "concat", "list", "toUnixTimestamp")
@@ -37,12 +34,6 @@ def compile_template(stream: str, key: str, template: Any, shape: Shape = _ANYTH
     """Makes one source of a template; what is the same for every record becomes a constant.
 
     A null is as if it were not written, for Meltano passes none on.
-
-    Args:
-        stream: The stream's name.
-        key: Where in the mapping the template stands, such as `json.properties`.
-        template: The template, as decoded from the configuration.
-        shape: The stream's SCHEMA; absent to look for the mistakes that show without one.
 
     Raises:
         ConfigurationError: An unknown function, arguments a function cannot take, a column that the
@@ -58,55 +49,8 @@ def compile_value(stream: str, key: str, template: Any, shape: Shape = _ANYTHING
     """Makes one source of a template that stands where neither a list nor an object can.
 
     A list that is no call is a mistake here: most likely a misspelt function.
-
-    Raises:
-        ConfigurationError: As `compile_template`, and for a list or an object.
     """
     return _Compiler(stream, shape).plain(key, template)
-
-
-class Body(msgspec.Struct, frozen=True):
-    """A request's body made by a template; from `compile_body`."""
-
-    source: Source
-
-    def read(self, record: dict[str, Any], dropped: list[str]) -> Any:
-        """The body for a record.
-
-        Objects and lists of the template lose the members that are absent or null; what a column
-        holds is passed on as it is.
-
-        Args:
-            record: The record.
-            dropped: The dotted names of values that could not be made, such as a timestamp that is
-                none, are added to it; such a value is left out.
-
-        Returns:
-            The body; `MISSING` where the template gives none.
-        """
-        return _value(self.source, record, "", dropped)
-
-
-def compile_body(stream: str, key: str, template: Any, shape: Shape = _ANYTHING) -> Body:
-    """Makes a request's body of a template; arguments and errors as of `compile_template`."""
-    return Body(compile_template(stream, key, template, shape))
-
-
-def _value(source: Source, record: dict[str, Any], name: str, dropped: list[str]) -> Any:
-    prefix = f"{name}." if name else ""
-    if isinstance(source, ObjectOf):
-        members = [(key, _value(inner, record, f"{prefix}{key}", dropped)) for key, inner in source.members]
-        return {key: value for key, value in members if value is not MISSING}
-    if isinstance(source, ListOf):
-        items = [
-            _value(inner, record, f"{prefix}{index}", dropped) for index, inner in enumerate(source.items)
-        ]
-        return [item for item in items if item is not MISSING]
-    value = source.read(record)
-    if value is LEFT_OUT:
-        dropped.append(name)
-        return MISSING
-    return MISSING if value is None else value
 
 
 class _Compiler:

@@ -21,19 +21,8 @@ def plan_json(
 ) -> tuple[PropertyPlan, list[str]]:
     """Plans the properties of a `json` template.
 
-    Args:
-        stream: The stream's name.
-        spec: Its mapping.
-        form: The mapping's template.
-        shape: The stream's SCHEMA; one that tells nothing to find the mistakes that show without.
-        options: The settings that bear on every mapping.
-
     Returns:
         The plan, and one sentence per property that is not sent under its own name.
-
-    Raises:
-        ConfigurationError: The template declares the type of a property that it has not, or a type
-            that the property cannot have.
     """
     declared = {_sent(path): declared_type for path, declared_type in form.declared.items()}
     planner = Planner(stream, spec, shape, options, declared)

@@ -83,15 +83,7 @@ class Planner:
         self._excluded = _Exclusions(frozenset(paths))
 
     def plan(self, used: frozenset[str]) -> PropertyPlan:
-        """Plans the properties.
-
-        Args:
-            used: Top-level columns that are sources of fields.
-
-        Raises:
-            ConfigurationError: A property names a column the SCHEMA lacks, or a property's name is
-                too long.
-        """
+        """Plans the properties."""
         properties = self._spec.properties
         skipped: frozenset[str] | None = None
         if properties is None:
@@ -114,14 +106,7 @@ class Planner:
         return self._made(entries, skipped)
 
     def plan_sources(self, properties: list[tuple[str, Source, Shape]]) -> PropertyPlan:
-        """Plans properties of any source.
-
-        Args:
-            properties: For each its name, its source and the shape of its values.
-
-        Raises:
-            ConfigurationError: A name is too long, or a property cannot have its declared type.
-        """
+        """Plans properties of any source."""
         top = _Level(self._names, "", 1)
         entries = []
         for name, source, shape in properties:

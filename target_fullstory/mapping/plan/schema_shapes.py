@@ -77,10 +77,6 @@ def _only_null(schema: Any) -> bool:
 def steps_to(shape: Shape, name: str) -> tuple[str, ...] | None:
     """The keys that lead to a column written with dots; a column of that very name comes first.
 
-    Args:
-        shape: The object to start from.
-        name: A column name, or a dotted path into nested objects.
-
     Returns:
         The keys, for an array's items `0`, `1` and so on; the last one may still hold dots where it
         lies in a free-form object. None where the schema has no such column.

@@ -61,9 +61,6 @@ def plan_stream(
 
     A column that a field or a template takes as a whole is no property by default; one of which
     they take a part (`contact.email`) stays a property in full.
-
-    Raises:
-        ConfigurationError: A column the SCHEMA lacks, a required field without a source.
     """
     shape = shape_of(schema)
     if spec.json is not None:

@@ -57,11 +57,7 @@ def parse_template(text: str) -> TemplateText:
 
 
 def written_source(stream: str, key: str, source: Any) -> WrittenSource:
-    """Reads a source as written in `fields`.
-
-    Raises:
-        ConfigurationError: It is neither a column's name, nor `{const: …}`, nor `{template: …}`.
-    """
+    """Reads a source as written in `fields`."""
     if isinstance(source, str):
         if not source:
             raise config_error(stream, key, "the column's name is empty")
@@ -81,11 +77,7 @@ def written_source(stream: str, key: str, source: Any) -> WrittenSource:
 
 
 def bind(stream: str, key: str, shape: Shape, written: WrittenSource) -> Source:
-    """Finds the columns of a source.
-
-    Raises:
-        ConfigurationError: The SCHEMA lacks one of them.
-    """
+    """Finds the columns of a source."""
     if isinstance(written, Const):
         return written
     if isinstance(written, str):
@@ -99,11 +91,7 @@ def bind(stream: str, key: str, shape: Shape, written: WrittenSource) -> Source:
 
 
 def find_column(stream: str, key: str, shape: Shape, name: str) -> Column:
-    """The column a mapping names; those of the SDK's record metadata are always there.
-
-    Raises:
-        ConfigurationError: The SCHEMA has no such column.
-    """
+    """The column a mapping names; those of the SDK's record metadata are always there."""
     steps = steps_to(shape, name)
     if steps is None and name.startswith("_sdc_"):
         steps = (name,)

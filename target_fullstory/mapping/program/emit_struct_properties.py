@@ -89,9 +89,9 @@ class StructProperties:
         schema = self._code.let("schema", self._schema())
         if whole:
             unset = self._code.know("UNSET", msgspec.UNSET)
-            others = " = ".join(f"{self._layout.record}.{attribute}" for attribute in whole)
+            others = " = ".join(f"record.{attribute}" for attribute in whole)
             self._code.line(f"{others} = {unset}")
-        return f"{self._layout.record}, {schema}"
+        return f"record, {schema}"
 
     def _tops(self) -> Iterator[tuple[Any, Node]]:
         """The top-level properties and their sources, in the order sent."""

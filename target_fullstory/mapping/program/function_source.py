@@ -13,11 +13,7 @@ class FunctionSource:
     """Lines of a function, and the objects that they name."""
 
     def __init__(self, head: str) -> None:
-        """Begin the function.
-
-        Args:
-            head: Its first line, such as `def map_records(records):`.
-        """
+        """Begin the function."""
         self._name = head.removeprefix("def ").partition("(")[0]
         self._lines = [head]
         self._depth = 1

@@ -216,12 +216,7 @@ def _list(elements: Alternatives, shortest: int = 0, longest: int = _SAFE_ITEMS)
 
 
 def list_of(schema: dict[str, Any], elements: Alternatives, *, safe: bool) -> Any:
-    """The arrays a schema accepts of such elements; null is none of them.
-
-    Args:
-        schema: The schema of the array.
-        elements: What its elements may be.
-        safe: Whether the array must be small enough for a property.
+    """The arrays a schema accepts of such elements, `safe` for those that a property can hold.
 
     Returns:
         The type, None where there is no such array.

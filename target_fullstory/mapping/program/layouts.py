@@ -8,7 +8,15 @@ from typing import Any, Protocol
 import msgspec
 
 from target_fullstory.mapping.plan.schema_shapes import schema_at, shape_of
-from target_fullstory.mapping.plan.sources import MISSING, Column, Const, Source, Template, with_columns
+from target_fullstory.mapping.plan.sources import (
+    MISSING,
+    Column,
+    Const,
+    Source,
+    Template,
+    columns_in,
+    with_columns,
+)
 from target_fullstory.mapping.program.function_source import FunctionSource
 from target_fullstory.mapping.program.record_type import RecordType, TypedColumn
 from target_fullstory.mapping.rules.destinations import Inline
@@ -77,14 +85,10 @@ _PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "boo
 class Layout(Protocol):
     """Loads columns and other sources."""
 
-    record: str
     code: FunctionSource
 
     def load(self, column: Column) -> Loaded:
         """Write what loads a column, unless it is loaded; null and absent are None."""
-
-    def reader(self, source: Source) -> str:
-        """The name of a function that reads a source from a record."""
 
     def check(self, loaded: Loaded, test: Callable[[list[str | None]], bool]) -> str | None:
         """A variable that tells whether a text's whole column passes a test; None where there is none."""
@@ -97,7 +101,10 @@ def load(layout: Layout, source: Source) -> Loaded:
     code = layout.code
     if isinstance(source, Const):
         return Loaded(code.know("constant", source.value), frozenset({"any"}), _UNSURE)
-    slow = f"{layout.reader(source)}({layout.record})"
+    columns = list(dict.fromkeys(columns_in(source)))
+    values = "".join(f"{layout.load(column).variable}, " for column in columns)
+    placed = with_columns(source, lambda column: _Place(columns.index(column)))
+    slow = f"{code.know('read', placed.read)}(({values}))"
     fast = _joined(layout, source) if isinstance(source, Template) else None
     name = code.let("made", slow if fast is None else f"{fast} else {slow}")
     missing = code.know("MISSING", MISSING)
@@ -106,6 +113,15 @@ def load(layout: Layout, source: Source) -> Loaded:
         return Loaded(name, frozenset({"any"}), _UNSURE)
     sure = all(encodable(part) for part in source.parts if isinstance(part, str))
     return Loaded(name, frozenset({"string", "null"}), _OF_THE_TYPE if sure else _UNSURE)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A column among values that are loaded."""
+
+    index: int
+
+    def read(self, values: tuple[Any, ...]) -> Any:
+        return values[self.index]
 
 
 def _joined(layout: Layout, template: Template) -> str | None:
@@ -132,12 +148,12 @@ def _joined(layout: Layout, template: Template) -> str | None:
 class StructLayout:
     """Loads from the Struct of typed decoding, whose values need no test."""
 
-    def __init__(self, code: FunctionSource, types: RecordType, record: str = "record") -> None:
+    def __init__(self, code: FunctionSource, types: RecordType) -> None:
         """Load from the variable `record`."""
         self.code = code
-        self.record = record
         self.types = types
-        self._loaded: dict[tuple[str, ...], Loaded] = {(): Loaded(record, frozenset({"object"}), _SURE)}
+        record = Loaded("record", frozenset({"object"}), _SURE)
+        self._loaded: dict[tuple[str, ...], Loaded] = {(): record}
 
     def load(self, column: Column) -> Loaded:
         """Write what loads a column, unless it is loaded."""
@@ -153,79 +169,37 @@ class StructLayout:
         items = holder.type.items if holder.type else None
         if items is not None:
             # One that lacks is as good as null.
-            test, access = (
-                f"{variable} is None or len({variable}) <= {int(step)}",
-                f"{variable}[{int(step)}]",
-            )
-            found, nullable = items, True
-        else:
-            part = self.types if len(steps) == 1 else holder.type.part if holder.type else None
-            column = part.columns.get(step) if part else None
-            if part is None or column is None:
-                return Loaded("None", frozenset({"null"}), _SURE)
-            test, access = f"{variable} is None", f"{variable}.{column.attribute}"
-            found, nullable = column, "null" in holder.kinds or "null" in column.kinds
-            nullable |= step not in part.required
-            if "null" not in holder.kinds:
-                test = ""
-        name = self.code.let(steps[-1], f"None if {test} else {access}" if test else access)
-        kinds = found.kinds | {"null"} if nullable else found.kinds
-        return Loaded(name, kinds, _SURE, found.elements, found)
-
-    def reader(self, source: Source) -> str:
-        """A function that reads a source from the Struct."""
-        return self.code.know("read", with_columns(source, self._column_reader).read)
+            test = f"{variable} is None or len({variable}) <= {int(step)}"
+            name = self.code.let(step, f"None if {test} else {variable}[{int(step)}]")
+            return Loaded(name, items.kinds | {"null"}, _SURE, items.elements, items)
+        part = self.types if len(steps) == 1 else holder.type.part if holder.type else None
+        found = part.columns.get(step) if part else None
+        if part is None or found is None:
+            return Loaded("None", frozenset({"null"}), _SURE)
+        access, kinds = f"{variable}.{found.attribute}", found.kinds
+        if "null" in holder.kinds or step not in part.required:
+            kinds |= {"null"}
+        if "null" in holder.kinds:
+            access = f"None if {variable} is None else {access}"
+        return Loaded(self.code.let(step, access), kinds, _SURE, found.elements, found)
 
     def check(self, loaded: Loaded, test: Callable[[list[str | None]], bool]) -> str | None:
         """Write, before the loop, whether a text's column passes a test; None for what is no column."""
-        top = [steps[0] for steps, known in self._loaded.items() if known is loaded and len(steps) == 1]
-        if not top or loaded.type is None or not loaded.is_sure({"string"}):
+        top = any(one is loaded.type for one in self.types.columns.values())
+        if loaded.type is None or not top or not loaded.is_sure({"string"}):
             return None
-        name, values = (self.code.variable("all"), f"[one.{loaded.type.attribute} for one in records]")
+        values = f"[one.{loaded.type.attribute} for one in records]"
+        name = self.code.variable("all")
         self.code.before(f"{name} = {self.code.know(test.__name__, test)}({values})")
         return name
-
-    def _column_reader(self, column: Column) -> _Attributes:
-        path: list[str | int] = []
-        found: TypedColumn | None = None
-        for step in column.steps:
-            if found is not None and found.items is not None:
-                path.append(int(step))
-                found = found.items
-                continue
-            part = self.types if not path else found.part if found else None
-            found = part.columns.get(step) if part else None
-            if found is None:
-                return _Attributes(None)
-            path.append(found.attribute)
-        return _Attributes(tuple(path))
-
-
-class _Attributes(msgspec.Struct, frozen=True):
-    """A column of a Struct; None where no record has it."""
-
-    path: tuple[str | int, ...] | None
-
-    def read(self, record: Any) -> Any:
-        if self.path is None:
-            return MISSING
-        for step in self.path:
-            if record is None:
-                return MISSING
-            if isinstance(step, str):
-                record = getattr(record, step)
-            else:
-                record = record[step] if step < len(record) else None
-        return record
 
 
 class DictLayout:
     """Loads from a dictionary; the SCHEMA tells what a value most likely is."""
 
-    def __init__(self, code: FunctionSource, schema: Any, record: str = "record") -> None:
+    def __init__(self, code: FunctionSource, schema: Any) -> None:
         """Load from the variable `record`, and from its `get` of that name."""
         self.code = code
-        self.record = record
         self._shape = shape_of(schema)
         self._variables: dict[tuple[str, ...], str] = {}
 
@@ -249,17 +223,13 @@ class DictLayout:
     def _load(self, column: Column) -> str:
         key = column.steps[-1]
         if column.keys is None:
-            name = self.code.let(key, f"{self.reader(column)}({self.record})")
+            name = self.code.let(key, f"{self.code.know('read', column.read)}(record)")
             self.code.line(f"if {name} is {self.code.know('MISSING', MISSING)}: {name} = None")
             return name
         if len(column.steps) == 1:
             return self.code.let(key, f"get({key!r})")
         holder = self._variable(Column(column.steps[:-1]))
         return self.code.let(key, f"{holder}.get({key!r}) if type({holder}) is dict else None")
-
-    def reader(self, source: Source) -> str:
-        """A function that reads a source from the dictionary."""
-        return self.code.know("read", source.read)
 
     def check(self, loaded: Loaded, test: Callable[[list[str | None]], bool]) -> None:
         """None: a dictionary comes alone."""

@@ -50,11 +50,11 @@ class LineDecoder:
 
 
 Delete: TypeAlias = Callable[[dict[str, Any], str | None, list[str]], MadeRequest | None]
-"""As `RecordMapping.map`, but None for a record that is there."""
+"""As `PlainMapping.map`, but None for a record that is there."""
 
 
-class RecordMapping(Protocol):
-    """What becomes of a record in a dictionary."""
+class PlainMapping(Protocol):
+    """Maps records in dictionaries."""
 
     @property
     def kind(self) -> Kind:
@@ -71,13 +71,8 @@ class RecordMapping(Protocol):
     def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
         """The request of a record; the names of what is left out are added to `dropped`.
 
-        Args:
-            record: The record.
-            violation: How it violates the SCHEMA, for a record that has no other fault.
-            dropped: Takes the names.
-
         Raises:
-            Rejection: There is none.
+            Rejection: There is none, or else the record has this violation of the SCHEMA.
         """
 
     def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
@@ -95,11 +90,10 @@ class PlanMapping:
         self._delete = delete
 
     def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
-        """See `RecordMapping`."""
-        if self._delete is not None:
-            deletion = self._delete(record, violation, dropped)
-            if deletion is not None:
-                return deletion
+        """See `PlainMapping`."""
+        deletion = self._delete(record, violation, dropped) if self._delete else None
+        if deletion is not None:
+            return deletion
         request = self._map(record, violation, dropped)
         if self.kind == "events":
             return MadeRequest("events", request, timed=request.timestamp is not None)
@@ -109,14 +103,14 @@ class PlanMapping:
     def _map(self) -> Callable[[dict[str, Any], str | None, list[str]], Any]:
         return emit_for_dicts(self._plan).compile()
 
-    def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
-        """See `RecordMapping`: these have no secrets."""
-        return record, rejected
-
     @property
     def sources(self) -> tuple[str, ...]:
-        """The function's source."""
+        """See `PlainMapping`."""
         return (emit_for_dicts(self._plan).text,)
+
+    def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
+        """See `PlainMapping`: these have no secrets."""
+        return record, rejected
 
 
 class TypedMapping:
@@ -130,9 +124,9 @@ class TypedMapping:
         self.source = code.text
         self._map = code.compile()
 
-    def map(self, records: list[Any], on_dropped: OnDropped) -> _Made:
+    def map(self, records: list[Any], on_dropped: OnDropped) -> TypedRequests:
         """The requests of records."""
-        made = _Made()
+        made = TypedRequests([], [], [], timed=True)
 
         def tell_dropped(names: list[str]) -> None:
             on_dropped(tuple(dict.fromkeys(names)))
@@ -141,53 +135,29 @@ class TypedMapping:
         return made
 
 
-class _Made:
-    """What was made of typed records, and the rejected ones by their place among these."""
+class TypedRequests(msgspec.Struct):
+    """What was made of typed records; `rejected` has the others by their place among these."""
 
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
-        self.keys: list[str] = []
-        self.rejected: list[tuple[int, Rejected]] = []
-        self.timed = True
-
-    def before(self, count: int) -> int:
-        """How many requests the first so many records have."""
-        return count - bisect_left(self.rejected, count, key=_place)
-
-
-_place: Callable[[tuple[int, Rejected]], int] = itemgetter(0)
+    requests: list[Any]
+    keys: list[str]
+    rejected: list[tuple[int, Rejected]]
+    timed: bool
 
 
 class _Chunks:
     """Requests in the order of their records, those of one kind together."""
 
-    def __init__(self, kind: Kind, *, timed: bool) -> None:
+    def __init__(self) -> None:
         self.made: list[Chunk] = []
-        self._timed = timed
-        self._begin(kind)
 
-    def add(self, made: MadeRequest) -> None:
-        self.switch(made.kind)
-        self.requests.append(made.request)
-        if made.key is not None:
-            self.keys.append(made.key)
-        self._timed &= made.timed
-
-    def switch(self, kind: Kind) -> None:
-        """Go on with a kind."""
-        if kind != self._kind:
-            self.end()
-            self._begin(kind)
-
-    def end(self) -> None:
-        if self.requests:
-            timed = self._timed and self._kind == "events"
-            self.made.append(Chunk(self._kind, self.requests, self.keys, timed))
-
-    def _begin(self, kind: Kind) -> None:
-        self._kind: Kind = kind
-        self.requests: list[Any] = []
-        self.keys: list[str] = []
+    def add(self, kind: Kind, requests: list[Any], keys: list[str], *, timed: bool) -> None:
+        if not self.made or self.made[-1].kind != kind:
+            self.made.append(Chunk(kind, [], [], timed=kind == "events"))
+        last = self.made[-1]
+        last.requests.extend(requests)
+        last.keys.extend(keys)
+        if last.timed and not timed:
+            self.made[-1] = Chunk(kind, last.requests, last.keys, timed=False)
 
 
 class Mapper:
@@ -201,7 +171,7 @@ class Mapper:
 
     def __init__(
         self,
-        mapping: RecordMapping,
+        mapping: PlainMapping,
         violation: Violation | None,
         compile_typed: Callable[[], TypedMapping] | None = None,
     ) -> None:
@@ -244,29 +214,32 @@ class Mapper:
             The requests, in order.
         """
         plain = [at for at, record in enumerate(records) if type(record) is dict]
-        # All of the decoder's at once: what a function checks of a whole column, it checks once.
+        # All of the decoder's at once: what is checked of a whole column, is checked once.
         typed = records if not plain else [one for one in records if type(one) is not dict]
-        made = self._typed.map(typed, on_dropped) if typed and self._typed else _Made()
-        rejected = [(place + _plain_before(plain, place), why) for place, why in made.rejected]
-        chunks, done = _Chunks(self.kind, timed=made.timed), 0
-        for number, at in enumerate(plain):
-            end = made.before(at - number)
-            if end > done:
-                chunks.switch(self.kind)
-                chunks.requests += made.requests[done:end]
-                chunks.keys += made.keys[done:end]
-                done = end
+        made = TypedRequests([], [], [], timed=True)
+        if typed and self._typed is not None:
+            made = self._typed.map(typed, on_dropped)
+        lost = [place for place, _ in made.rejected]
+        rejected = list(made.rejected)
+        if lost and plain:
+            places = [at for at, record in enumerate(records) if type(record) is not dict]
+            rejected = [(places[place], why) for place, why in rejected]
+        chunks, begin = _Chunks(), 0
+        for number, at in enumerate([*plain, len(records)]):
+            end = at - number - bisect_left(lost, at - number)
+            if end > begin:
+                keys = made.keys[begin:end]
+                chunks.add(self.kind, made.requests[begin:end], keys, timed=made.timed)
+                begin = end
+            if at == len(records):
+                break
             request = self._map_plain(records[at], on_dropped)
             if isinstance(request, Rejected):
                 rejected.append((at, request))
             else:
-                chunks.add(request)
-        if done < len(made.requests):
-            chunks.switch(self.kind)
-            chunks.requests += made.requests[done:]
-            chunks.keys += made.keys[done:]
-        chunks.end()
-        for at, why in sorted(rejected, key=_place):
+                keys = [] if request.key is None else [request.key]
+                chunks.add(request.kind, [request.request], keys, timed=request.timed)
+        for at, why in sorted(rejected, key=itemgetter(0)):
             on_reject(at, why)
         return chunks.made
 
@@ -280,11 +253,3 @@ class Mapper:
         if dropped:
             on_dropped(tuple(dict.fromkeys(dropped)))
         return request
-
-
-def _plain_before(plain: list[int], place: int) -> int:
-    """How many plain records come before the typed one of this place among the typed."""
-    for number, at in enumerate(plain):
-        if at - number > place:
-            return number
-    return len(plain)

@@ -42,11 +42,7 @@ class PropertyWriter:
             self.values[node.name] = None
 
     def write(self, target: dict[str, Any], node: Node, value: Any, depth: int) -> None:
-        """Writes a value other than null to an object of the request.
-
-        Raises:
-            Rejection: The property's name, known only from the record, is too long.
-        """
+        """Writes a value other than null to an object of the request."""
         path = node.path
         if len(path) > MAX_NAME_LENGTH:
             raise name_too_long(path)

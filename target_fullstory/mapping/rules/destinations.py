@@ -233,11 +233,7 @@ GROUPS: Final[dict[Kind, tuple[str, ...]]] = {
 
 
 def check_constant(stream: str, key: str, destination: Destination, value: Any) -> None:
-    """Makes sure that a destination can take a constant.
-
-    Raises:
-        ConfigurationError: It cannot: no record would have a valid request.
-    """
+    """Makes sure that a destination can take a constant."""
     structured = isinstance(value, dict | list) and not destination.structured
     if value is None or structured or value == "":
         raise config_error(stream, key, f"{destination.name} cannot be {value!r}")

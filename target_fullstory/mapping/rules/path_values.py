@@ -12,11 +12,7 @@ METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET")
 
 
 def method_of(value: Any) -> str:
-    """An HTTP method as it is sent.
-
-    Raises:
-        Rejection: It is none of `METHODS`.
-    """
+    """An HTTP method as it is sent."""
     method = (text_of(value) or "").strip().upper()
     if method not in METHODS:
         raise Rejection("invalid_method", f"the method is absent or none of {', '.join(METHODS)}")
@@ -25,10 +21,6 @@ def method_of(value: Any) -> str:
 
 def path_value(name: str, value: Any) -> str:
     """A record's value as part of a path, URL-encoded.
-
-    Args:
-        name: What it is, for the message.
-        value: The value.
 
     Raises:
         Rejection: `missing_path_value` for null and what cannot be written as text; `invalid_path`
@@ -44,12 +36,7 @@ def path_value(name: str, value: Any) -> str:
 
 
 def check_id(text: str) -> None:
-    """Makes sure that an id of Fullstory's can be a step of a path.
-
-    Raises:
-        Rejection: `invalid_path` for `.` and `..`, which are no names in a path, and for what has
-            a `/`.
-    """
+    """Makes sure that an id of Fullstory's can be a step of a path."""
     # Front ends decode %2F before they look for the step: the call would go to another path.
     if text in {".", ".."} or "/" in text:
         problem = "has a /" if "/" in text else f"is {text!r}"
