@@ -1,4 +1,4 @@
-"""Which STATE may be written, and its writing: the rule that makes a crash harmless.
+"""Which STATE may be written, and the state block in it: the rule that makes a crash harmless.
 
 A STATE may be written when every record before it has been accepted by Fullstory or is on disk as a
 reject, and when no batch of events lies across it: after a restart from that STATE the tap repeats exactly
@@ -16,10 +16,16 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
+
+from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
-from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.errors import OutputError
+
+VERSION = 1
+"""Of the state block."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,18 @@ class Checkpoints:
     """The run's STATE messages and open tickets; used by the reading thread and the sending threads."""
 
     def __init__(
-        self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
+        self,
+        key: str | None,
+        run_id: str,
+        ledger: Ledger,
+        rejects: Rejects,
+        write: Callable[[bytes], None] = print_line,
     ) -> None:
-        """Start before the first STATE; what `write` raises goes on to the caller."""
-        self._lock = threading.Lock()
-        self._block = block
+        """Start before the first STATE; a `key` of None leaves STATEs without the state block."""
+        self._lock = threading.RLock()
+        self._key = key
+        self._run_id = run_id
+        self._ledger = ledger
         self._rejects = rejects
         self._write_line = write
         self._now = Position(0, b"")
@@ -84,7 +97,7 @@ class Checkpoints:
             return self._written
 
     def receive(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON; `write_due` writes it when its time has come."""
+        """Take a STATE message's value, as JSON; `write_due` writes it once that is allowed."""
         with self._lock:
             self._now = Position(self._now.number + 1, value)
 
@@ -99,13 +112,13 @@ class Checkpoints:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
         with self._lock:
             self._tickets.discard(ticket)
-            self._write_due()
+            self.write_due()
 
     def pin(self, ticket: Ticket) -> None:
         """Keep every STATE inside a batch of events that is about to be sent from being written.
 
-        The batch reaches from the ticket's position to now. A batch of users begun in between would, once
-        it is the oldest, allow a STATE in the midst of these events; it is tied to where they begin.
+        The batch reaches from the ticket's position to now. A batch of users opened in between would, once
+        it is the oldest, allow a STATE inside these events; it is tied to where they begin.
         """
         with self._lock:
             begin, end = ticket.position, self._now.number
@@ -122,7 +135,12 @@ class Checkpoints:
     def write_due(self) -> None:
         """Write the latest STATE that may be written, if there is a new one."""
         with self._lock:
-            self._write_due()
+            due = self._due()
+            if due is None or self._ended:
+                return
+            if due.value != self._last_value:
+                self._write(due.value, final=False)
+            self._written = due.number
 
     def write_last(self, *, complete: bool) -> None:
         """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
@@ -131,8 +149,19 @@ class Checkpoints:
             value = due.value if due is not None else self._last_value
             if value is not None:
                 self._write(value, final=complete)
-            # What a late response still allows belongs to the next run.
+            # A STATE that a late response allows is left to the next run.
             self._ended = True
+
+    def block(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:
+        """The state block as of now, or `final` when the run is over; with the latest jobs or all of them."""
+        return {
+            "version": VERSION,
+            "run_id": self._run_id,
+            "streams": self._ledger.streams(final=final),
+            "jobs": self._ledger.jobs(every=every_job),
+            "responses": self._ledger.responses(),
+            "rejects": self._rejects.summary(),
+        }
 
     def _due(self) -> Position | None:
         position = min(
@@ -145,17 +174,14 @@ class Checkpoints:
             return None
         return position
 
-    def _write_due(self) -> None:
-        due = self._due()
-        if due is None or self._ended:
-            return
-        if due.value != self._last_value:
-            self._write(due.value, final=False)
-        self._written = due.number
-
     def _write(self, value: bytes, *, final: bool) -> None:
         self._rejects.sync()
-        line = self._block.insert(value, final=final)
+        line = value
+        if self._key is not None:
+            state = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+            # In place of an earlier run's.
+            state[self._key] = msgspec.Raw(msgspec.json.encode(self.block(final=final)))
+            line = msgspec.json.encode(state)
         if line != self._last_line:
             self._write_line(line)
         self._last_line, self._last_value = line, value
