@@ -5,7 +5,6 @@ Runs in the reading thread.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -18,8 +17,8 @@ import msgspec
 
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
+from target_fullstory.accounting.run_report import write_report
 from target_fullstory.api.client import Client
-from target_fullstory.api.embedded_sandbox import start_sandbox
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
 from target_fullstory.errors import DeliveryError, OutputError
@@ -49,6 +48,7 @@ class Run(ABC):
         self._settings = settings
         self.ledger = accounting.ledger
         self.rejects = accounting.rejects
+        self._block = accounting.block
         self._checkpoints = accounting.checkpoints
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
@@ -149,11 +149,16 @@ class Load(Run):
         self._began, self._clock = timestamp(), time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._id = f"{stamp}-{secrets.token_hex(4)}"
-        self._sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
-        url = self._sandbox.url if self._sandbox else settings.api_url
+        self._sandbox = None
+        url = settings.api_url
+        if url == SANDBOX:
+            # Imported here, as the webhook below: most runs have none.
+            from target_fullstory.api.embedded_sandbox import start_sandbox  # noqa: PLC0415
+
+            self._sandbox = start_sandbox(settings)
+            url = self._sandbox.url
         self._webhook = on_response = None
         if settings.response_webhook is not None:
-            # Imported here: most runs have none.
             from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
 
             self._webhook = WebhookDelivery(settings.response_webhook, self._id)
@@ -200,7 +205,7 @@ class Load(Run):
             error = error or failure
         error = error or self._in_flight.error
         self._log_totals()
-        report = self._checkpoints.block(final=True, every_job=True)
+        report = self._block.build(final=True, every_job=True)
         if self._webhook is not None:
             in_a_hurry = error is not None or not deliver or self.interrupted
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
@@ -209,7 +214,7 @@ class Load(Run):
         report["config"] = self._settings.redacted(self._config)
         seconds = round(time.monotonic() - self._clock, 3)
         report["timings"] = {"began": self._began, "ended": timestamp(), "seconds": seconds}
-        self._write_report(report)
+        write_report(self._settings.output_dir, self._id, report)
         if deliver and error is not None:
             raise error
 
@@ -230,18 +235,6 @@ class Load(Run):
                 "%d records received have no end: no STATE covers them, the next run reads them again",
                 totals.received - totals.ended,
             )
-
-    def _write_report(self, report: dict[str, Any]) -> None:
-        path = Path(self._settings.output_dir) / f"run-{self._id}.json"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # The names of streams and columns are private, like the records in the rejects file.
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-        except OSError as error:
-            # The run itself has not failed.
-            logger.warning("The run report %s cannot be written: %s", path, error.strerror or error)
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

@@ -1,4 +1,4 @@
-"""Which STATE may be written, and the state block in it: the rule that makes a crash harmless.
+"""Which STATE may be written: the rule that makes a crash harmless.
 
 A STATE may be written when every record before it has been accepted by Fullstory or is on disk as a
 reject, and when no batch of events lies across it: after a restart from that STATE the tap repeats exactly
@@ -16,16 +16,10 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.errors import OutputError
-
-VERSION = 1
-"""Of the state block."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +53,11 @@ class Checkpoints:
     """The run's STATE messages and open tickets; used by the reading thread and the sending threads."""
 
     def __init__(
-        self,
-        key: str | None,
-        run_id: str,
-        ledger: Ledger,
-        rejects: Rejects,
-        write: Callable[[bytes], None] = print_line,
+        self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
     ) -> None:
-        """Start before the first STATE; a `key` of None leaves STATEs without the state block."""
+        """Start before the first STATE."""
         self._lock = threading.RLock()
-        self._key = key
-        self._run_id = run_id
-        self._ledger = ledger
+        self._block = block
         self._rejects = rejects
         self._write_line = write
         self._now = Position(0, b"")
@@ -152,17 +139,6 @@ class Checkpoints:
             # A STATE that a late response allows is left to the next run.
             self._ended = True
 
-    def block(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:
-        """The state block as of now, or `final` when the run is over; with the latest jobs or all of them."""
-        return {
-            "version": VERSION,
-            "run_id": self._run_id,
-            "streams": self._ledger.streams(final=final),
-            "jobs": self._ledger.jobs(every=every_job),
-            "responses": self._ledger.responses(),
-            "rejects": self._rejects.summary(),
-        }
-
     def _due(self) -> Position | None:
         position = min(
             (ticket.position for ticket in self._tickets),
@@ -176,12 +152,7 @@ class Checkpoints:
 
     def _write(self, value: bytes, *, final: bool) -> None:
         self._rejects.sync()
-        line = value
-        if self._key is not None:
-            state = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-            # In place of an earlier run's.
-            state[self._key] = msgspec.Raw(msgspec.json.encode(self.block(final=final)))
-            line = msgspec.json.encode(state)
+        line = self._block.insert(value, final=final)
         if line != self._last_line:
             self._write_line(line)
         self._last_line, self._last_value = line, value

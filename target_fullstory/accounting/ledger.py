@@ -94,12 +94,24 @@ class Ledger:
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 
-    def count(self, stream: str, **numbers: int) -> None:
-        """Add to a stream's `StreamCounts`, by name; a negative number takes back what was counted before."""
+    def count(
+        self,
+        stream: str,
+        *,
+        received: int = 0,
+        delivered: int = 0,
+        rejected: int = 0,
+        merged: int = 0,
+        ignored: int = 0,
+    ) -> None:
+        """Add to a stream's counts; a negative number takes back what was counted before."""
         with self._lock:
             counts = self._streams[stream]
-            for name, number in numbers.items():
-                setattr(counts, name, getattr(counts, name) + number)
+            counts.received += received
+            counts.delivered += delivered
+            counts.rejected += rejected
+            counts.merged += merged
+            counts.ignored += ignored
 
     def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""

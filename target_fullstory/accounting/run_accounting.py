@@ -7,6 +7,7 @@ from collections.abc import Callable
 from target_fullstory.accounting.checkpoints import Checkpoints, print_line
 from target_fullstory.accounting.ledger import Ledger, OnResponse
 from target_fullstory.accounting.rejects import Reject, Rejects
+from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.settings.model import Settings
 
 
@@ -25,4 +26,5 @@ class Accounting:
         """Begin; `take_reject` takes each reject instead of the rejects file."""
         self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
         self.rejects = Rejects(self.ledger, settings.output_dir, run_id, take_reject)
-        self.checkpoints = Checkpoints(settings.state_key, run_id, self.ledger, self.rejects, write_state)
+        self.block = StateBlock(settings.state_key, run_id, self.ledger, self.rejects)
+        self.checkpoints = Checkpoints(self.block, self.rejects, write_state)

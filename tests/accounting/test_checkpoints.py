@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from target_fullstory.accounting.checkpoints import Checkpoints, Ticket
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.state_block import StateBlock
 
 
 def checkpoints(write: Callable[[bytes], None]) -> Checkpoints:
     """Writes the tap's values as they are, and no file."""
     ledger = Ledger(responses=0)
     rejects = Rejects(ledger, "nowhere", "run")
-    return Checkpoints(None, "run", ledger, rejects, write)
+    return Checkpoints(StateBlock(None, "run", ledger, rejects), rejects, write)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import pytest
 from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Reject, Rejects
+from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import USERS, Outcome, SandboxApi, record, state, user
 from tests.reliability.live import Live
@@ -42,7 +43,7 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
     ledger = Ledger(responses=1)
     ledger.open_stream("s", "users")
     rejects = Rejects(ledger, str(tmp_path), "run")
-    checkpoints = Checkpoints("block", "run", ledger, rejects)
+    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects)
     synced = 0
     seen: list[tuple[int, int]] = []
     fsync = os.fsync
