@@ -19,7 +19,7 @@ class ConfigurationError(TargetFullstoryError):
 
 
 class InputError(TargetFullstoryError):
-    """A line of input that is no Singer message, or comes where it cannot be understood."""
+    """A line of input that is not a Singer message, or comes out of order."""
 
 
 class DeliveryError(TargetFullstoryError):
@@ -40,7 +40,7 @@ def config_error(stream: str, key: str, problem: str) -> ConfigurationError:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Asks for the valid name nearest to a mistaken one; tells all of them where none is near."""
+    """Suggest the valid name nearest to an unknown one; list the valid names where none is near."""
     names = list(valid)
     by_folded = {candidate.casefold(): candidate for candidate in reversed(names)}
     close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)

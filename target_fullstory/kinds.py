@@ -34,20 +34,21 @@ class KindRules:
 
 
 _WRITERS = frozenset({"USER", "ADMIN", "ARCHITECT"})
-_USER_CHANGES: frozenset[Kind] = frozenset({"users", "user_deletions"})
+USER_CHANGES: frozenset[Kind] = frozenset({"users", "user_deletions"})
+"""The kinds that change users."""
 
 KINDS: Final[dict[str, KindRules]] = {
     "users": KindRules(roles=_WRITERS, endpoint="/v2/users", item="user", changes_users=True),
     "events": KindRules(
-        roles=_WRITERS, endpoint="/v2/events", item="event", cut_at_state=True, waits_for=_USER_CHANGES
+        roles=_WRITERS, endpoint="/v2/events", item="event", cut_at_state=True, waits_for=USER_CHANGES
     ),
     "user_deletions": KindRules(
         roles=frozenset({"ARCHITECT"}), changes_users=True, waits_for=frozenset({"events"})
     ),
     "webhook_endpoints": KindRules(
-        roles=frozenset({"ADMIN", "ARCHITECT"}), in_series=True, waits_for=_USER_CHANGES
+        roles=frozenset({"ADMIN", "ARCHITECT"}), in_series=True, waits_for=USER_CHANGES
     ),
     # Any call: what it needs beyond writing depends on the call.
-    "request": KindRules(roles=_WRITERS, in_series=True, waits_for=_USER_CHANGES),
+    "request": KindRules(roles=_WRITERS, in_series=True, waits_for=USER_CHANGES),
 }
 """The table of kinds."""

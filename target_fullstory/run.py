@@ -1,4 +1,4 @@
-"""One run: takes mapped records and STATEs, batches and sends them, and comes to an orderly end.
+"""Takes mapped records and STATEs, batches and sends them, and comes to an orderly end.
 
 Runs in the reading thread.
 """
@@ -7,96 +7,63 @@ from __future__ import annotations
 
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import write_report
+from target_fullstory.api.client import Client
+from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
-from target_fullstory.delivery import FullstoryDelivery
 from target_fullstory.errors import DeliveryError, OutputError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
+from target_fullstory.sending.dispatcher import Dispatcher
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
-from target_fullstory.settings.model import Settings
+from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.sending.job_tracker import JobTracker
+from target_fullstory.settings.model import SANDBOX, Settings
 
 OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
 
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
+_WEBHOOK_GRACE_SECONDS = 5.0
+_WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
 
 
-class Delivery(Protocol):
-    """What a run delivers with: to Fullstory, or into a preview."""
-
-    accounting: Accounting
-    in_flight: InFlight
-
-    @property
-    def dispatcher(self) -> BatchDispatcher:
-        """Takes closed batches."""
-
-    def require(self, stream: str, kind: Kind) -> None:
-        """Raise a ConfigurationError where the API key's role surely does not allow a stream's kind."""
-
-    def stop_sending(self) -> None:
-        """Wait for the requests in flight and end the threads."""
-
-    def close(self, *, in_a_hurry: bool) -> dict[str, Any]:
-        """End the rest; returns what it adds to the run report."""
-
-
-class Run:
-    """From the first message to the run report."""
+class Run(ABC):
+    """Takes what the tap sends. Each call may raise the error that an earlier request met."""
 
     def __init__(
-        self,
-        settings: Settings,
-        config: Mapping[str, Any],
-        *,
-        key_salt: str = "",
-        delivery: Delivery | None = None,
+        self, settings: Settings, accounting: Accounting, in_flight: InFlight, dispatcher: BatchDispatcher
     ) -> None:
-        """Begin a run; nothing is sent yet.
-
-        Args:
-            settings: The settings.
-            config: The configuration as given, for the run report.
-            key_salt: Sets the keys that are made of content apart from those of other runs.
-            delivery: Delivers elsewhere than to Fullstory.
-        """
         self._settings = settings
-        self._config = config
-        self._began, self._clock = timestamp(), time.monotonic()
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        self.id = f"{stamp}-{secrets.token_hex(4)}"
-        self._delivery = delivery or FullstoryDelivery(settings, self.id, key_salt)
-        self._in_flight = self._delivery.in_flight
-        accounting = self._delivery.accounting
         self.ledger = accounting.ledger
         self.rejects = accounting.rejects
         self._block = accounting.block
         self._checkpoints = accounting.checkpoints
-        self._batcher = Batcher(settings, self._delivery.dispatcher, accounting)
+        self._in_flight = in_flight
+        self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events
-        self._interrupted = False
+        self.interrupted = False
+        # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
+        self.missing_keys = False
 
-    # What the tap sends: each call may raise the error that an earlier request met
+    @abstractmethod
+    def end(self, *, deliver: bool = True) -> None:
+        """End the run, without sending what is open where a request or a file has failed before."""
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; None for one that is ignored."""
-        if kind is not None:
-            self._delivery.require(stream, kind)
         self.ledger.open_stream(stream, kind or "ignored")
-
-    def know_schema(self, stream: str, message: dict[str, Any]) -> None:
-        """Take note of a stream's SCHEMA message, to be kept where a record is rejected."""
-        self.rejects.know_schema(stream, message)
 
     def ignore(self, stream: str, count: int) -> None:
         """Count records of an ignored stream."""
@@ -143,22 +110,15 @@ class Run:
         self._checkpoints.write_due()
 
     def tick(self) -> None:
-        """Do what time asks for: called often, also while the tap is silent."""
+        """Do what is due: called often, also while the tap is silent."""
         if self._in_flight.error is not None:
             raise self._in_flight.error
         self._batcher.flush_aged()
 
-    # The end
-
     def interrupt(self) -> None:
         """End soon: called by a signal's handler, so it takes no lock."""
-        self._interrupted = True
+        self.interrupted = True
         self._in_flight.give_up_in(_GRACE_SECONDS)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the run was asked to end."""
-        return self._interrupted
 
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
@@ -167,13 +127,57 @@ class Run:
         them again; jobs that do not end in a short grace stay PROCESSING.
         """
         try:
-            leave_rest = self._interrupted and self._checkpoints.received_any
+            leave_rest = self.interrupted and self._checkpoints.received_any
             self._batcher.flush_all(leave_rest=leave_rest)
             self._in_flight.wait_for_responses()
             if self._settings.wait_for_jobs:
                 self._in_flight.wait_until_idle()
         except StopWaiting:
             logger.warning("Stopped while batches or jobs were unfinished; the next run takes over")
+
+
+class Load(Run):
+    """A run that sends to Fullstory, and keeps its STATE, rejects and report."""
+
+    def __init__(self, settings: Settings, config: Mapping[str, Any], key_salt: str = "") -> None:
+        """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
+
+        `config` is the configuration as given, for the run report. Idempotency keys made of content differ
+        from those of runs with another `key_salt`.
+        """
+        self._config = config
+        self._began, self._clock = timestamp(), time.monotonic()
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        self._id = f"{stamp}-{secrets.token_hex(4)}"
+        self._sandbox = None
+        url = settings.api_url
+        if url == SANDBOX:
+            # Imported here, as the webhook below: most runs have none.
+            from target_fullstory.api.embedded_sandbox import start_sandbox  # noqa: PLC0415
+
+            self._sandbox = start_sandbox(settings)
+            url = self._sandbox.url
+        self._webhook = on_response = None
+        if settings.response_webhook is not None:
+            from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
+
+            self._webhook = WebhookDelivery(settings.response_webhook, self._id)
+            on_response = self._webhook.on_response
+        accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
+        self._client = Client(settings, url)
+        self._role_check = RoleCheck(settings, url)
+        journal = JobJournal(settings.output_dir, self._id, settings.api_url)
+        self._jobs = JobTracker(
+            settings, self._client, accounting, in_flight, journal if settings.wait_for_jobs else None
+        )
+        self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
+        super().__init__(settings, accounting, in_flight, self._dispatcher)
+
+    def open_stream(self, stream: str, kind: Kind | None) -> None:
+        """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
+        if kind is not None:
+            self._role_check.require(stream, kind)
+        super().open_stream(stream, kind)
 
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
@@ -191,28 +195,34 @@ class Run:
             error = failure
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         try:
-            self._delivery.stop_sending()
+            self._dispatcher.close()
+            self._jobs.close()
+            self._client.close()
             self.rejects.close()
-            self._checkpoints.write_last(complete=self._complete)
+            totals = self.ledger.totals()
+            self._checkpoints.write_last(complete=totals.received == totals.ended)
         except OutputError as failure:
             error = error or failure
         error = error or self._in_flight.error
         self._log_totals()
-        in_a_hurry = error is not None or not deliver or self._interrupted
-        self._write_report(self._delivery.close(in_a_hurry=in_a_hurry))
+        report = self._block.build(final=True, every_job=True)
+        if self._webhook is not None:
+            in_a_hurry = error is not None or not deliver or self.interrupted
+            grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
+            report["response_webhook"] = self._webhook.close(grace)
+        self._close_sandbox()
+        report["config"] = self._settings.redacted(self._config)
+        seconds = round(time.monotonic() - self._clock, 3)
+        report["timings"] = {"began": self._began, "ended": timestamp(), "seconds": seconds}
+        write_report(self._settings.output_dir, self._id, report)
         if deliver and error is not None:
             raise error
-
-    @property
-    def _complete(self) -> bool:
-        totals = self.ledger.totals()
-        return totals.received == totals.ended
 
     def _log_totals(self) -> None:
         totals = self.ledger.totals()
         logger.info(
             "Run %s: %d records received, %d delivered, %d rejected, %d merged, %d ignored; %d jobs",
-            self.id,
+            self._id,
             totals.received,
             totals.delivered,
             totals.rejected,
@@ -226,18 +236,15 @@ class Run:
                 totals.received - totals.ended,
             )
 
-    def _write_report(self, of_delivery: dict[str, Any]) -> None:
-        write_report(
-            self._settings.output_dir,
-            self.id,
-            {
-                **self._block.build(final=True, every_job=True),
-                **of_delivery,
-                "config": self._settings.redacted(self._config),
-                "timings": {
-                    "began": self._began,
-                    "ended": timestamp(),
-                    "seconds": round(time.monotonic() - self._clock, 3),
-                },
-            },
+    def _close_sandbox(self) -> None:
+        if self._sandbox is None:
+            return
+        counts = self._sandbox.counts()
+        logger.info(
+            "The sandbox (%s) holds %d users, %d events, %d jobs",
+            Path(self._settings.output_dir) / "sandbox.db",
+            counts["users"],
+            counts["events"],
+            counts["jobs"],
         )
+        self._sandbox.__exit__(None, None, None)

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, InputError
-from target_fullstory.input.messages import parse
+from target_fullstory.input.reader import parse
 from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
 from target_fullstory.run import OVER_QUOTA, Run
 from target_fullstory.settings.model import Settings
@@ -22,7 +22,6 @@ class SinkTarget(Protocol):
     """What a sink needs of its target."""
 
     settings: Settings
-    missing_keys: set[str]
 
     @property
     def run(self) -> Run:
@@ -39,30 +38,16 @@ class FullstorySink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        """Compile the stream's mapping.
-
-        Args:
-            target: The target.
-            stream_name: The stream.
-            schema: Its SCHEMA.
-            key_properties: Its key columns.
-
-        Raises:
-            ConfigurationError: The stream has no mapping, or one that does not fit the SCHEMA.
-            InputError: The SCHEMA is no JSON Schema.
-        """
         try:
             super().__init__(cast("Target", target), stream_name, schema, key_properties)
         except InvalidJSONSchema as error:
             raise InputError(
                 f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
             ) from None
-        settings = target.settings
         self._run = target.run
-        self._missing_keys = target.missing_keys
         self._keys = frozenset(self.key_properties)
         self.decoder: LineDecoder | None = None
-        self._mapper = self._compile(settings, schema)
+        self._mapper = self._compile(target.settings, schema)
         self._run.open_stream(stream_name, self._mapper.kind if self._mapper else None)
         for notice in self._mapper.notices if self._mapper else ():
             self.logger.info(notice)
@@ -90,8 +75,7 @@ class FullstorySink(Sink):
     def choose_path(self, *, plain: bool) -> None:
         """Choose between the fast path and the slow one, once per SCHEMA.
 
-        Args:
-            plain: Whether records come as the tap sent them: no stream map, flattening or metadata.
+        Records are `plain` where they come as the tap sent them: no stream map, flattening or metadata.
         """
         if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
@@ -106,25 +90,19 @@ class FullstorySink(Sink):
             self.logger.debug("Stream %s is mapped by\n%s", self.stream_name, source)
 
     def take(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
-        """Map records that follow each other and pass them on; what has no request goes to the rejects file.
+        """Map consecutive records and pass them on; what has no request goes to the rejects file.
 
-        Args:
-            records: As `decoder` has decoded them, or plain dictionaries.
-            lines: Makes the list of their lines.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
+        The records are as `decoder` makes them, or plain dictionaries; `lines` makes the list of their lines.
         """
         if self._mapper is None:
             self._run.ignore(self.stream_name, len(records))
-        elif self._run.events_left is None:
-            self._take(self._mapper, records, lines)
-        else:
-            # What is beyond the quota is rejected as it came.
+            return
+        if self._run.events_left is not None and len(records) > 1:
+            # One at a time: what is beyond the quota is rejected as it came.
             for record in records:
-                self._take(self._mapper, [record], lines)
+                self.take([record], lines)
+            return
 
-    def _take(self, mapper: Mapper, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
         def reject(index: int, rejected: Rejected) -> None:
             record = records[index]
             if type(record) is not dict:
@@ -134,31 +112,23 @@ class FullstorySink(Sink):
         def count_dropped(names: tuple[str, ...]) -> None:
             self._run.count_dropped(self.stream_name, names)
 
-        for chunk in mapper.map(records, reject, count_dropped):
+        for chunk in self._mapper.map(records, reject, count_dropped):
             if chunk.kind == "events" and self._run.events_left == 0:
                 self._run.reject(self.stream_name, chunk.kind, OVER_QUOTA, records[0])
             else:
                 self._run.add(self.stream_name, chunk)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take one record, as singer-sdk gives it.
-
-        Raises:
-            TargetFullstoryError: An earlier request failed for good.
-        """
+        """Take one record, as singer-sdk gives it."""
         self.take([record], list)
 
     def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
-        """Write a record to the rejects file.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
+        """Write a record to the rejects file."""
         if self._mapper is None:
             self._run.ignore(self.stream_name, 1)
             return
         if not record.keys() >= self._keys:
-            self._missing_keys.add(self.stream_name)
+            self._run.missing_keys = True
         record, rejected = self._mapper.redact(record, rejected)
         self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
 
@@ -169,10 +139,10 @@ class FullstorySink(Sink):
         return cast("RecordValidator", self._validator).violation(record)
 
     def get_validator(self) -> RecordValidator | None:
-        """singer-sdk's place for another validator; None where records are not validated."""
+        """Replace singer-sdk's validator; None where records are not validated."""
         return RecordValidator(self.schema) if self.validate_schema else None
 
-    # singer-sdk's own steps that would change a record, or do again what is done above
+    # Steps of singer-sdk that would change a record, or repeat what is done above
 
     def process_batch(self, context: dict[str, Any]) -> None:
         """Nothing is gathered here: the run holds the batches."""
@@ -186,7 +156,7 @@ class FullstorySink(Sink):
         return record
 
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
-        """A missing key column is an end of the record, not of the run."""
+        """A missing key column rejects the record; it does not end the run."""
 
     def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
         """Columns of this name are never properties unless the mapping names them."""

@@ -20,11 +20,10 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
 from target_fullstory.input.chunks import chunks
-from target_fullstory.input.messages import parse
-from target_fullstory.input.progress import bytes_bar, size_of
-from target_fullstory.input.reader import Reader, Records, Schema, State
+from target_fullstory.input.progress import progress_bar, size_of
+from target_fullstory.input.reader import Reader, Records, Schema, State, parse
 from target_fullstory.mapping import Rejected
-from target_fullstory.run import Run
+from target_fullstory.run import Load, Run
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.environment import from_environment
 from target_fullstory.settings.load_settings import batch_storage, check_secrets, load_settings
@@ -69,9 +68,7 @@ class TargetFullstory(Target):
     def __init__(self, **options: Any) -> None:
         """Read the settings; nothing is sent or created yet.
 
-        Args:
-            options: As for `singer_sdk.Target`; and `key_salt`, which sets the keys that are made of content
-                apart from those of other runs.
+        The options are those of `singer_sdk.Target`, and `key_salt`, see `Load`.
         """
         if options.pop("parse_env_config", False):
             given = options.get("config") or {}
@@ -85,24 +82,23 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
-        self.missing_keys: set[str] = set()
         self._stop_asked = False
 
     @cached_property
     def run(self) -> Run:
-        """This process's run, begun with the first use."""
-        run = Run(self.settings, self.config, key_salt=self._key_salt)
+        """This process's run, started at its first use."""
+        run = Load(self.settings, self.config, self._key_salt)
         if self._stop_asked:
             run.interrupt()
         return run
 
-    # The way in
+    # Input
 
     def _load(self, file_input: IO[str] | None) -> Counter[str]:
         """Read to the end of the input, or until the run is asked to stop."""
         run = self.run
         reader = Reader(chunks(file_input), batch_storage(self.config))
-        with self.ending_in_order(), bytes_bar("Reading", size_of(file_input)) as advance:
+        with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             for event in reader:
                 if isinstance(event, Records):
                     self._take(event)
@@ -132,7 +128,7 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.run.open_stream(stream_map.stream_alias, None)
                 continue
-            self.run.know_schema(stream_map.stream_alias, message)
+            self.run.rejects.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_without_lost_columns(stream_map.transformed_schema),
@@ -155,7 +151,7 @@ class TargetFullstory(Target):
         return cast("FullstorySink", self.get_sink(stream))
 
     def _take(self, event: Records) -> None:
-        """Give records to their stream's sink, by way of singer-sdk's stream maps where there are any."""
+        """Pass records to their stream's sink, through singer-sdk's stream maps where there are any."""
         if event.stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
                 f"A record of stream {event.stream!r} came before the stream's SCHEMA. Check the tap."
@@ -168,7 +164,7 @@ class TargetFullstory(Target):
                 self._transform(stream_map, record, line)
 
     def _transform(self, stream_map: StreamMap, original: dict[str, Any], line: bytes) -> None:
-        """Apply a stream map to a record and give the outcome to its sink."""
+        """Apply a stream map to a record and pass the result to its sink."""
         stream = stream_map.stream_alias
         try:
             record = stream_map.transform(copy.copy(original))
@@ -196,34 +192,26 @@ class TargetFullstory(Target):
 
     @contextmanager
     def ending_in_order(self) -> Iterator[None]:
-        """End the run in order where an error ends the taking of records; raises that error."""
+        """End the run in order where an error stops the input; raises that error."""
         try:
             yield
         except StopWaiting:
             self.logger.debug("Stopped while a batch waited for its turn")
         except (DeliveryError, OutputError):
-            self.end_run(deliver=False)
+            self.run.end(deliver=False)
             raise
         except Exception:
             # What came before the error is delivered and checkpointed all the same.
-            self.end_run()
+            self.run.end()
             raise
 
-    def end_run(self, *, deliver: bool = True) -> None:
-        """End the run; `deliver` is whether to send what is open, so not where a request has failed."""
-        self.run.end(deliver=deliver)
-
     def process_endofpipe(self) -> None:
-        """Send what is open, wait for it, write the last STATE and the run report.
-
-        Raises:
-            TooManyRejectsError: Everything else is delivered.
-        """
-        self.end_run()
+        """Send what is open, wait for it, write the last STATE and the run report."""
+        self.run.end()
         limit, count = self.settings.max_rejected_records, self.run.ledger.totals().rejected
         if limit is None or count <= limit:
             return
-        kind = MissingKeysError if self.missing_keys else TooManyRejectsError
+        kind = MissingKeysError if self.run.missing_keys else TooManyRejectsError
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
             f"are delivered. The reasons are in {self.run.rejects.summary()['path']}."

@@ -15,14 +15,6 @@ class RecordValidator(BaseJSONSchemaValidator):
     """JSON Schema draft 2020-12 without format checks, as singer-sdk's own validator, but faster."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Compile a SCHEMA.
-
-        Args:
-            schema: The SCHEMA.
-
-        Raises:
-            InvalidJSONSchema: It is none.
-        """
         super().__init__(schema)
         # Regular expressions are Python's in singer-sdk: where the two could differ, Python decides.
         self._has_patterns = "pattern" in str(schema)
@@ -34,17 +26,10 @@ class RecordValidator(BaseJSONSchemaValidator):
         except (ValueError, TypeError) as error:
             if not self._has_patterns:
                 raise InvalidJSONSchema(str(error).splitlines()[0]) from None
-            self._in_python  # noqa: B018 - raises where the SCHEMA is none
+            self._in_python  # noqa: B018 - raises where the SCHEMA is not valid
 
     def validate(self, record: dict[str, Any]) -> None:
-        """Check a record, as singer-sdk does.
-
-        Args:
-            record: The record.
-
-        Raises:
-            InvalidRecord: It violates the SCHEMA.
-        """
+        """Raise singer-sdk's InvalidRecord where a record violates the SCHEMA."""
         violation = self.violation(record)
         if violation is not None:
             raise InvalidRecord(violation, record)
@@ -73,7 +58,7 @@ class RecordValidator(BaseJSONSchemaValidator):
 
     @cached_property
     def _in_python(self) -> JSONSchemaValidator:
-        """Takes what JSON cannot say, such as NaN, for what Python says it is: a number."""
+        """Takes values that JSON lacks, such as NaN, as Python does: NaN is a number."""
         return JSONSchemaValidator(self.schema)
 
 

@@ -1,4 +1,4 @@
-"""Which STATE may be written, and its writing: the rule that makes a crash harmless.
+"""Which STATE may be written: the rule that makes a crash harmless.
 
 A STATE may be written when every record before it has been accepted by Fullstory or is on disk as a
 reject, and when no batch of events lies across it: after a restart from that STATE the tap repeats exactly
@@ -55,8 +55,8 @@ class Checkpoints:
     def __init__(
         self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
     ) -> None:
-        """Start before the first STATE; what `write` raises goes on to the caller."""
-        self._lock = threading.Lock()
+        """Start before the first STATE."""
+        self._lock = threading.RLock()
         self._block = block
         self._rejects = rejects
         self._write_line = write
@@ -84,7 +84,7 @@ class Checkpoints:
             return self._written
 
     def receive(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON; `write_due` writes it when its time has come."""
+        """Take a STATE message's value, as JSON; `write_due` writes it once that is allowed."""
         with self._lock:
             self._now = Position(self._now.number + 1, value)
 
@@ -99,13 +99,13 @@ class Checkpoints:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
         with self._lock:
             self._tickets.discard(ticket)
-            self._write_due()
+            self.write_due()
 
     def pin(self, ticket: Ticket) -> None:
         """Keep every STATE inside a batch of events that is about to be sent from being written.
 
-        The batch reaches from the ticket's position to now. A batch of users begun in between would, once
-        it is the oldest, allow a STATE in the midst of these events; it is tied to where they begin.
+        The batch reaches from the ticket's position to now. A batch of users opened in between would, once
+        it is the oldest, allow a STATE inside these events; it is tied to where they begin.
         """
         with self._lock:
             begin, end = ticket.position, self._now.number
@@ -122,7 +122,12 @@ class Checkpoints:
     def write_due(self) -> None:
         """Write the latest STATE that may be written, if there is a new one."""
         with self._lock:
-            self._write_due()
+            due = self._due()
+            if due is None or self._ended:
+                return
+            if due.value != self._last_value:
+                self._write(due.value, final=False)
+            self._written = due.number
 
     def write_last(self, *, complete: bool) -> None:
         """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
@@ -131,7 +136,7 @@ class Checkpoints:
             value = due.value if due is not None else self._last_value
             if value is not None:
                 self._write(value, final=complete)
-            # What a late response still allows belongs to the next run.
+            # A STATE that a late response allows is left to the next run.
             self._ended = True
 
     def _due(self) -> Position | None:
@@ -144,14 +149,6 @@ class Checkpoints:
         if number <= self._written or any(number in numbers for numbers in self._forbidden):
             return None
         return position
-
-    def _write_due(self) -> None:
-        due = self._due()
-        if due is None or self._ended:
-            return
-        if due.value != self._last_value:
-            self._write(due.value, final=False)
-        self._written = due.number
 
     def _write(self, value: bytes, *, final: bool) -> None:
         self._rejects.sync()

@@ -19,16 +19,9 @@ class StreamCounts(msgspec.Struct, kw_only=True):
     """One stream's records by where they ended.
 
     `received = delivered + rejected + merged + ignored` once the run is over; before that, the
-    difference is what still waits in a batch or a request.
-
-    Attributes:
-        kind: What the records become; `ignored` for a stream without a mapping.
-        received: Records read from the tap.
-        delivered: Records accepted by Fullstory.
-        rejected: Records refused by the mapping or by Fullstory.
-        merged: Records absorbed by a later update of the same user in the same batch.
-        ignored: Records of a stream that is configured so.
-        dropped_properties: Property name to the number of values left out.
+    difference is what still waits in a batch or a request. `merged` are records absorbed by another update of
+    the same user in the same batch, `dropped_properties` the number of values left out, by property. The kind
+    is `ignored` for a stream without a mapping.
     """
 
     kind: str
@@ -41,7 +34,7 @@ class StreamCounts(msgspec.Struct, kw_only=True):
 
     @property
     def ended(self) -> int:
-        """Records whose end is known."""
+        """Records whose outcome is known."""
         return self.delivered + self.rejected + self.merged + self.ignored
 
 
@@ -79,7 +72,7 @@ class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
-"""Hears of each response as it comes: its event (`job_created`, `job_finished`, `request`) and its entry."""
+"""Called with each response: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
 _LISTED_JOBS = 1000
 _ENDS = ("received", "delivered", "rejected", "merged", "ignored")
@@ -89,10 +82,7 @@ class Ledger:
     """Counts records, jobs and responses of a run."""
 
     def __init__(self, *, responses: int, on_response: OnResponse | None = None) -> None:
-        """Start an empty ledger that keeps so many of the latest responses.
-
-        What `on_response` does must return at once and raise nothing.
-        """
+        """Keep this many of the latest responses; `on_response` must return at once and raise nothing."""
         self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
@@ -100,7 +90,7 @@ class Ledger:
         self._responses: deque[ResponseEntry] = deque(maxlen=responses)
 
     def open_stream(self, stream: str, kind: str) -> None:
-        """Begin to count a stream; a stream that is already counted goes on."""
+        """Start to count a stream; one that is already counted keeps its counts."""
         with self._lock:
             self._streams.setdefault(stream, StreamCounts(kind=kind))
 
@@ -114,7 +104,7 @@ class Ledger:
         merged: int = 0,
         ignored: int = 0,
     ) -> None:
-        """Add to a stream's counts; less than nothing takes back what counted before."""
+        """Add to a stream's counts; a negative number takes back what was counted before."""
         with self._lock:
             counts = self._streams[stream]
             counts.received += received
@@ -140,11 +130,12 @@ class Ledger:
             event = "job_created" if entry.finished is None else "job_finished"
             self._on_response(event, msgspec.to_builtins(entry))
 
-    def response(self, entry: ResponseEntry) -> None:
-        """Keep an API response for the state block."""
+    def response(self, stream: str, kind: Kind, status: int, **about: str | None) -> None:
+        """Keep an API response for the state block, with the other fields of its `ResponseEntry`."""
+        entry = ResponseEntry(stream=stream, kind=kind, status=status, **about)
         with self._lock:
             self._responses.append(entry)
-        # A job's creation is told with the job.
+        # A job's creation is reported with the job.
         if self._on_response is not None and entry.job is None:
             self._on_response("request", msgspec.to_builtins(entry))
 

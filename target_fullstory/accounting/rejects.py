@@ -67,7 +67,7 @@ class Rejects:
         self._unsynced = False
 
     def know_schema(self, stream: str, message: dict[str, Any]) -> None:
-        """Take note of the SCHEMA message of a stream, by the name that stream maps have given it."""
+        """Note the SCHEMA message of a stream, by the name that stream maps give it."""
         self._schemas[stream] = message
 
     def summary(self) -> dict[str, Any]:
@@ -76,11 +76,7 @@ class Rejects:
             return {"count": self._count, "path": str(self._path) if self._count else None}
 
     def write(self, reject: Reject, *, counted: bool = True) -> None:
-        """Write a rejected record and, unless an earlier run's job refused it, count it.
-
-        Raises:
-            OutputError: The file cannot be written; as for `sync` and `close`.
-        """
+        """Write a rejected record and, unless an earlier run's job refused it, count it."""
         self._take(reject)
         if counted:
             # A job refuses what counted as delivered when the job was accepted.
@@ -116,7 +112,7 @@ class Rejects:
             )
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Flush everything written so far to the disk."""
         with self._lock:
             if self._file is None or not self._unsynced:
                 return

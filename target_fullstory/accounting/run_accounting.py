@@ -1,4 +1,4 @@
-"""A run's ledger, rejects, state block and checkpoints, bound together."""
+"""A run's ledger, rejects and checkpoints, bound together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state block: what the target adds to the tap's STATE so that downstream can check the load."""
+"""The state block: what a run adds to the tap's STATE, so that a load can be checked downstream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ VERSION = 1
 
 
 class StateBlock:
-    """Writes a run's block into STATE values."""
+    """One run's block."""
 
     def __init__(self, key: str | None, run_id: str, ledger: Ledger, rejects: Rejects) -> None:
-        """Bind the block to a run; a `key` of None leaves STATEs untouched."""
+        """Bind the block to its run; a `key` of None leaves STATEs without it."""
         self._key = key
         self._run_id = run_id
         self._ledger = ledger
@@ -34,7 +34,7 @@ class StateBlock:
         }
 
     def insert(self, value: bytes, *, final: bool) -> bytes:
-        """A STATE's value as JSON, an object, with this run's block in place of an earlier one."""
+        """The tap's STATE value with this block in place of an earlier run's."""
         if self._key is None:
             return value
         state = msgspec.json.decode(value, type=dict[str, msgspec.Raw])

@@ -1,4 +1,4 @@
-"""The client of the Server API: one call with its retries, from its arguments to its final response."""
+"""The client of the Server API: one call with its retries, up to its final response."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from target_fullstory.api.responses import Content, Response, is_enough, json_object, raise_refusal
-from target_fullstory.api.retry import Attempts, RetryableError, is_retryable
-from target_fullstory.api.throttle import Throttle
+from target_fullstory.api.responses import Content, Response, is_acceptable, json_object, raise_refusal
+from target_fullstory.api.retry import RETRYABLE, Attempts, RetryableError, Throttle
 from target_fullstory.api.transport import (
     Body,
     HttpRequest,
@@ -22,7 +21,7 @@ from target_fullstory.settings.model import Settings
 
 
 def with_retry_limit(settings: Settings, seconds: float) -> Settings:
-    """The settings for a client that tries no call for longer than so many seconds."""
+    """The settings for a client that retries no call for longer than so many seconds."""
     return msgspec.structs.replace(
         settings,
         retry_max_seconds=min(settings.retry_max_seconds, seconds),
@@ -56,20 +55,11 @@ class Client:
         content: Content = "object",
         redirects: bool = False,
     ) -> Response:
-        """Call the API, as often as `retry` allows.
+        """Call the API and retry; returns 2xx, a 4xx that concerns this request alone, or a redirect.
 
-        Args:
-            method: The HTTP method.
-            path: The path on the API's host, with its leading slash.
-            body: The JSON body.
-            key: The `Idempotency-Key`, kept over all attempts but where Fullstory keeps a plain 500 for it.
-            params: Query parameters.
-            name: What errors call the path, where it may hold a record's values.
-            content: What a 2xx has to have for a body; with any other it is tried again.
-            redirects: Whether a redirect is a response to this request; else the address is wrong.
-
-        Returns:
-            The response: 2xx, a 4xx that concerns this request alone, or a redirect, which is not followed.
+        `key` is the `Idempotency-Key` of all attempts, until Fullstory keeps a plain 500 for it. `name` takes
+        the place of the path in errors, where that may hold a record's values. A 2xx without the wanted
+        `content` is retried. A redirect is never followed; without `redirects`, the address is wrong.
 
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
@@ -89,20 +79,17 @@ class Client:
                 raise RetryableError(f"no answer ({error})") from None
             except NotSendableError as error:
                 raise DeliveryError(f"{name} cannot be sent ({error}). Check the setting api_url.") from None
-            if is_retryable(response.status):
+            if response.status in RETRYABLE:
                 raise attempts.failed(response)
             raise_refusal(response.status, name, redirects=redirects)
-            data = json_object(self._redacted(response.content))
-            if data is None and response.status < 300 and not is_enough(response.content, content):
+            redacted = response.content
+            for secret in self._secrets:  # a proxy may echo the headers it got
+                redacted = redacted.replace(secret.encode(), b"****")
+            data = json_object(redacted)
+            if data is None and response.status < 300 and not is_acceptable(response.content, content):
                 attempts.uncertain = True
                 wanted = "a JSON object" if content == "object" else "JSON"
                 raise RetryableError(f"the answer ({response.status}) is not {wanted}")
             return Response(response.status, data or {}, attempts.uncertain)
 
         return attempts.run(name, attempt)
-
-    def _redacted(self, content: bytes) -> bytes:
-        """A body without secrets: a proxy may echo the headers it got."""
-        for secret in self._secrets:
-            content = content.replace(secret.encode(), b"****")
-        return content

@@ -1,4 +1,4 @@
-"""Batch jobs as Fullstory tells of them: one look at a job, the items it refused, when to look again."""
+"""Polling batch jobs: one look at a job, the items it refused, when to look again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RefusedItem(NamedTuple):
 
 
 class PolledJob:
-    """A job that is looked at until it is over; each look brings its entry up to date."""
+    """A job that is polled until it is over; each look brings its entry up to date."""
 
     def __init__(self, client: Client, entry: JobEntry) -> None:
         self.entry = entry
@@ -35,13 +35,9 @@ class PolledJob:
         self._unknown = 0
 
     def look(self) -> bool:
-        """Ask how the job stands, with status `UNKNOWN` where Fullstory has no such job.
+        """Ask for the job's status, `UNKNOWN` where Fullstory has no such job; returns whether it is over.
 
-        Returns:
-            Whether it is over; a job may be unknown for a moment after its creation.
-
-        Raises:
-            DeliveryError: Fullstory does not tell.
+        A job may be unknown for a moment after its creation.
         """
         entry, response = self.entry, self._client.call("GET", self._path)
         if response.status == 404:
@@ -63,11 +59,7 @@ class PolledJob:
         return entry.status in {COMPLETED, FAILED}
 
     def refused_items(self) -> Iterator[RefusedItem]:
-        """Read the job's errors, page by page.
-
-        Raises:
-            DeliveryError: They cannot be read.
-        """
+        """Read the job's errors, page by page."""
         entry, token = self.entry, ""
         for _ in range(entry.records + 1):
             params = {"page_token": token} if token else {}

@@ -9,26 +9,21 @@ import msgspec
 
 from target_fullstory.errors import DeliveryError
 
-CONCERNS_RECORDS = frozenset({400, 413, 422})
-"""Statuses that one record or the size of a batch may have caused."""
-
-UNKNOWN_USER = "user_not_found"
-"""The API's code where a record names a user that is not there; any other 404 is a wrong address."""
+CONCERNS_RECORDS = frozenset({400, 413, 422})  # statuses that one record or a batch's size may have caused
+UNKNOWN_USER = "user_not_found"  # a record names no existing user; any other 404 is a wrong address
 
 Content: TypeAlias = Literal["object", "json", "any"]
-"""What the body of a 2xx has to be: a JSON object; JSON or empty; anything."""
+"""What the body of a 2xx must be: a JSON object; JSON or empty; anything."""
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A final response of the API.
+    """A final response of the API: 2xx, a 4xx that concerns this request alone, or 3xx.
 
-    Attributes:
-        status: The HTTP status: 2xx, a 4xx that concerns this request alone, or 3xx.
-        data: The JSON object in the body.
-        uncertain: Whether an earlier attempt got no clear response, so that it may have been carried out.
+    `data` is the JSON object in the body. The response is `uncertain` where an earlier attempt got no clear
+    response, so that it may have been carried out.
     """
 
     status: int
@@ -42,7 +37,7 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def code(self) -> str:
-        """The API's error code, or one made of the status where it gave none that is one."""
+        """The API's error code, or one made of the status where it gave no usable one."""
         code = self.data.get("code")
         return code if isinstance(code, str) and _CODE.fullmatch(code) else f"http_{self.status}"
 
@@ -50,11 +45,6 @@ class Response(msgspec.Struct, frozen=True):
     def message(self) -> str:
         """The API's error message."""
         return str(self.data.get("message") or f"Fullstory answered {self.status}")
-
-
-def reject_code(response: Response) -> str:
-    """The code of a record that was refused."""
-    return "request_too_large" if response.status == 413 else response.code
 
 
 def unexpected(call: str, response: Response) -> DeliveryError:
@@ -66,17 +56,14 @@ def unexpected(call: str, response: Response) -> DeliveryError:
 
 
 def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
-    """Raise the error of a status that no other request of the run would fare better with.
+    """Raise the error of a status that the run's other requests would get as well.
 
-    Args:
-        status: The HTTP status.
-        call: Method and path, without a record's values.
-        redirects: Whether a redirect is a response to this request; else the address is wrong.
+    `call` is method and path, without a record's values.
     """
     if status == 401:
         raise DeliveryError(
-            "Fullstory does not accept the API key (401). Check the setting api_key, and "
-            "api_key_encoding if the key is right."
+            "Fullstory does not accept the API key (401). Check the setting api_key, and api_key_encoding if "
+            "the key is right."
         )
     if status == 403 and call.startswith("GET ") and "/batch/" in call:
         raise DeliveryError(
@@ -97,7 +84,7 @@ def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is; None where it is none."""
+    """A body as a JSON object; None where it is no such object."""
     try:
         data = msgspec.json.decode(content)
     except _NOT_JSON:
@@ -105,8 +92,8 @@ def json_object(content: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def is_enough(content: bytes, wanted: Content) -> bool:
-    """Whether a body that is no JSON object will do."""
+def is_acceptable(content: bytes, wanted: Content) -> bool:
+    """Whether a body that is no JSON object is still what the call wants."""
     if wanted != "json":
         return wanted == "any"
     try:

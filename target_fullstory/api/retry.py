@@ -1,8 +1,9 @@
-"""When a call is tried again: after which statuses and pauses, under which idempotency key."""
+"""When a call is retried: after which statuses and pauses, under which idempotency key."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator
 from datetime import datetime, timezone
@@ -12,32 +13,20 @@ from typing import Any
 import backoff
 
 from target_fullstory.api.responses import Response
-from target_fullstory.api.throttle import Throttle
 from target_fullstory.api.transport import HttpResponse
 from target_fullstory.errors import DeliveryError
 from target_fullstory.logs import logger
 
-_RETRYABLE = frozenset({408, 409, 429})
-"""Statuses after which a call is tried again, beside all from 500 on."""
-
-_NOT_CARRIED_OUT = frozenset({409, 429})
-"""Those of them which say that the attempt itself did nothing."""
-
-_SLOW_DOWN = frozenset({429, 503})
-"""Those of them which hold back every other request too."""
-
+RETRYABLE = frozenset({408, 409, 429, *range(500, 1000)})  # statuses after which a call is retried
+_NOT_CARRIED_OUT = frozenset({409, 429})  # those which say that the attempt itself did nothing
+_SLOW_DOWN = frozenset({429, 503})  # those which hold back every other request too
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _TRIES_BEFORE_A_WARNING = 3
 
 
-def is_retryable(status: int) -> bool:
-    """Whether a call that was answered so is tried again."""
-    return status in _RETRYABLE or status >= 500
-
-
 class RetryableError(Exception):
-    """An attempt that another one may mend, after the seconds that the API asked this call to wait."""
+    """A failed attempt; another may succeed `after` the seconds that the API asked this call to wait."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -60,16 +49,36 @@ def _log_retry(details: Any) -> None:
     )
 
 
-class Attempts:
-    """The attempts of one call.
+class Throttle:
+    """Holds all requests back together, until the time that the latest 429 or 503 asked for."""
 
-    Attributes:
-        key: The idempotency key of the next attempt.
-        uncertain: Whether an attempt got no clear response, so that it may have been carried out.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open_at = 0.0
+
+    def close(self, seconds: float) -> None:
+        """Let no request begin for so long from now."""
+        with self._lock:
+            self._open_at = max(self._open_at, time.monotonic() + seconds)
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until requests may begin again; returns False, at once, where that is after the deadline."""
+        while True:
+            with self._lock:
+                until = self._open_at
+            now = time.monotonic()
+            if until <= now:
+                return True
+            if until > deadline:
+                return False
+            time.sleep(until - now)
+
+
+class Attempts:
+    """The attempts of one call; `uncertain` if one got no clear response and may have been carried out."""
 
     def __init__(self, throttle: Throttle, max_seconds: float, key: str | None) -> None:
-        self.key = key
+        self.key = key  # of the next attempt
         self.uncertain = False
         self._throttle = throttle
         self._max_seconds = max_seconds
@@ -78,11 +87,7 @@ class Attempts:
         self._last_500: bytes | None = None
 
     def run(self, call: str, attempt: Callable[[], Response]) -> Response:
-        """Try until an attempt raises no RetryableError.
-
-        Raises:
-            DeliveryError: The time for retries is over, or would be before the API wants the next attempt.
-        """
+        """Try until an attempt raises no RetryableError, or raise a DeliveryError once the time is over."""
         deadline = time.monotonic() + self._max_seconds
 
         @backoff.on_exception(
@@ -110,11 +115,17 @@ class Attempts:
             ) from None
 
     def failed(self, response: HttpResponse) -> RetryableError:
-        """Take note of a retryable response; returns the error to raise."""
+        """Note a retryable response; returns the error to raise."""
         status, headers, content = response
         self.uncertain |= status not in _NOT_CARRIED_OUT
-        if status == 500:
-            self._renew_key_if_kept(content)
+        if status == 500 and content != self._last_500:
+            self._last_500 = content
+        elif status == 500 and self._base_key is not None:
+            # The same plain 500 twice: Fullstory keeps that failure for the key, so use another. It is
+            # derived from the first, so that a replay after a crash goes through the same keys.
+            self._renewals += 1
+            self.key = f"{self._base_key}-{self._renewals}"
+            self._last_500 = None
         after = retry_after(headers.get("Retry-After"))
         if status in _SLOW_DOWN:
             # The throttle holds everything back for so long; only the jitter is left to wait here.
@@ -122,21 +133,9 @@ class Attempts:
             after = None
         return RetryableError(f"Fullstory answered {status}", after or 0.0)
 
-    def _renew_key_if_kept(self, content: bytes) -> None:
-        """Renew the key where the same plain 500 came twice: Fullstory has kept that failure for the key.
-
-        The new key is derived, so that a replay after a crash goes through the same keys.
-        """
-        if content != self._last_500:
-            self._last_500 = content
-        elif self._base_key is not None:
-            self._renewals += 1
-            self.key = f"{self._base_key}-{self._renewals}"
-            self._last_500 = None
-
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, never negative; None where it is absent or no sense."""
+    """Seconds that a `Retry-After` header asks for, never negative; None where it is absent or invalid."""
     if value is None:
         return None
     text = value.strip()

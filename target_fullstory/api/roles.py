@@ -12,24 +12,15 @@ from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
-ROLES: dict[str, frozenset[str]] = {kind: rules.roles for kind, rules in KINDS.items()}
-"""The roles that may send a kind."""
-
-JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})
-"""The roles that may read the status of batch jobs."""
-
-_KNOWN = frozenset().union(*ROLES.values(), {"VIEW_ONLY"})
+JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})  # the roles that may read the status of batch jobs
+_KNOWN = frozenset().union(*(rules.roles for rules in KINDS.values()), {"VIEW_ONLY"})
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
 _RETRY_SECONDS = 10.0
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What `GET /me` tells of a key; what it does not tell is empty.
-
-    Attributes:
-        role: `USER` (Standard), `ADMIN`, `ARCHITECT`, `VIEW_ONLY`; others tell nothing.
-    """
+    """What `GET /me` says of a key, empty where it does not; unknown roles are possible."""
 
     organisation: str
     email: str
@@ -37,30 +28,26 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def allows(role: str, kind: str) -> bool | None:
-    """Whether a role may send a kind; None where the role does not say, or for `request` the call decides."""
+    """Whether a role may send a kind; None where the role is unknown, or for `request` the call decides."""
     if role not in _KNOWN:
         return None
-    if role not in ROLES[kind]:
+    if role not in KINDS[kind].roles:
         return False
     return None if kind == "request" else True
 
 
 def may_read_jobs(role: str) -> bool | None:
-    """Whether a role may read the status of batch jobs; None where the role does not let us know."""
+    """Whether a role may read the status of batch jobs; None where the role is unknown."""
     return role in JOB_READERS if role in _KNOWN else None
 
 
-def roles_named(roles: frozenset[str]) -> str:
+def role_names(roles: frozenset[str]) -> str:
     """Roles as Fullstory's settings page names them, the least first."""
     return " or ".join(name for role, name in _NAMES.items() if role in roles)
 
 
 def who_am_i(client: Client) -> Account:
-    """Ask whose key it is.
-
-    Raises:
-        TargetFullstoryError: Fullstory does not answer, or not intelligibly.
-    """
+    """Ask whose key it is; raises a TargetFullstoryError where no response says so."""
     response = client.call("GET", "/me")
     me = response.data
     role = me.get("role")
@@ -74,39 +61,33 @@ def who_am_i(client: Client) -> Account:
 
 
 class RoleCheck:
-    """Finds before anything is sent that the key's role does not allow a mapped kind.
+    """Checks that the key's role allows the mapped kinds, before anything is sent.
 
-    Asks once, and only where a mapped kind takes more than a Standard key. Used by the reading thread alone.
+    Asks once, and only where a mapped kind needs more than a Standard key. Used by the reading thread alone.
     """
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
         self._url = url
-        self._begun = False
+        self._checked_streams = False
 
     def require(self, stream: str, kind: str) -> None:
-        """Make sure that nothing speaks against a stream of this kind, before any of it is sent.
+        """Raise a ConfigurationError where the key's role surely does not allow a stream of this kind.
 
-        The first stream's turn is that of all that the setting `streams` maps: later it would be too late.
-
-        Raises:
-            ConfigurationError: The key's role surely does not allow it.
+        With the first stream, check all that the setting `streams` maps: later, some would be sent already.
         """
-        if not self._begun:
-            self._begun = True
-            for name, spec in self._settings.streams.items():
-                self._require(name, spec.kind)
-        self._require(stream, kind)
-
-    def _require(self, name: str, kind: str) -> None:
-        if kind == "users" and self._settings.hard_delete:
-            kind = "user_deletions"
-        if kind in _BEYOND_WRITING and self._role and allows(self._role, kind) is False:
-            raise ConfigurationError(
-                f"Stream {name!r} maps to {kind}, which takes a key of the role "
-                f"{roles_named(ROLES[kind])}; the role of this key is {self._role}. Set api_key to such a "
-                "key, or take the stream out."
-            )
+        streams = [(stream, kind)]
+        if not self._checked_streams:
+            self._checked_streams = True
+            streams = [(name, spec.kind) for name, spec in self._settings.streams.items()] + streams
+        for name, mapped in streams:
+            sent = "user_deletions" if mapped == "users" and self._settings.hard_delete else mapped
+            if sent in _BEYOND_WRITING and self._role and allows(self._role, sent) is False:
+                needed = role_names(KINDS[sent].roles)
+                raise ConfigurationError(
+                    f"Stream {name!r} maps to {sent}, which takes a key of the role {needed}; the role of "
+                    f"this key is {self._role}. Set api_key to such a key, or take the stream out."
+                )
 
     @cached_property
     def _role(self) -> str | None:
@@ -115,7 +96,7 @@ class RoleCheck:
         try:
             return who_am_i(client).role
         except TargetFullstoryError as error:
-            # Whatever is wrong, what the run sends will show it; it may as well be GET /me alone.
+            # If more than GET /me fails, the run's own requests will show it.
             logger.warning("The key's role is not known, so the run goes on: %s", error)
             return None
         finally:

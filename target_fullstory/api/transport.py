@@ -1,4 +1,4 @@
-"""The way of a request to a host and of its response back; tests, previews and dry runs may put another here.
+"""Sends requests over HTTP; tests, previews and dry runs may put another transport in its place.
 
 The key goes to the configured host alone: it is set as requests prepares a request to that host, redirects
 are not followed, and `~/.netrc` is not consulted.
@@ -29,17 +29,16 @@ NETWORK_ERRORS = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
 )
-"""What the network does to a request, so that another attempt may do better."""
+"""Failures of the network: another attempt may succeed."""
 
 Authenticate: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
-
 Body: TypeAlias = bytes | Iterable[bytes]
-"""A body, whole or in parts, which each attempt goes through; `len()` is the bytes in all either way."""
+"""A body, whole or in parts that each attempt iterates over; `len()` is the bytes in all either way."""
 
 
 class HttpRequest(NamedTuple):
-    """A request but for what is the same for all of them, such as the key."""
+    """A request, without the headers that all of them have, such as the key."""
 
     method: str
     url: str
@@ -68,12 +67,7 @@ class Transport(Protocol):
     """Sends one request; used from several threads at a time."""
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and read its response.
-
-        Raises:
-            NoResponseError: Another attempt may do better.
-            NotSendableError: None will.
-        """
+        """Send a request and read its response; raises NoResponseError or NotSendableError."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -85,13 +79,16 @@ class HttpTransport:
     def __init__(self, settings: Settings, url: str) -> None:
         keep_addresses_out()
         self._timeout = settings.request_timeout_seconds
-        auth = header_auth("Authorization", _authorization(settings))
+        key = settings.bare_key or _SANDBOX_KEY
+        if settings.api_key_encoding == "base64":
+            key = base64.b64encode(f"{key}:".encode()).decode()
+        auth = header_auth("Authorization", f"Basic {key}")
         self._session = open_session(url, auth, pool_size=settings.concurrency + 2)
         self._session.headers["Integration-Source"] = settings.integration_source.strip()
         self._session.headers["Accept"] = "application/json"
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and read its response; see `Transport`."""
+        """See `Transport`."""
         try:
             with self._session.request(
                 request.method,
@@ -139,11 +136,7 @@ def header_auth(name: str, value: str) -> Authenticate:
 
 
 def read_content(response: requests.Response, limit: int, seconds: float, step: int) -> bytes:
-    """Read a response's body, `step` bytes at a time.
-
-    Raises:
-        requests.RequestException: It is longer than the limit, takes longer, or breaks off.
-    """
+    """Read a body `step` bytes at a time; raises requests' errors, also where it is too long or too slow."""
     deadline = time.monotonic() + seconds
     content = bytearray()
     for part in response.iter_content(step):
@@ -151,10 +144,3 @@ def read_content(response: requests.Response, limit: int, seconds: float, step: 
         if time.monotonic() > deadline or len(content) > limit:
             raise requests.Timeout("the response does not end")
     return bytes(content)
-
-
-def _authorization(settings: Settings) -> str:
-    key = settings.bare_key or _SANDBOX_KEY
-    if settings.api_key_encoding == "base64":
-        key = base64.b64encode(f"{key}:".encode()).decode()
-    return f"Basic {key}"

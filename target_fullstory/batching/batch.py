@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from target_fullstory.accounting.checkpoints import Ticket
-from target_fullstory.batching.batch_body import ENVELOPE_BYTES, BatchBody
 from target_fullstory.batching.encoded_requests import split_requests
 from target_fullstory.batching.merge import merge_updates
 from target_fullstory.kinds import KINDS, Kind
@@ -19,6 +18,39 @@ Keys: TypeAlias = "array[int]"
 
 # What a key takes in an open batch, about: the text, and its place in a set.
 _KEY_BYTES = 112
+_HEAD, _TAIL = b'{"requests":[', b"]}"
+ENVELOPE_BYTES = len(_HEAD) + len(_TAIL)
+"""Bytes of a batch request beside its items."""
+
+# Larger ones are sent no faster, and stay with the allocator after their use.
+_PART_BYTES = 1024 * 1024
+
+
+class BatchBody:
+    """The body of a batch's creation, sent in parts: whole, a batch would be in memory twice."""
+
+    def __init__(self, items: list[bytes]) -> None:
+        self._items = items
+        self._size = ENVELOPE_BYTES + sum(map(len, items)) + max(0, len(items) - 1)
+
+    def __len__(self) -> int:
+        """Bytes in all, for the `Content-Length`."""
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The parts, as often as asked for."""
+        part, size = [_HEAD], 0
+        for number, item in enumerate(self._items):
+            part += (b",", item) if number else (item,)
+            size += len(item)
+            if size >= _PART_BYTES:
+                yield b"".join(part)
+                part, size = [], 0
+        yield b"".join([*part, _TAIL])
+
+    def requests(self) -> list[bytes]:
+        """The single requests."""
+        return split_requests(self._items)
 
 
 @dataclass(eq=False)
@@ -64,7 +96,6 @@ class OpenBatch:
     """A batch that still grows."""
 
     def __init__(self, stream: str, kind: Kind, ticket: Ticket) -> None:
-        """Open an empty batch; its ticket was taken at its first record."""
         self.stream = stream
         self.kind = kind
         self.ticket = ticket
@@ -109,16 +140,13 @@ class OpenBatch:
         self._covered_by = covered_by
 
     def mark_state(self) -> None:
-        """Take note of a STATE: a batch that is cut ends here."""
-        self._mark = _Mark(
-            len(self._items), self.rows, self.size, self._all_timed, time.monotonic(), self._covered_by
-        )
+        """Note a STATE: a batch that is cut ends here."""
+        self._mark = self._reached()
         self._timed = True
 
     def close(self) -> Batch:
         """The batch with all its records, updates of one user merged."""
-        whole = _Mark(len(self._items), self.rows, self.size, self._all_timed, 0.0, self._covered_by)
-        return self._close_at(whole)
+        return self._close_at(self._reached())
 
     def cut(self, new_ticket: Callable[[], Ticket]) -> tuple[Batch, OpenBatch | None]:
         """The batch up to the last STATE; and what came after it, still open (None: nothing did)."""
@@ -137,9 +165,9 @@ class OpenBatch:
         rest._timed = self._timed
         return batch, rest
 
-    @property
-    def _all_timed(self) -> bool:
-        return self._timed and (self._mark is None or self._mark.timed)
+    def _reached(self) -> _Mark:
+        timed = self._timed and (self._mark is None or self._mark.timed)
+        return _Mark(len(self._items), self.rows, self.size, timed, time.monotonic(), self._covered_by)
 
     def _close_at(self, end: _Mark) -> Batch:
         items, rows = self._items[: end.items], end.rows
@@ -166,7 +194,7 @@ class OpenBatch:
 
 @dataclass(frozen=True)
 class _Mark:
-    """How far the batch reached when the last STATE came; `at` in monotonic seconds."""
+    """How far a batch reaches, such as when the last STATE came; `at` in monotonic seconds."""
 
     items: int
     rows: int

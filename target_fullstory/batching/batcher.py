@@ -17,12 +17,12 @@ import msgspec
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch, OpenBatch
 from target_fullstory.batching.memory_limits import max_open_bytes
-from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.kinds import KINDS, USER_CHANGES, Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.settings.model import Settings
 
-# A STATE sends a batch of calls in series that has so many: fewer are held back with it.
+# A STATE flushes a batch of calls in series with this many; it waits for fewer.
 _CALLS_WORTH_A_STATE = 100
 _encode = msgspec.json.Encoder().encode
 
@@ -49,7 +49,6 @@ class Batcher:
     """
 
     def __init__(self, settings: Settings, dispatcher: BatchDispatcher, accounting: Accounting) -> None:
-        """Start with none."""
         self._settings = settings
         self._dispatcher = dispatcher
         self._ledger = accounting.ledger
@@ -79,8 +78,9 @@ class Batcher:
     def flush_conflicting(self, stream: str, kind: Kind, keys: Collection[str]) -> None:
         """Send first what was received before these records of these users and must not come after them."""
         if "events" in KINDS[kind].waits_for and self._settings.events_wait_for_users:
-            # What comes next deletes a user, whose events would come to life again.
-            self._flush_events()
+            # The next record deletes a user: events sent after that would bring the user back.
+            self._flush_events_to_state()
+            self._send_all("events")
         if not keys:
             return
         for other in list(self._open.values()):
@@ -89,7 +89,7 @@ class Batcher:
                 self._send_whole(other)
 
     def batch_for(self, stream: str, kind: Kind, size: int) -> OpenBatch:
-        """The batch that a request of so many bytes goes to."""
+        """The open batch for a request of this size in bytes."""
         place = stream, kind
         batch = self._open.get(place)
         while batch is not None and batch.rows and batch.size + size > self._dispatcher.max_bytes:
@@ -101,7 +101,7 @@ class Batcher:
         return batch
 
     def mark_state(self) -> None:
-        """Take note of a STATE: events and calls may be cut here."""
+        """Note a STATE: events and calls may be cut here."""
         for batch in list(self._open.values()):
             rules = KINDS[batch.kind]
             if not rules.changes_users:
@@ -126,11 +126,15 @@ class Batcher:
         With `leave_rest` events and calls behind the last STATE are left to the next run, which reads them
         again: sent in other batches, or once more, they would not be recognised.
         """
-        self._flush_user_changes()
+        self._send_all(*USER_CHANGES)
         self._flush_events_to_state()
         if leave_rest:
             self._flush_calls_to_state()
-            self._leave_all()
+            for batch in list(self._open.values()):
+                self._ledger.count(batch.stream, received=-batch.rows)
+                text = "%d records of stream %s came after the last STATE; the next run reads them again"
+                logger.info(text, batch.rows, batch.stream)
+                self._remove(batch)
         while self._open:
             self._send_whole(next(iter(self._open.values())))
 
@@ -169,15 +173,9 @@ class Batcher:
         else:
             self._send_whole(batch)
 
-    def _flush_user_changes(self) -> None:
+    def _send_all(self, *kinds: Kind) -> None:
         for batch in list(self._open.values()):
-            if KINDS[batch.kind].changes_users:
-                self._send_whole(batch)
-
-    def _flush_events(self) -> None:
-        self._flush_events_to_state()
-        for batch in list(self._open.values()):
-            if KINDS[batch.kind].cut_at_state:
+            if batch.kind in kinds:
                 self._send_whole(batch)
 
     def _marked_events(self) -> list[OpenBatch]:
@@ -220,17 +218,7 @@ class Batcher:
     def _flush_before(self, kind: Kind) -> None:
         """Send the users first that were received before events and calls."""
         if not KINDS[kind].changes_users and self._settings.events_wait_for_users:
-            self._flush_user_changes()
+            self._send_all(*USER_CHANGES)
             if KINDS[kind].cut_at_state and self._dispatcher.repeats_deletions:
                 # They would keep the STATE behind the deletions from being written.
                 self._flush_calls_to_state()
-
-    def _leave_all(self) -> None:
-        for batch in list(self._open.values()):
-            self._ledger.count(batch.stream, received=-batch.rows)
-            logger.info(
-                "%d records of stream %s came after the last STATE; the next run reads them again",
-                batch.rows,
-                batch.stream,
-            )
-            self._remove(batch)

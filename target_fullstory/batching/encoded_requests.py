@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from urllib.parse import quote
 
 import msgspec
@@ -9,9 +10,14 @@ import msgspec
 from target_fullstory.kinds import KINDS, Kind
 
 
-class _Identity(msgspec.Struct):
+class _User(msgspec.Struct):
     uid: str | None = None
     id: str | None = None
+
+
+class _Event(msgspec.Struct):
+    user: _User | None = None
+    session: _User | None = None
 
 
 class _Time(msgspec.Struct):
@@ -19,7 +25,8 @@ class _Time(msgspec.Struct):
 
 
 _requests = msgspec.json.Decoder(list[msgspec.Raw])
-_identity = msgspec.json.Decoder(_Identity)
+_user = msgspec.json.Decoder(_User)
+_event = msgspec.json.Decoder(_Event)
 _time = msgspec.json.Decoder(_Time)
 
 
@@ -30,13 +37,21 @@ def split_requests(items: list[bytes]) -> list[bytes]:
 
 def identity(request: bytes) -> tuple[str | None, str | None]:
     """The `uid` and the `id` in a user request."""
-    found = _identity.decode(request)
+    found = _user.decode(request)
     return found.uid, found.id
 
 
 def has_timestamp(request: bytes) -> bool:
     """Whether an event request carries a timestamp of its own."""
     return _time.decode(request).timestamp is not None
+
+
+def goes_with(request: bytes, users: Set[str]) -> bool:
+    """Whether deleting these users might take an event away; whose a session is, is not known."""
+    event = _event.decode(request)
+    if event.user is not None:
+        return not users.isdisjoint({event.user.uid, event.user.id})
+    return event.session is not None
 
 
 def single_request(kind: Kind, request: bytes) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ MAX_OPEN_BYTES = 64 * 1024 * 1024
 """Of all streams' batches together, open or in flight."""
 
 MAX_IN_FLIGHT_BYTES = MAX_OPEN_BYTES // 4
-"""Of batches that are sent and not answered yet; a larger one goes alone."""
+"""Of batches that are sent and have no response yet; a larger one is sent alone."""
 
 
 def max_open_bytes(max_batch_bytes: int) -> int:

@@ -11,24 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.api.client import Client
-from target_fullstory.api.roles import (
-    JOB_READERS,
-    ROLES,
-    Account,
-    allows,
-    may_read_jobs,
-    roles_named,
-    who_am_i,
-)
-from target_fullstory.commands.command_client import api_client
+from target_fullstory.api.roles import JOB_READERS, Account, allows, may_read_jobs, role_names, who_am_i
 from target_fullstory.commands.shared_options import (
+    api_client,
     config_option,
     format_option,
-    print_json,
-    print_table,
+    print_as,
     read_settings,
 )
 from target_fullstory.errors import DeliveryError
+from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.settings.model import Settings
@@ -74,11 +66,8 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
         account = who_am_i(client)
         findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
         if send_test:
-            findings += _samples(client, _kinds(settings), account.role)
-    if form == "json":
-        print_json({**msgspec.to_builtins(account), "findings": findings})
-    else:
-        print_table(_table(account, findings))
+            findings += _samples(client, list(dict.fromkeys(_mapped(settings).values())), account.role)
+    print_as(form, {**msgspec.to_builtins(account), "findings": findings}, _table(account, findings))
     failed = [finding for finding in findings if finding.verdict == "failed"]
     for finding in failed:
         logger.error("%s: %s", finding.subject, finding.told)
@@ -97,14 +86,10 @@ def _mapped(settings: Settings) -> dict[str, str]:
     return mapped
 
 
-def _kinds(settings: Settings) -> list[str]:
-    return list(dict.fromkeys(_mapped(settings).values()))
-
-
 def _roles(settings: Settings, role: str) -> Iterator[Finding]:
     for subject, kind in _mapped(settings).items():
         verdict = allows(role, kind)
-        needed = f"{kind} takes a key of the role {roles_named(ROLES[kind])}"
+        needed = f"{kind} takes a key of the role {role_names(KINDS[kind].roles)}"
         if verdict is None:
             doubt = "what a request takes depends on the call" if kind == "request" else needed
             yield Finding(subject, "unknown", f"cannot be told from the role {role}: {doubt}")
@@ -116,11 +101,11 @@ def _roles(settings: Settings, role: str) -> Iterator[Finding]:
 
 def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
     """Whether batch jobs can be followed, where the settings ask for that."""
-    batched = {"users", "events"}.intersection(_kinds(settings))
+    batched = {"users", "events"}.intersection(_mapped(settings).values())
     if not batched or settings.delivery == "single":
         return
     verdict = may_read_jobs(role)
-    needed = f"following batch jobs takes a key of the role {roles_named(JOB_READERS)}"
+    needed = f"following batch jobs takes a key of the role {role_names(JOB_READERS)}"
     if verdict is None:
         yield Finding("batch jobs", "unknown", f"cannot be told from the role {role}: {needed}")
     elif verdict:
@@ -141,10 +126,10 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
 
 
 def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:
-    """Send one request of each kind where that harms nobody and changes nothing when repeated.
+    """Send one request of each kind, where that does no harm and can be repeated.
 
     An event belongs to the test user, who is created for it. A deletion, which comes last, deletes that user.
-    A sample that fails, whatever the reason, keeps none of the others from being told.
+    A sample that fails, whatever the reason, does not keep the others from being reported.
     """
     has_user = False
     if {"users", "events", "user_deletions"}.intersection(kinds):

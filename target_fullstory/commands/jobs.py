@@ -1,33 +1,32 @@
-"""The command `jobs`: how the batch jobs of a load stand now."""
+"""The command `jobs`: finds the block that a load has left, and prints the status of its batch jobs."""
 
 from __future__ import annotations
 
 import sys
 import time
+from codecs import BOM_UTF8
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, poll_intervals
-from target_fullstory.commands.command_client import api_client
-from target_fullstory.commands.saved_block import read_block
+from target_fullstory.api.responses import json_object
 from target_fullstory.commands.shared_options import (
+    api_client,
     config_option,
     format_option,
-    print_json,
-    print_table,
+    print_as,
     read_settings,
 )
 from target_fullstory.errors import InputError
+from target_fullstory.input.progress import progress_bar
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
@@ -73,14 +72,63 @@ def jobs_command(
                 _look(polled, settings)
     else:
         logger.info("The load sent no batch jobs: single requests only, or nothing")
-    if form == "json":
-        print_json({"run_id": str(block.get("run_id", "")), "jobs": jobs})
-    else:
-        print_table(_table(jobs))
+    print_as(form, {"run_id": str(block.get("run_id", "")), "jobs": jobs}, _table(jobs))
     ended = [job for job in jobs if job.status in {COMPLETED, FAILED, UNKNOWN}]
     if any(job.status != COMPLETED or job.errors for job in ended):
         return _SOME_FAILED
     return _ALL_COMPLETED if len(ended) == len(jobs) else _SOME_IN_PROGRESS
+
+
+def read_block(path: str | None, settings: Settings) -> dict[str, Any]:
+    """The block in a file, in standard input (`-`), or in the latest run report in `output_dir` (None).
+
+    Understood are a STATE's value, a STATE message, the lines that a target prints (the last one counts),
+    what `meltano state get` prints, and a run report.
+    """
+    if path == "-":
+        return _find(sys.stdin.buffer.read(), "standard input", settings.state_key)
+    file = _latest_report(settings.output_dir) if path is None else Path(path)
+    return _find(file.read_bytes(), path or str(file), settings.state_key)
+
+
+def _latest_report(output_dir: str) -> Path:
+    # A run's id begins with the time of its start; within a second the file's own time decides.
+    found = [
+        (path.name.split("-")[1], path.stat().st_mtime, path)
+        for path in Path(output_dir).glob("run-*-*.json")
+    ]
+    if not found:
+        raise InputError(
+            f"There is no run report in {output_dir} (output_dir). Load something first, or give a STATE "
+            "with --state."
+        )
+    return max(found)[2]
+
+
+def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
+    # Editors and shells on Windows begin a file so.
+    content = content.removeprefix(BOM_UTF8).strip()
+    if not content:
+        raise InputError(f"What {name} holds is empty: the load wrote no STATE, or it was not saved.")
+    document = json_object(content) or json_object(content.splitlines()[-1])
+    if document is None:
+        raise InputError(
+            f"What {name} holds is not a STATE: neither JSON nor lines of it. Give what a load prints, "
+            "or what `meltano state get` does."
+        )
+    if document.get("type") == "STATE" and isinstance(document.get("value"), dict):
+        document = document["value"]
+    if isinstance(document.get("singer_state"), dict):
+        document = document["singer_state"]
+    block = document.get(state_key) if state_key is not None else None
+    block = document if block is None else block
+    if not isinstance(block, dict) or not isinstance(block.get("jobs"), list):
+        key = "state_key is not set" if state_key is None else f"state_key {state_key!r}"
+        raise InputError(
+            f"What {name} holds has no block of this target ({key}). Check the setting state_key, and "
+            "that the load was this target's."
+        )
+    return block
 
 
 def _jobs_of(block: dict[str, Any]) -> list[JobEntry]:
@@ -94,35 +142,23 @@ def _jobs_of(block: dict[str, Any]) -> list[JobEntry]:
 
 
 def _look(polled: list[PolledJob], settings: Settings) -> list[PolledJob]:
-    """Bring jobs up to date, several at a time; returns those that are over."""
+    """Poll jobs once, several at a time; returns those that are over."""
     with ThreadPoolExecutor(settings.concurrency) as threads:
         return list(compress(polled, threads.map(PolledJob.look, polled)))
 
 
 def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
-    """Look again and again until all jobs are over, or so many seconds are; show how many have ended."""
+    """Poll until all jobs have ended, or the limit in seconds is over; show how many have ended."""
     end = time.monotonic() + limit
     total, ended, left = len(polled), 0, polled
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        redirect_stdout=False,
-        redirect_stderr=False,
-        transient=True,
-    )
-    on_terminal = sys.stderr.isatty()
-    with bar if on_terminal else nullcontext():
-        task = bar.add_task("Waiting for jobs", total=total)
+    with progress_bar("Waiting for jobs", total, in_bytes=False) as advance:
         for interval in poll_intervals(settings.job_poll_interval_seconds):
             over = _look(left, settings)
             left = [job for job in left if job not in over]
             for entry in (job.entry for job in over):
                 ended += 1
-                bar.advance(task)
-                if not on_terminal:
+                advance(1)
+                if not sys.stderr.isatty():
                     logger.info(
                         "Job %s (%s): %s; %d of %d jobs have ended",
                         *(entry.id, entry.kind, entry.status, ended, total),

@@ -3,47 +3,119 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, Any
 
 import click
 import msgspec
 
+from target_fullstory.accounting.rejects import Reject
+from target_fullstory.accounting.run_accounting import Accounting
+from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
-from target_fullstory.commands.preview_recorder import Recorder, StreamRecord
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
-from target_fullstory.mapping import decode_call, shown_call
+from target_fullstory.mapping import alone, decode_call, encode_call, shown_call
 from target_fullstory.run import Run
+from target_fullstory.sending.call_dispatcher import shared
+from target_fullstory.sending.dispatcher import goes_as_job
+from target_fullstory.sending.in_flight import InFlight
+from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import SANDBOX, Settings
 from target_fullstory.target import TargetFullstory
 
 _LONGEST_RECORD = 500
+_SHOWN_REJECTS = 10
+
+
+@dataclass
+class StreamRecord:
+    """What became of one stream, beside its counts in the ledger.
+
+    Attributes:
+        requests: How many there are; the items of jobs count one by one.
+        in_jobs: Whether some are items of batch jobs.
+        first: The first requests, each with its kind and whether it is such an item.
+        rejects: The first rejects.
+        codes: All rejects by code.
+    """
+
+    requests: int = 0
+    in_jobs: bool = False
+    first: list[tuple[Kind, bool, bytes]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)
+
+
+class Recorder:
+    """Takes each batch as if Fullstory accepted it at once; keeps the first requests of each stream."""
+
+    def __init__(self, settings: Settings, shown: int) -> None:
+        self.streams: defaultdict[str, StreamRecord] = defaultdict(StreamRecord)
+        self.accounting = Accounting(
+            settings, "preview", take_reject=self._take_reject, write_state=lambda _: None
+        )
+        self.max_bytes = settings.max_batch_bytes
+        self._settings = settings
+        self._shown = shown
+        checkpoints = self.accounting.checkpoints
+        self._deletions = PendingDeletions(checkpoints.last_written, checkpoints.forbid)
+
+    @property
+    def repeats_deletions(self) -> bool:
+        """As in a load that gets every response at once."""
+        return bool(self._deletions.repeated())
+
+    def submit(self, batch: Batch) -> None:
+        """Record the requests of a batch."""
+        self._deletions.add(batch.deleted)
+        stream, requests = self.streams[batch.stream], batch.requests()
+        if KINDS[batch.kind].in_series:
+            runs = shared(map(decode_call, requests), self.max_bytes)
+            requests = [encode_call(alone(calls)) for calls in runs]
+        elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
+            self._deletions.repeated_before(requests, batch.covered_by)
+        job = goes_as_job(batch, self._settings)
+        stream.requests += len(requests)
+        stream.in_jobs |= job
+        missing = self._shown - len(stream.first)
+        stream.first += [(batch.kind, job, request) for request in requests[:missing]]
+        merged = batch.records - batch.rows
+        self.accounting.ledger.count(batch.stream, delivered=batch.rows, merged=merged)
+        self.accounting.checkpoints.release(batch.ticket)
+
+    def _take_reject(self, reject: Reject) -> None:
+        stream = self.streams[reject.stream]
+        stream.codes[reject.code] += 1
+        if len(stream.rejects) < _SHOWN_REJECTS:
+            stream.rejects.append(reject)
+
+
+class _PreviewRun(Run):
+    def end(self, *, deliver: bool = True) -> None:  # noqa: ARG002
+        """Bring what is open to the recorder; there is no STATE and no report to write."""
+        self.flush()
 
 
 class PreviewTarget(TargetFullstory):
     """The target with a run that records what it would send."""
 
     def __init__(self, config: dict[str, Any], shown: int) -> None:
-        """Read the settings, which need no key; so many requests are kept per stream."""
         # The sandbox needs no key, and is not started.
         super().__init__(config={**config, "api_url": SANDBOX})
         self.recorder = Recorder(self.settings, shown)
 
     @cached_property
     def run(self) -> Run:
-        """A run that delivers into the recorder."""
-        return Run(self.settings, self.config, delivery=self.recorder)
-
-    def end_run(self, *, deliver: bool = True) -> None:  # noqa: ARG002
-        """Bring what is open to the recorder; there is no STATE and no report to write."""
-        self.run.flush()
+        """A run that sends to the recorder."""
+        return _PreviewRun(self.settings, self.recorder.accounting, InFlight(self.settings), self.recorder)
 
     def process_endofpipe(self) -> None:
         """End without an error; the command looks at the rejects."""
-        self.end_run()
+        self.run.end()
 
 
 @click.command("preview")

@@ -1,7 +1,8 @@
-"""The command `replay`: sends rejected records again, mapped by the mapping as it is now."""
+"""The command `replay`: reads rejects files and sends their records again, by the mapping as it is now."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import click
 import msgspec
 
-from target_fullstory.commands.reject_entries import Entry, digest_of, read_entries
+from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
-from target_fullstory.input.messages import parse, peek, require
-from target_fullstory.input.progress import bytes_bar
+from target_fullstory.input.progress import progress_bar
+from target_fullstory.input.reader import UNREADABLE, parse, peek, require
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
 from target_fullstory.target import TargetFullstory
 
 _NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
@@ -43,7 +44,7 @@ def replay_command(
     as it is. The files are not changed; what is refused again is in a new rejects file. Exit codes as for a
     load; 1 also where it was stopped before the end.
     """
-    # A load's keys would bring back the answers that it got.
+    # With the load's idempotency keys Fullstory would repeat the responses it gave then.
     target = TargetFullstory(config=read_config(config_paths), key_salt=digest_of(rejects))
     streams = _ReplayStreams(target)
     total = 0
@@ -54,8 +55,12 @@ def replay_command(
         logger.info("There is nothing to send again: the files hold no records")
         return
     size = sum(Path(path).stat().st_size for path in rejects)
-    with target.ending_in_order(), bytes_bar("Sending again", size) as advance:
-        streams.open([*_kept_beside(rejects), *schema_files])
+    with target.ending_in_order(), progress_bar("Sending again", size) as advance:
+        # The SCHEMAs that the loads have kept.
+        kept = [
+            Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects
+        ]
+        streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
             advance(length)
@@ -70,6 +75,96 @@ def replay_command(
         )
 
 
+class Entry(msgspec.Struct, kw_only=True):
+    """A line of a rejects file; what `replay` needs of it.
+
+    Attributes:
+        record: The record, decoded; UNSET where the line has none.
+        request: The request made of it, as JSON; empty where the line has none.
+        where: Its file and line, for errors.
+    """
+
+    stream: str
+    kind: Kind
+    code: str = "unknown"
+    message: str = ""
+    record: Any = msgspec.UNSET
+    request: msgspec.Raw = msgspec.Raw()
+    where: str = ""
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the record is there to be mapped again; what JSON cannot carry is there as text only."""
+        return isinstance(self.record, dict)
+
+    @property
+    def is_untransformed(self) -> bool:
+        """Whether the record is the tap's, as it was before a stream map."""
+        return self.code == "stream_map_error"
+
+    def made_request(self) -> MadeRequest | Rejected:
+        """The request, ready to be sent; why it cannot be where it cannot."""
+        body = bytes(self.request)
+        if not body:
+            return Rejected(self.code, self.message)
+        try:
+            if self.kind == "users":
+                uid, user_id = identity(body)
+                if uid or user_id:
+                    return MadeRequest(self.kind, self.request, uid or user_id)
+            elif self.kind == "events":
+                event = msgspec.json.decode(body, type=_Event)
+                return MadeRequest(self.kind, self.request, timed=event.timestamp is not None)
+            else:
+                return stored_call(self.kind, body)
+        except UNREADABLE:
+            pass
+        raise InputError(
+            f"{self.where}: `request` is not a request of kind {self.kind}. Correct the line, or take it out."
+        )
+
+
+class _Event(msgspec.Struct):
+    name: str
+    timestamp: str | None = None
+
+
+_decode_entry = msgspec.json.Decoder(Entry).decode
+
+
+def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
+    """The lines of rejects files, in order, each with its length in bytes."""
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _read(line, f"{path}, line {number}"), len(line)
+
+
+def digest_of(paths: tuple[str, ...]) -> str:
+    """What the files hold, in a few characters: the same for the same replay."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            for line in file:
+                digest.update(line)
+    return digest.hexdigest()
+
+
+def _read(line: bytes, where: str) -> Entry:
+    try:
+        entry = _decode_entry(line)
+    except UNREADABLE as error:
+        # Only a message about the structure: the decoder's others may quote what they met.
+        reason = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
+        raise InputError(
+            f"{where} is not a line of a rejects file: {reason}. Nothing was sent; correct the line, or "
+            "take it out."
+        ) from None
+    entry.where = where
+    return entry
+
+
 class _ReplayStreams:
     """The streams of the entries: what they need is found in a first reading of all entries."""
 
@@ -80,11 +175,7 @@ class _ReplayStreams:
         self._to_transform: set[str] = set()
 
     def check(self, entry: Entry) -> None:
-        """Hold an entry against the mapping.
-
-        Raises:
-            InputError: The mapping does not fit, or the entry's request is none.
-        """
+        """Hold an entry against the mapping."""
         spec = spec_for(entry.stream, self._target.settings.streams)
         kind = spec.kind if spec else entry.kind
         if entry.kind != kind and (kind, entry.kind) != ("users", "user_deletions"):
@@ -104,11 +195,7 @@ class _ReplayStreams:
         (self._to_transform if entry.is_untransformed else self._to_map).add(entry.stream)
 
     def open(self, schema_files: list[str]) -> None:
-        """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts.
-
-        Raises:
-            TargetFullstoryError: A SCHEMA does not fit the mapping, or is needed and not there.
-        """
+        """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts."""
         target = self._target
         wanted = {*self._to_map, *self._to_transform, *(target.config.get("stream_maps") or {})}
         for message in _schemas(schema_files):
@@ -146,18 +233,12 @@ def _send(target: TargetFullstory, entry: Entry) -> None:
         target.run.add(entry.stream, made.chunk)
 
 
-def _kept_beside(rejects: tuple[str, ...]) -> list[str]:
-    """The SCHEMAs that the loads have kept beside their rejects files."""
-    kept = [Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects]
-    return [str(path) for path in kept if path.exists()]
-
-
 def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:
     for path in paths:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, start=1):
-                kin = peek(line)
-                if kin is not None and kin.type == "SCHEMA":
+                envelope = peek(line)
+                if envelope is not None and envelope.type == "SCHEMA":
                     message = parse(line, number)
                     for name, kind in (("stream", str), ("schema", dict)):
                         require(message, name, kind, number)

@@ -1,8 +1,10 @@
-"""The options that the commands share: `--config`, read as the load reads it, and `--format`."""
+"""What the commands share: `--config`, read as the load reads it, `--format`, and a client of the API."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -11,13 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from singer_sdk.plugin_base import _ConfigInput
 
+from target_fullstory.api.client import Client, with_retry_limit
+from target_fullstory.api.embedded_sandbox import start_sandbox
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.settings.load_settings import load_settings
-from target_fullstory.settings.model import Settings
+from target_fullstory.settings.model import SANDBOX, Settings
 from target_fullstory.target import TargetFullstory
 
 _WIDTH_ELSEWHERE = 250
-
+_LEAST_RETRY_SECONDS = 30.0
 
 config_option = click.option(
     "--config",
@@ -37,12 +41,7 @@ format_option = click.option(
 
 
 def read_config(paths: tuple[str, ...]) -> dict[str, Any]:
-    """The configuration that a load with the same options would have, singer-sdk's own settings included.
-
-    Raises:
-        ConfigurationError: A file is not a JSON object, or a variable has a value that is none of its
-            setting.
-    """
+    """The configuration that a load with the same options would have, singer-sdk's own settings included."""
     try:
         given = _ConfigInput.from_cli_args(*paths)
     except FileNotFoundError as error:
@@ -61,11 +60,26 @@ def read_settings(paths: tuple[str, ...]) -> Settings:
     return load_settings(read_config(paths))
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+@contextmanager
+def api_client(settings: Settings, *, retry_seconds: float = 0) -> Iterator[Client]:
+    """A client for the length of a command, which starts the sandbox of the loads where they use one.
+
+    It retries a call for so many seconds, at least half a minute, at most as long as a load does.
+    """
+    settings = with_retry_limit(settings, max(retry_seconds, _LEAST_RETRY_SECONDS))
+    sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
+    client = Client(settings, sandbox.url if sandbox else settings.api_url)
+    try:
+        yield client
+    finally:
+        client.close()
+        if sandbox is not None:
+            sandbox.__exit__(None, None, None)
 
 
-def print_table(table: Table) -> None:
-    """Print a table, as wide as the terminal; as wide as it needs to be where there is none."""
-    Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
+def print_as(form: str, document: Any, table: Table) -> None:
+    """Print a JSON document, or its table: as wide as the terminal, and wide enough where there is none."""
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)

@@ -19,11 +19,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def record_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
-    """Chunks of the RECORD lines that a BATCH message stands for.
-
-    Raises:
-        InputError: A file cannot be read, or its encoding is unknown.
-    """
+    """Chunks of the RECORD lines that a BATCH message stands for."""
     head = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(message["stream"])
     encoding = message["encoding"]
     for url in message["manifest"]:
@@ -46,15 +42,11 @@ def _records(file: IO[bytes], encoding: Mapping[str, Any]) -> Iterator[bytes]:
         source: Any = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
         yield from filter(None, whole_lines(parts_of(source)))
     elif form == "parquet" and importlib.util.find_spec("pyarrow"):
-        yield from _parquet(file)
+        # singer-sdk's extra `parquet`.
+        from pyarrow import parquet  # noqa: PLC0415
+
+        for rows in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
+            yield b"\n".join(_encode(record) for record in rows.to_pylist())
     else:
         hint = " Install singer-sdk[parquet]." if form == "parquet" else ""
         raise InputError(f"BATCH encoding {form!r} with compression {compression!r} is unknown.{hint}")
-
-
-def _parquet(file: IO[bytes]) -> Iterator[bytes]:
-    # singer-sdk's extra `parquet`.
-    from pyarrow import parquet  # noqa: PLC0415
-
-    for rows in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
-        yield b"\n".join(_encode(record) for record in rows.to_pylist())

@@ -28,11 +28,7 @@ def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
 
 
 def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
-    """Cut pieces of the input at line ends instead of anywhere; None is passed on.
-
-    Raises:
-        InputError: A line has no end within 64 MiB.
-    """
+    """Cut pieces of the input at line ends instead of anywhere; None is passed on."""
     rest = bytearray()
     for part in parts:
         if part is None:

@@ -1,4 +1,4 @@
-"""A progress bar for a load from a file, where somebody is watching."""
+"""A progress bar on stderr, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import IO
 
 
 @contextmanager
-def bytes_bar(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Show on stderr, where that is a terminal, how much of `size` bytes is done; nothing for None.
+def progress_bar(label: str, total: int | None, *, in_bytes: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show how much of a total of bytes, or else of things, is done; yields what takes each advance.
 
-    Yields:
-        Takes the number of bytes done since its last call.
+    Nothing is shown where the total is None.
     """
-    if size is None or not sys.stderr.isatty():
+    if total is None or not sys.stderr.isatty():
         yield lambda _: None
         return
-    # Imported where it is shown: most runs are watched by nobody.
+    # Imported where it is shown: most runs have no terminal.
     from rich import console, progress  # noqa: PLC0415
 
+    columns: list[progress.ProgressColumn] = [progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
+    if in_bytes:
+        columns = [progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn()]
     bar = progress.Progress(
         "{task.description}",
         progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
+        *columns,
         console=console.Console(stderr=True),
         redirect_stdout=False,
         redirect_stderr=False,
         transient=True,
     )
     with bar:
-        task = bar.add_task(label, total=size)
-        yield lambda read: bar.advance(task, read)
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 def size_of(source: IO[str] | None) -> int | None:

@@ -5,19 +5,23 @@ Errors in a line come after the events of all lines before it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from itertools import islice
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import InputError
 from target_fullstory.input.batch_files import record_lines
-from target_fullstory.input.messages import UNREADABLE, parse, peek, require, require_schema, state_value
 from target_fullstory.logs import logger
+from target_fullstory.mapping import LineDecoder
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a line that it cannot decode."""
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """A moment for timed work: after each chunk, and now and then while the tap is silent."""
+    """Time for timed work: after each chunk, and every half second while the tap is silent."""
 
     bytes_read: int
 
@@ -53,35 +57,23 @@ class Idle(msgspec.Struct, frozen=True):
 Event: TypeAlias = Records | Schema | State | Idle
 
 
-class RecordDecoder(Protocol):
-    """Decodes RECORD lines of one stream; raises what `UNREADABLE` lists for any other line."""
-
-    def decode_lines(self, chunk: bytes) -> list[Any]:
-        """The records of whole lines."""
-
-    def decode_each(self, lines: Iterable[bytes]) -> Iterator[Any]:
-        """The record of each line; goes on behind a line for which it has raised."""
-
-
 class Reader:
     """Reads chunks of whole lines, None among them where the tap is silent, and the files of BATCH messages.
 
-    Attributes:
-        counts: The messages read so far, by type.
+    `counts` holds the number of messages read so far, by type.
     """
 
     def __init__(self, chunks: Iterable[bytes | None], storage: StorageTarget | None = None) -> None:
-        """Read nothing yet; `storage` has the files whose addresses do not say it all."""
         self.counts: Counter[str] = Counter()
         self._chunks = chunks
         self._storage = storage
-        self._decoders: dict[str, RecordDecoder | None] = {}
+        self._decoders: dict[str, LineDecoder | None] = {}
         # The stream whose records are expected next, and the number of the last line read.
         self._stream = ""
         self._line = 0
 
-    def decode_with(self, stream: str, decoder: RecordDecoder | None) -> None:
-        """Decode a stream's records so from now on; None for plain dictionaries."""
+    def decode_with(self, stream: str, decoder: LineDecoder | None) -> None:
+        """Decode a stream's records with this from now on; None for plain dictionaries."""
         self._decoders[stream] = decoder
 
     def __iter__(self) -> Iterator[Event]:
@@ -156,7 +148,7 @@ class Reader:
             yield Records(self._stream, records, lines)
 
     def _events_of(self, line: bytes) -> Iterator[Event]:
-        """Take a line that is no record of the current stream, or needs a closer look."""
+        """Take a line that is not a record of the current stream, or needs the slower parser."""
         message = parse(line, self._line)
         kind = message["type"]
         if kind == "RECORD":
@@ -187,3 +179,99 @@ class Reader:
             # An error names the line of the BATCH message.
             self._line = line
             yield Idle(0)
+
+
+class Envelope(msgspec.Struct):
+    """The type of a message, its stream, and the record of a RECORD message."""
+
+    type: str
+    stream: str | None = None
+    record: dict[str, Any] | None = None
+
+    @property
+    def record_stream(self) -> str | None:
+        """The stream of its record; None for any other message."""
+        return self.stream if self.type == "RECORD" and self.record is not None else None
+
+
+class _State(msgspec.Struct):
+    value: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder().decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_state = msgspec.json.Decoder(_State).decode
+_NAMES: dict[type, str] = {dict: "an object", str: "a string", list: "an array"}
+_CHECK_TAP = "Check the tap, or what prints to its standard output."
+
+
+def peek(line: bytes) -> Envelope | None:
+    """What is common to messages, and the record; None where the line needs `parse`."""
+    try:
+        return _decode_envelope(line)
+    except UNREADABLE:
+        return None
+
+
+def parse(line: bytes, number: int) -> dict[str, Any]:
+    """Read one message; `number` is the line's, for the error.
+
+    Numbers beyond JSON's usual range, NaN and infinities, and half surrogate pairs, all of which taps in
+    Python can write, are read as Python reads them.
+    """
+    try:
+        message = _decode(line)
+    except UNREADABLE:
+        message = _parse_as_python(line, number)
+    if not isinstance(message, dict):
+        raise InputError(f"Line {number} of the input is JSON but not an object. {_CHECK_TAP}")
+    if not isinstance(message.get("type"), str):
+        raise InputError(f"Line {number} of the input has no `type`. {_CHECK_TAP}")
+    return message
+
+
+def _parse_as_python(line: bytes, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise InputError(
+            f"Line {number} of the input is nested too deeply to be read. Flatten or drop the column in "
+            "the tap."
+        ) from None
+    except ValueError:
+        raise InputError(f"Line {number} of the input is not JSON. {_CHECK_TAP}") from None
+
+
+def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
+    """A message's member of the type it must have, an InputError where it has none."""
+    value = message.get(name)
+    if not isinstance(value, kind):
+        raise InputError(
+            f"Line {number} of the input is a {message['type']} message whose `{name}` is missing or not "
+            f"{_NAMES[kind]}. {_CHECK_TAP}"
+        )
+    return value
+
+
+def require_schema(message: dict[str, Any], number: int) -> None:
+    """Check that a SCHEMA message has what every SCHEMA needs."""
+    require(message, "stream", str, number)
+    schema = require(message, "schema", dict, number)
+    require({**schema, "type": message["type"]}, "properties", dict, number)
+    keys = message.get("key_properties") or []
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise InputError(
+            f"Line {number} of the input is a SCHEMA message whose `key_properties` is not an array of "
+            "column names. Check the tap."
+        )
+
+
+def state_value(line: bytes, message: dict[str, Any], number: int) -> bytes:
+    """The value of a STATE message as the tap wrote it; `message` is the same line, parsed."""
+    require(message, "value", dict, number)
+    try:
+        return bytes(_decode_state(line).value)
+    except UNREADABLE:
+        raise InputError(
+            f"Line {number} of the input is a STATE message whose value is not plain JSON. {_CHECK_TAP}"
+        ) from None

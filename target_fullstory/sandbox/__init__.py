@@ -1,7 +1,6 @@
 """A local Fullstory Server API, for trying things out and for tests.
 
-It needs the extra `sandbox`. This module can be imported without; starting a sandbox then raises
-`SandboxNotInstalledError`.
+It needs the extra `sandbox`: without it, starting a sandbox raises `SandboxNotInstalledError`.
 """
 
 from __future__ import annotations

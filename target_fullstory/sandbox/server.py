@@ -1,7 +1,7 @@
 """Running a sandbox: as a server of its own, or inside a process.
 
-Starlette and uvicorn come with the extra `sandbox`. They are imported only when they are needed, so that this
-module can be imported without them.
+Starlette and uvicorn, which come with the extra `sandbox`, are imported only when a sandbox is made: this
+module can be imported without them, and what makes a sandbox raises `SandboxNotInstalledError`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("starlette", "uvicorn")
 _OUTSIDE = "the sandbox runs only within its context"
-_START_SECONDS = 30.0
-_STOP_SECONDS = 30.0
+_START_OR_STOP_SECONDS = 30.0
 
 
 class SandboxNotInstalledError(ImportError):
@@ -43,11 +42,7 @@ def _load(module: str) -> Any:
 
 
 def create_app(options: SandboxOptions | None = None) -> Starlette:
-    """Create the ASGI application, to be run by any server.
-
-    Raises:
-        SandboxNotInstalledError: The extra `sandbox` is not installed.
-    """
+    """Create the ASGI application, to be run by any server."""
     app: Starlette = _load("asgi_app").build_app(options or SandboxOptions())
     return app
 
@@ -74,15 +69,7 @@ def serve(
 ) -> None:
     """Run a sandbox until SIGINT or SIGTERM.
 
-    Args:
-        options: The sandbox's options.
-        host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ready: Called with the base URL once requests are answered.
-
-    Raises:
-        SandboxNotInstalledError: The extra `sandbox` is not installed.
-        OSError: The port is taken.
+    It listens on a free port for port 0, and calls `ready` with its base URL once requests are answered.
     """
     app = create_app(options)
     listener, url = _listen(host, port)
@@ -99,7 +86,7 @@ class Sandbox:
     """
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
-        self._options = options or SandboxOptions()
+        self._options = options
         self._url: str | None = None
         self._counts: Callable[[], dict[str, int]] | None = None
         self._server: Any
@@ -119,12 +106,7 @@ class Sandbox:
         return self._counts()
 
     def __enter__(self) -> Sandbox:
-        """Start the sandbox, and return it once it answers requests.
-
-        Raises:
-            SandboxNotInstalledError: The extra `sandbox` is not installed.
-            RuntimeError: The sandbox did not start.
-        """
+        """Start the sandbox, and return it once it answers requests."""
         app = create_app(self._options)
         self._counts = app.state.inspection.counts
         started = threading.Event()
@@ -137,7 +119,7 @@ class Sandbox:
 
         self._thread = threading.Thread(target=run, name="sandbox", daemon=True)
         self._thread.start()
-        if not started.wait(_START_SECONDS):
+        if not started.wait(_START_OR_STOP_SECONDS):
             raise RuntimeError("the sandbox did not start")
         return self
 
@@ -146,4 +128,4 @@ class Sandbox:
         final = self.counts()
         self._counts = lambda: final
         self._server.should_exit = True
-        self._thread.join(_STOP_SECONDS)
+        self._thread.join(_START_OR_STOP_SECONDS)

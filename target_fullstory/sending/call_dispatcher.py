@@ -7,15 +7,13 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
-from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, reject_code, unexpected
+from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, unexpected
 from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Call, alone, decode_call, shown_call
-from target_fullstory.sending.body_limit import BodyLimit
 from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.sending.in_flight import InFlight
 
@@ -28,22 +26,20 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
         stream=batch.stream,
         kind=batch.kind,
         stage="api",
-        code=reject_code(response),
+        code="request_too_large" if response.status == 413 else response.code,
         message=response.message,
         request=msgspec.Raw(request),
     )
 
 
 class CallDispatcher:
-    """Sends calls and enters what came of them; used from several threads at a time."""
+    """Sends calls and records their outcome; used from several threads at a time."""
 
-    def __init__(self, client: Client, in_flight: InFlight, accounting: Accounting, limit: BodyLimit) -> None:
-        """Bind it to a run."""
+    def __init__(self, client: Client, in_flight: InFlight, accounting: Accounting) -> None:
         self._client = client
         self._in_flight = in_flight
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
-        self._limit = limit
 
     def delete_user(self, batch: Batch, request: bytes) -> None:
         """Delete a user by a call, one of the batch's requests."""
@@ -61,7 +57,7 @@ class CallDispatcher:
 
     def send_in_order(self, batch: Batch) -> bool:
         """Send a batch's calls one after the other; False where the run is to end before the last."""
-        for calls in shared(map(decode_call, batch.requests()), self._limit.bytes):
+        for calls in shared(map(decode_call, batch.requests()), self._in_flight.max_body_bytes):
             if self._in_flight.ending:
                 return False
             self._send(batch, calls)
@@ -77,7 +73,7 @@ class CallDispatcher:
             key=new_key() if call.method == "POST" else None,
             # A path may hold a record's values.
             name=f"of stream {batch.stream!r}",
-            # Other calls answer as they like. An endpoint's response is known: another is a proxy's.
+            # Any response will do for other calls. An endpoint's is known: a different one is a proxy's.
             content="any" if call.action is None else "json",
             redirects=True,
         )
@@ -86,9 +82,11 @@ class CallDispatcher:
         gone = call.method == "DELETE" and response.status == 404 and response.uncertain
         if response.ok or gone:
             self._ledger.count(batch.stream, delivered=len(calls))
-            _log_new_id(batch.stream, call, response)
+            new = _id_in(response)
+            if call.action == "update" and new is not None and new != call.id:
+                logger.info("Stream %s: webhook endpoint %s has the id %s now", batch.stream, call.id, new)
         elif response.status == 413 and len(calls) > 1:
-            self._limit.refused(len(call.content or b""))
+            self._in_flight.halve_body_limit(len(call.content or b""))
             middle = len(calls) // 2
             self._send(batch, calls[:middle])
             self._send(batch, calls[middle:])
@@ -99,9 +97,7 @@ class CallDispatcher:
 
     def _enter(self, batch: Batch, response: Response, **about: str | None) -> None:
         code = None if response.ok else response.code
-        self._ledger.response(
-            ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status, code=code, **about)
-        )
+        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
@@ -153,12 +149,6 @@ def _about(call: Call, response: Response) -> dict[str, str | None]:
 def _id_in(response: Response) -> str | None:
     found = response.data.get("id")
     return found if isinstance(found, str) and found else None
-
-
-def _log_new_id(stream: str, call: Call, response: Response) -> None:
-    new = _id_in(response)
-    if call.action == "update" and new is not None and new != call.id:
-        logger.info("Stream %s: webhook endpoint %s has the id %s now", stream, call.id, new)
 
 
 def _without_secret(call: Call, message: str) -> str:

@@ -8,22 +8,19 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from target_fullstory.accounting.ledger import ResponseEntry
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
-from target_fullstory.batching.batch import Batch
-from target_fullstory.batching.batch_body import BatchBody
-from target_fullstory.batching.encoded_requests import has_timestamp, identity, single_request
+from target_fullstory.batching.batch import Batch, BatchBody
+from target_fullstory.batching.encoded_requests import goes_with, has_timestamp, identity, single_request
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.body_limit import BodyLimit
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import JobTracker
-from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
+from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
 
 
@@ -58,14 +55,13 @@ class Dispatcher:
         self._checkpoints = accounting.checkpoints
         self._key_salt = key_salt
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
-        self._limit = BodyLimit(settings.max_batch_bytes)
-        self._calls = CallDispatcher(client, in_flight, accounting, self._limit)
+        self._calls = CallDispatcher(client, in_flight, accounting)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="send")
 
     @property
     def max_bytes(self) -> int:
         """The request body limit as of now."""
-        return self._limit.bytes
+        return self._in_flight.max_body_bytes
 
     @property
     def repeats_deletions(self) -> bool:
@@ -79,12 +75,17 @@ class Dispatcher:
             TargetFullstoryError: An earlier request failed for good.
             StopWaiting: The run was asked to stop and the turn did not come in time.
         """
-        self._wait_for_turn(batch)
-        self._deletions.add(batch.deleted)
+        if batch.keys:
+            self._in_flight.wait_for_order(batch.keys)
+        waits_for = KINDS[batch.kind].waits_for
+        if self._settings.events_wait_for_users and waits_for:
+            self._in_flight.wait_for_kinds(waits_for)
+        if batch.deleted:
+            self._deletions.add(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
         reservation = self._in_flight.reserve(
-            Reservation(batch.kind, batch.rows, batch.keys, job, batch.size), self._jobs.watch
+            Reservation(batch.kind, batch.rows, batch.keys, job, batch.size)
         )
         if job:
             self._start(self._send_job, batch, reservation, deleted)
@@ -98,13 +99,6 @@ class Dispatcher:
         """Wait for the requests in flight and end the threads."""
         self._in_flight.wait_for_requests()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _wait_for_turn(self, batch: Batch) -> None:
-        rules, watch = KINDS[batch.kind], self._jobs.watch
-        if batch.keys:
-            self._in_flight.wait_for_order(batch.keys, watch)
-        if self._settings.events_wait_for_users and rules.waits_for:
-            self._in_flight.wait_for_kinds(rules.waits_for, watch)
 
     def _deleted_users(self, batch: Batch) -> AbstractSet[str]:
         if not KINDS[batch.kind].cut_at_state or not self.repeats_deletions:
@@ -132,7 +126,7 @@ class Dispatcher:
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
         self._ledger.count(batch.stream, merged=batch.records - batch.rows)
-        # First the STATE, then whoever waits: which deletions a restart repeats depends on it.
+        # First the STATE, then those that wait: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)
         self._in_flight.release(reservation)
 
@@ -160,9 +154,7 @@ class Dispatcher:
             if not requests:
                 continue
             body, rows = BatchBody(requests), len(requests)
-            part = self._in_flight.reserve(
-                Reservation(batch.kind, rows, batch.keys, job=True), self._jobs.watch, part_of=whole
-            )
+            part = self._in_flight.reserve(Reservation(batch.kind, rows, batch.keys, job=True), part_of=whole)
             try:
                 refused = self._try_job(batch, body, rows, by_content=by_content)
             finally:
@@ -177,22 +169,19 @@ class Dispatcher:
         path = f"{KINDS[batch.kind].endpoint}/batch"
         key = content_key(body, salt=self._key_salt) if by_content else new_key()
         response = self._client.call("POST", path, body, key=key)
-        entry = ResponseEntry(stream=batch.stream, kind=batch.kind, status=response.status)
         if response.ok:
-            entry.job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
+            job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-        else:
-            entry.code = response.code
-        self._ledger.response(entry)
-        if response.ok:
+            self._ledger.response(batch.stream, batch.kind, response.status, job=job)
             return False
+        self._ledger.response(batch.stream, batch.kind, response.status, code=response.code)
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
             self._rejects.write(refusal(batch, body.requests()[0], response))
             return False
         if response.status == 413:
-            self._limit.refused(len(body))
+            self._in_flight.halve_body_limit(len(body))
         return True
 
     # A batch as single requests, or as calls
@@ -211,16 +200,9 @@ class Dispatcher:
         uid, user_id = identity(request) if rules.changes_users else (None, None)
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
-        self._ledger.response(
-            ResponseEntry(
-                stream=batch.stream,
-                kind=batch.kind,
-                status=response.status,
-                uid=uid,
-                id=response.data.get("id") or user_id,
-                code=None if response.ok else response.code,
-            )
-        )
+        about = {"uid": uid, "id": response.data.get("id") or user_id}
+        code = None if response.ok else response.code
+        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:

@@ -15,7 +15,7 @@ def new_key() -> str:
 def content_key(body: Iterable[bytes], occurrence: int = 0, salt: str = "") -> str:
     """An idempotency key derived from a body's parts, the same whenever the same body is sent again.
 
-    Equal events of one batch are different events, told apart by how many came before (`occurrence`); each
+    Equal events of one batch are different events, distinguished by how many came before (`occurrence`); each
     keeps its key when the batch is repeated. A run with a `salt` has keys, and so responses, of its own.
     """
     digest = hashlib.sha256()

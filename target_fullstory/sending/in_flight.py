@@ -1,8 +1,8 @@
 """What is in flight: requests and jobs without an end yet, and the first error that ends the run.
 
 The order rules read off here: a batch of users or deletions waits while one of its users is in an unfinished
-request or job; events wait while any user is, deletions while any event is. So do the limits: bytes and
-requests in flight, jobs and operations in progress.
+request or job; events wait while any user is, deletions while any event is. So do the limits: bytes of a
+body, bytes and requests in flight, jobs and operations in progress.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from target_fullstory.batching.batch import Keys
 from target_fullstory.batching.memory_limits import MAX_IN_FLIGHT_BYTES
 from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
 
 
@@ -52,21 +53,21 @@ class InFlight:
     """Reservations and free request slots; the one place that several threads wait on."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start with nothing in flight."""
         self._changed = threading.Condition()
         self._reservations: set[Reservation] = set()
         self._concurrency = self._slots = settings.concurrency
         self._max_jobs = settings.max_jobs_in_progress
         self._max_operations = settings.max_operations_in_progress
+        self.max_body_bytes = settings.max_batch_bytes
+        # Called, perhaps repeatedly, where something waits for a job; set by what polls the jobs.
+        self.on_wait_for_jobs: Callable[[], None] = lambda: None
         self._error: Exception | None = None
         self._give_up_at: float | None = None
 
     # Waiting
 
-    def wait_until(self, ready: Callable[[], bool], before_waiting: Callable[[], None] | None = None) -> None:
-        """Wait until a condition over this object's state holds, which is called with the lock held.
-
-        Where there is something to wait for, `before_waiting` is called once.
+    def wait_until(self, ready: Callable[[], bool], *, for_jobs: bool = False) -> None:
+        """Wait until a condition over this object's state holds; it is called with the lock held.
 
         Raises:
             Exception: The error that a request met in the meantime.
@@ -80,20 +81,19 @@ class InFlight:
                     return
                 if self._grace_over():
                     raise StopWaiting
-                if before_waiting is not None:
-                    before_waiting()
-                    before_waiting = None
+                if for_jobs:
+                    self.on_wait_for_jobs()
                 # The limit lets a signal's handler run, and its deadline be seen.
                 self._changed.wait(0.5)
 
-    def wait_for_kinds(self, kinds: Collection[Kind], before_waiting: Callable[[], None]) -> None:
+    def wait_for_kinds(self, kinds: Collection[Kind]) -> None:
         """Wait until nothing of these kinds is in an unfinished request or job."""
-        self.wait_until(lambda: not any(one.kind in kinds for one in self._reservations), before_waiting)
+        self.wait_until(lambda: not any(one.kind in kinds for one in self._reservations), for_jobs=True)
 
-    def wait_for_order(self, keys: Keys, before_waiting: Callable[[], None]) -> None:
+    def wait_for_order(self, keys: Keys) -> None:
         """Wait until none of these users is in an unfinished request or job."""
         users = set(keys)
-        self.wait_until(lambda: not any(one.concerns(users) for one in self._reservations), before_waiting)
+        self.wait_until(lambda: not any(one.concerns(users) for one in self._reservations), for_jobs=True)
 
     def wait_until_idle(self) -> None:
         """Wait until nothing is in flight, jobs included."""
@@ -114,22 +114,15 @@ class InFlight:
 
     # Changing
 
-    def reserve(
-        self,
-        new: Reservation,
-        before_waiting: Callable[[], None] | None = None,
-        *,
-        part_of: Reservation | None = None,
-    ) -> Reservation:
+    def reserve(self, new: Reservation, *, part_of: Reservation | None = None) -> Reservation:
         """Wait until a batch fits within the limits, and enter it; one that is larger goes alone.
 
-        Where it has to wait for jobs, `before_waiting` is called once. A batch that it is `part_of` does not
-        stand in its way.
+        The batch that it is `part_of` does not count.
         """
         with self._changed:
             self.wait_until(lambda: self._has_room(new))
             if new.job:
-                self.wait_until(lambda: self._is_in_window(new, part_of), before_waiting)
+                self.wait_until(lambda: self._is_in_window(new, part_of), for_jobs=True)
             return self.enter(new)
 
     def _has_room(self, new: Reservation) -> bool:
@@ -155,7 +148,7 @@ class InFlight:
             return reservation.answered == reservation.rows
 
     def release(self, reservation: Reservation) -> None:
-        """It has an end."""
+        """Remove what has ended."""
         with self._changed:
             self._reservations.discard(reservation)
             self._changed.notify_all()
@@ -172,8 +165,16 @@ class InFlight:
             self._slots += 1
             self._changed.notify_all()
 
+    def halve_body_limit(self, size: int) -> None:
+        """Halve the request body limit where Fullstory refused so many bytes, within it, with 413."""
+        with self._changed:
+            if size <= self.max_body_bytes:
+                self.max_body_bytes = max(self.max_body_bytes // 2, 1)
+                text = "Fullstory refused a body of %d bytes; the limit is %d bytes for this run"
+                logger.warning(text, size, self.max_body_bytes)
+
     def fail(self, error: Exception) -> None:
-        """Remember the first error; whoever waits gets it."""
+        """Remember the first error; it is raised in every thread that waits."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()

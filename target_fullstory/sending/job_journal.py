@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,7 +41,6 @@ class JobJournal:
     """The accepted jobs of this run, and those that earlier runs left."""
 
     def __init__(self, output_dir: str, run_id: str, api_url: str) -> None:
-        """Name the file; it is created with the first job."""
         self._directory = Path(output_dir)
         self._path = self._directory / f"jobs-{run_id}.jsonl"
         self._api_url = api_url
@@ -50,7 +50,7 @@ class JobJournal:
         self._taken_over: list[IO[bytes]] = []
 
     def left_jobs(self) -> Iterator[LeftJob]:
-        """The jobs of runs that ended before their jobs did; their files are ours from now on."""
+        """The jobs of runs that ended before their jobs did; this run owns their files from now on."""
         for path in sorted(self._directory.glob("jobs-*.jsonl")):
             try:
                 file = path.open("rb")
@@ -59,7 +59,11 @@ class JobJournal:
             if not _lock(file):
                 file.close()
                 continue
-            jobs = [job for line in file if (job := _read(line)) is not None]
+            jobs = []
+            for line in file:
+                # One that the kill cut short is no loss: the job's id never left the process.
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    jobs.append(_decode(line))
             if any(job.api_url != self._api_url for job in jobs):
                 file.close()  # for a run against that address
                 continue
@@ -99,13 +103,6 @@ class JobJournal:
                     path.unlink(missing_ok=True)
                 file.close()
             self._taken_over, self._file = [], None
-
-
-def _read(line: bytes) -> LeftJob | None:
-    try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None  # cut short by the kill: the job's id never left the process
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from target_fullstory.accounting.ledger import JobEntry, Ledger
-from target_fullstory.accounting.rejects import Reject, Rejects, timestamp
+from target_fullstory.accounting.ledger import JobEntry
+from target_fullstory.accounting.rejects import Reject, timestamp
+from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.job_polling import FAILED, UNKNOWN, PolledJob, poll_intervals
 from target_fullstory.api.responses import Response
@@ -44,18 +45,18 @@ class JobTracker:
         self,
         settings: Settings,
         client: Client,
-        ledger: Ledger,
-        rejects: Rejects,
+        accounting: Accounting,
         in_flight: InFlight,
         journal: JobJournal | None,
     ) -> None:
         """Start with the jobs that killed runs have left; no journal where the run does not wait for jobs."""
         self._settings = settings
         self._client = client
-        self._ledger = ledger
-        self._rejects = rejects
+        self._ledger = accounting.ledger
+        self._rejects = accounting.rejects
         self._in_flight = in_flight
         self._journal = journal
+        in_flight.on_wait_for_jobs = self._watch
         self._wake = threading.Condition()
         self._jobs: list[_TrackedJob] = []
         self._watching = settings.wait_for_jobs
@@ -64,15 +65,11 @@ class JobTracker:
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
             entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT)
-            anybody = Reservation(left.kind, rows=0, keys=None, job=True)
-            self._follow(entry, in_flight.enter(anybody), own=False)
+            unknown_users = Reservation(left.kind, rows=0, keys=None, job=True)
+            self._follow(entry, in_flight.enter(unknown_users), own=False)
 
     def track(self, kind: Kind, stream: str, rows: int, keys: Keys, response: Response) -> str:
-        """Follow the job that a response says was created, with so many rows and these users; returns its id.
-
-        Raises:
-            DeliveryError: The response names no job.
-        """
+        """Follow the job that a response names, with so many rows and these users; returns its id."""
         job = response.data.get("job")
         if not isinstance(job, dict) or not job.get("id"):
             raise DeliveryError(
@@ -93,8 +90,8 @@ class JobTracker:
         self._follow(entry, reservation)
         return entry.id
 
-    def watch(self) -> None:
-        """Poll from now on, also where the run does not wait for its jobs: somebody needs their end."""
+    def _watch(self) -> None:
+        """Poll from now on, even where the run does not wait for its jobs: a batch waits for one to end."""
         with self._wake:
             self._watching = True
             self._wake.notify()
@@ -114,7 +111,7 @@ class JobTracker:
         now = time.monotonic()
         interval = self._settings.job_poll_interval_seconds
         job = _TrackedJob(
-            # What the state shows of a job is changed at its end, not with each look.
+            # What the state shows of a job changes at its end, not with each poll.
             PolledJob(self._client, replace(entry)),
             reservation,
             poll_intervals(interval),
@@ -156,7 +153,7 @@ class JobTracker:
                 self._in_flight.release(job.reservation)
 
     def _next_due(self) -> _TrackedJob | None:
-        """Wait for the next job to look at; None once the tracker is closed."""
+        """Wait for the next job to poll; None once the tracker is closed."""
         with self._wake:
             while not self._closed:
                 pause = None
@@ -169,7 +166,7 @@ class JobTracker:
             return None
 
     def _look(self, job: _TrackedJob) -> bool:
-        """Ask how a job stands; returns whether it needs no more looking after."""
+        """Poll a job once; returns whether it need not be polled again."""
         if job.polled.look():
             self._take_end(job)
             return True

@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
-import msgspec
+from target_fullstory.batching.encoded_requests import goes_with
 
 
 class PendingDeletions:
     """The users deleted since the STATE that a restart would begin at."""
 
     def __init__(self, last_written: Callable[[], int], forbid: Callable[[range], None]) -> None:
-        """Start with none; `last_written` and `forbid` are those of the checkpoints."""
+        """Bind it to the checkpoints' `last_written` and `forbid`."""
         self._last_written = last_written
         self._forbid = forbid
         self._seen = 0
         self._users: dict[str, int] = {}
 
     def add(self, users: Mapping[str, int]) -> None:
-        """Take note of users whose deletions are sent, each with the first STATE behind its last deletion."""
+        """Note users whose deletions are sent, each with the first STATE behind its last deletion."""
         self._users |= users
 
     def repeated(self) -> AbstractSet[str]:
@@ -47,24 +47,3 @@ class PendingDeletions:
             return frozenset()
         self._forbid(range(min(self._users.values()), covered_by))
         return users
-
-
-class _User(msgspec.Struct):
-    uid: str | None = None
-    id: str | None = None
-
-
-class _Event(msgspec.Struct):
-    user: _User | None = None
-    session: _User | None = None
-
-
-_event = msgspec.json.Decoder(_Event)
-
-
-def goes_with(request: bytes, users: AbstractSet[str]) -> bool:
-    """Whether deleting these users might take an event away; whose a session is, cannot be told."""
-    event = _event.decode(request)
-    if event.user is not None:
-        return not users.isdisjoint({event.user.uid, event.user.id})
-    return event.session is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from target_fullstory.errors import ConfigurationError
 
@@ -23,12 +23,13 @@ def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> N
 
     The error does not show the address, as it may hold a secret. It says what the setting is to be (`wanted`)
     and what plain http would send in the clear (`exposed`).
-
-    Raises:
-        ConfigurationError: It is no http(s) address, holds credentials, or is plain http to another machine.
     """
-    url = _split(address)
-    if url is None or url.scheme not in {"http", "https"} or url.username or url.password:
+    try:
+        url = urlsplit(address)
+        usable = url.hostname and url.port != 0 and address.isprintable() and " " not in address
+    except ValueError:
+        usable = False
+    if not usable or url.scheme not in {"http", "https"} or url.username or url.password:
         raise ConfigurationError(f"Setting {setting} is to be {wanted}.")
     host = url.hostname or ""
     if url.scheme == "http" and not is_loopback(host):
@@ -36,14 +37,3 @@ def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> N
             f"Setting {setting} uses plain http for {host}; {exposed} would travel in the clear. Use "
             "https (http is for loopback only)."
         )
-
-
-def _split(address: str) -> SplitResult | None:
-    """The parts of an address, None where it has no host, or no port that can be."""
-    try:
-        url = urlsplit(address)
-        port = url.port
-    except ValueError:
-        return None
-    printable = address.isprintable() and " " not in address
-    return url if url.hostname and port != 0 and printable else None

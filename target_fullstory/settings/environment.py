@@ -20,11 +20,7 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the environment gives, by name.
-
-    Args:
-        singer_sdk_settings: JSON Schema of singer-sdk's own settings.
-    """
+    """The settings in the environment, by name; given the JSON Schema of singer-sdk's own settings."""
     ours = JSON_SCHEMA["properties"]
     theirs = {k: v for k, v in singer_sdk_settings["properties"].items() if k not in ours}
     try:
@@ -41,15 +37,15 @@ def from_environment(singer_sdk_settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_variable(name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
-    """The setting of one variable, by its name; empty where it says nothing."""
+    """The setting of one variable, by its name; empty where it has none."""
     is_object = "object" in schema["type"]
     if text == "null" and "null" in schema["type"]:
         return {name: None}
     try:
         if is_object:
-            # Meltano writes null for what nobody has set.
-            told = {k: v for k, v in _decode_object(text).items() if v is not None}
-            return {name: told} if told else {}
+            # Meltano writes null for what is not set.
+            given = {k: v for k, v in _decode_object(text).items() if v is not None}
+            return {name: given} if given else {}
         value = _SWITCH.get(text.lower(), text) if schema["type"] == "boolean" else text
         return {name: getattr(msgspec.convert({name: value}, Settings, strict=False), name)}
     except msgspec.DecodeError as error:
@@ -66,7 +62,8 @@ def unflatten(members: Mapping[str, Any]) -> dict[str, Any]:
     `{"orders.kind": "events"}` becomes `{"orders": {"kind": "events"}}`; a dot after a backslash is part of
     its name. An object with levels of its own is left as it is.
     """
-    if not any(_is_flat(key, value) for key, value in members.items()):
+    flat = {key for key, value in members.items() if value is not None and not isinstance(value, Mapping)}
+    if not any(map(_DOT.search, flat)):
         return dict(members)
     whole: dict[str, Any] = {}
     for key, value in members.items():
@@ -80,7 +77,3 @@ def unflatten(members: Mapping[str, Any]) -> dict[str, Any]:
             place = inner
         place[name] = value
     return whole
-
-
-def _is_flat(key: str, value: Any) -> bool:
-    return value is not None and not isinstance(value, Mapping) and bool(_DOT.search(key))

@@ -1,4 +1,4 @@
-"""From a configuration to checked settings; the only reader of the configuration beside `environment`."""
+"""From a configuration to checked settings; only `environment` reads the configuration too."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from target_fullstory.settings.webhook_settings import check_header_value, read_
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
-    """Turn a plugin configuration, in which singer-sdk's own settings may stand beside ours, into settings.
-
-    Raises:
-        ConfigurationError: A setting is mistaken, or one that is needed is missing.
-    """
+    """Read and check a configuration, which may hold singer-sdk's own settings beside ours."""
     known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
     streams = known.pop("streams", None) or {}
     response_webhook = known.pop("response_webhook", None)

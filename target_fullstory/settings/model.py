@@ -159,11 +159,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (key, base64.b64encode(f"{key}:".encode()).decode()) if key else ()
 
     def redacted(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration as it may be written to a file.
+        """A configuration as it may be written to a file.
 
-        Args:
-            config: What was configured; what is not ours is shown where it cannot hide a secret, such as a
-                key under a mistyped name.
+        Another's setting is shown where it cannot hide a secret, such as a key under a mistyped name.
         """
         ours = msgspec.to_builtins(self)
         for name in SECRET_SETTINGS:

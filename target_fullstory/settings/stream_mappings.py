@@ -21,9 +21,6 @@ def read_mappings(streams: Any) -> dict[str, MappingSpec]:
 
     Meltano splits keys at their dots on the way to the target: `user.uid: x` arrives as
     `user: {uid: x}`, and a stream `public.orders` as `public: {orders: …}`. Both forms mean the same here.
-
-    Raises:
-        ConfigurationError: A mapping is mistaken; the message names stream, key and the nearest valid name.
     """
     if not isinstance(streams, Mapping):
         raise ConfigurationError("Setting streams is to be an object: stream name to mapping.")

@@ -23,7 +23,7 @@ _Text = Annotated[str, Meta(min_length=1)]
 
 
 class _Auth(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
-    """What the kinds of authentication have in common: they are told apart by `type`."""
+    """What the kinds of authentication have in common: `type` distinguishes them."""
 
 
 class BasicAuth(_Auth, frozen=True, tag="basic"):
@@ -83,11 +83,7 @@ _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 def read_webhook(value: Any) -> WebhookSettings | None:
-    """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent.
-
-    Raises:
-        ConfigurationError: It is mistaken; the message names the key and the nearest name, never a secret.
-    """
+    """Read the setting; None and an empty object mean no webhook, and nulls in it count as absent."""
     if value is None or value == {}:
         return None
     given = _members(SETTING, value, "url")

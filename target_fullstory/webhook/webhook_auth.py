@@ -15,15 +15,8 @@ import requests
 from target_fullstory.api.responses import json_object
 from target_fullstory.api.retry import retry_after
 from target_fullstory.api.transport import Authenticate, header_auth, open_session, read_content
-from target_fullstory.settings.webhook_settings import (
-    ApiKeyAuth,
-    Auth,
-    BasicAuth,
-    BearerAuth,
-    HmacAuth,
-    OAuth2Auth,
-)
-from target_fullstory.webhook.webhook_retry import FailedAttemptError, not_answered, refused
+from target_fullstory.settings import webhook_settings
+from target_fullstory.webhook.webhook_retry import FailedAttemptError, no_response, refused
 
 _LARGEST_TOKEN_RESPONSE = 64 * 1024
 _RENEW_BEFORE = 0.1
@@ -31,21 +24,21 @@ _LONGEST_RENEW_BEFORE = 30.0
 _REFUSED_FOR = 60.0
 
 
-def authentication(auth: Auth | None, timeout: float) -> Authenticate:
+def authentication(auth: webhook_settings.Auth | None, timeout: float) -> Authenticate:
     """What authenticates requests; a request for a token takes at most `timeout` seconds."""
     match auth:
         case None:
             return _no_auth
-        case BasicAuth():
+        case webhook_settings.BasicAuth():
             return _basic(auth.username, auth.password)
-        case BearerAuth():
+        case webhook_settings.BearerAuth():
             return header_auth("Authorization", f"Bearer {auth.token}")
-        case ApiKeyAuth():
+        case webhook_settings.ApiKeyAuth():
             place = header_auth if auth.place == "header" else _query
             return place(auth.name, auth.value)
-        case HmacAuth():
+        case webhook_settings.HmacAuth():
             return _hmac(auth.header, auth.secret)
-        case OAuth2Auth():
+        case webhook_settings.OAuth2Auth():
             return OAuth2Token(auth, timeout)
 
 
@@ -78,7 +71,7 @@ def _hmac(header: str, secret: str) -> Authenticate:
 class OAuth2Token:
     """A token of the client credentials grant, kept until it expires; used from several threads."""
 
-    def __init__(self, auth: OAuth2Auth, timeout: float) -> None:
+    def __init__(self, auth: webhook_settings.OAuth2Auth, timeout: float) -> None:
         self._auth = auth
         self._timeout = timeout
         self._session = open_session(auth.token_url, _no_auth)
@@ -112,7 +105,7 @@ class OAuth2Token:
         except FailedAttemptError as error:
             error.reason = f"token_{error.reason}"
             if not error.retryable:
-                # Asking for each message would look like somebody guessing the secret.
+                # Asking for each message would look like an attempt to guess the secret.
                 self._refusal, self._ask_again_at = error, time.monotonic() + _REFUSED_FOR
             raise
 
@@ -120,15 +113,15 @@ class OAuth2Token:
         began = time.monotonic()
         status, content, after = self._ask(in_body=False)
         if status in {400, 401}:
-            # Not every server knows credentials in a header, though the standard says so.
+            # Not every server takes credentials in a header, though the standard demands it.
             status, content, after = self._ask(in_body=True)
         if not 200 <= status < 300:
             raise refused(status, after)
-        answer = json_object(content) or {}
-        token = answer.get("access_token")
+        response = json_object(content) or {}
+        token = response.get("access_token")
         if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
             raise FailedAttemptError("invalid", retryable=False)
-        seconds = _lifetime(answer.get("expires_in"))
+        seconds = _lifetime(response.get("expires_in"))
         self._token = token
         self._good_until = began + seconds - min(seconds * _RENEW_BEFORE, _LONGEST_RENEW_BEFORE)
 
@@ -150,15 +143,15 @@ class OAuth2Token:
                 stream=True,
             ) as response:
                 after = retry_after(response.headers.get("Retry-After"))
-                # Byte by byte: a larger read waits for ever where a body drips.
+                # Byte by byte: with a body that drips, a larger read would never return.
                 content = read_content(response, _LARGEST_TOKEN_RESPONSE, self._timeout, 1)
                 return response.status_code, content, after
         except requests.RequestException as error:
-            raise not_answered(error) from None
+            raise no_response(error) from None
 
 
 def _lifetime(value: Any) -> float:
-    """A token's lifetime in seconds, given as a number or as text; infinite where it makes no sense."""
+    """A token's lifetime in seconds, given as a number or as text; infinite where it is neither."""
     try:
         seconds = float(value)
     except (TypeError, ValueError):

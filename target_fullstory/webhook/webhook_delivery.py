@@ -1,7 +1,6 @@
 """The response webhook: each of the API's responses is delivered to it in the background.
 
-It follows the rules of Fullstory's own Streams, and neither slows nor fails the load: what finds no room, is
-refused or is unfinished at the end of the run is counted, no more.
+It neither slows nor fails the load: what finds no room, is refused or is unfinished at the end is counted.
 """
 
 from __future__ import annotations
@@ -23,18 +22,17 @@ from target_fullstory.logs import keep_addresses_out, logger
 from target_fullstory.settings.webhook_settings import WebhookSettings
 from target_fullstory.webhook.webhook_auth import OAuth2Token, authentication
 from target_fullstory.webhook.webhook_queue import Message, WebhookQueue
-from target_fullstory.webhook.webhook_retry import FailedAttemptError, RetryRules, not_answered, refused
+from target_fullstory.webhook.webhook_retry import FailedAttemptError, RetryRules, no_response, refused
 
 _SMALL_RESPONSE = 1024
 _TRIES_BEFORE_A_WARNING = 3
-_STREAMS_RULES = RetryRules()
+_DEFAULT_RULES = RetryRules()
 
 
 class WebhookDelivery:
-    """Delivers the responses that it hears of, from threads of its own."""
+    """Delivers the responses it is given, from threads of its own, which start with the first one."""
 
-    def __init__(self, settings: WebhookSettings, run_id: str, rules: RetryRules = _STREAMS_RULES) -> None:
-        """Prepare; nothing is sent and no thread is started yet."""
+    def __init__(self, settings: WebhookSettings, run_id: str, rules: RetryRules = _DEFAULT_RULES) -> None:
         keep_addresses_out()
         self._settings = settings
         self._run_id = run_id
@@ -42,7 +40,7 @@ class WebhookDelivery:
         self._queue = WebhookQueue(rules.room)
         self._auth = authentication(settings.auth, rules.timeout)
         self._session = open_session(settings.url, self._auth, pool_size=rules.threads)
-        # First ours, so that the user's take precedence; what authenticates is set later still.
+        # Ours first: the user's take precedence, and the authentication, set with each request, over both.
         self._session.headers.update({"Content-Type": "application/json", **settings.headers})
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -51,19 +49,20 @@ class WebhookDelivery:
     def on_response(self, event: str, entry: dict[str, Any]) -> None:
         """Have a response delivered; returns at once.
 
-        Args:
-            event: `job_created`, `job_finished` or `request`.
-            entry: What the state block holds of it.
+        `event` is `job_created`, `job_finished` or `request`, `entry` what the state block holds of it.
         """
-        if self._settings.include == "errors" and not _is_error(event, entry):
-            return
+        if self._settings.include == "errors":
+            request_failed = event == "request" and not 200 <= int(entry["status"]) < 300
+            job_failed = event == "job_finished" and (entry["status"] == "FAILED" or bool(entry["errors"]))
+            if not request_failed and not job_failed:
+                return
         message = {"run_id": self._run_id, "at": timestamp(), "event": event, **entry}
         self._queue.put(msgspec.json.encode(message))
         if not self._threads:
             self._start_threads()
 
     def close(self, grace: float) -> dict[str, Any]:
-        """Wait so many seconds for what is under way, then give up the rest; returns what to report."""
+        """Wait so many seconds for unfinished messages, then give up; returns what to report."""
         counts = self._queue.close(grace)
         self._session.close()
         if counts["failed"]:
@@ -94,47 +93,39 @@ class WebhookDelivery:
             try:
                 self._attempt(message.body)
             except FailedAttemptError as error:
-                self._take_failure(message, error)
+                self._retry_or_count(message, error)
             except Exception as error:  # noqa: BLE001 - a thread's error must be counted, not be lost
                 # Without its text, which may hold the address.
-                failure = FailedAttemptError(type(error).__name__, retryable=False)
-                self._take_failure(message, failure)
+                self._retry_or_count(message, FailedAttemptError(type(error).__name__, retryable=False))
             else:
                 self._queue.delivered(message)
 
-    def _take_failure(self, message: Message, failure: FailedAttemptError) -> None:
+    def _retry_or_count(self, message: Message, failure: FailedAttemptError) -> None:
         message.reason = failure.reason
         pause = failure.after + backoff.full_jitter(self._rules.longest_pause_after(message.attempts))
         seconds = time.monotonic() + pause - message.first
         again = failure.retryable and self._rules.allow_retry(message.attempts, seconds)
         counts = self._queue.failed(message, retry_in=pause if again else None)
         if counts and (not again or message.attempts >= _TRIES_BEFORE_A_WARNING):
-            self._warn_once(failure.reason)
-
-    def _warn_once(self, reason: str) -> None:
-        with self._lock:
-            warned, self._warned = self._warned, True
-        if not warned:
-            logger.warning(
-                "The response webhook at %s does not take a response (%s); the load goes on. Check the "
-                "setting response_webhook",
-                urlsplit(self._settings.url).hostname,
-                reason,
-            )
+            with self._lock:
+                warned, self._warned = self._warned, True
+            if not warned:
+                logger.warning(
+                    "The response webhook at %s does not take a response (%s); the load goes on. Check the "
+                    "setting response_webhook",
+                    urlsplit(self._settings.url).hostname,
+                    failure.reason,
+                )
 
     def _attempt(self, body: bytes) -> None:
-        """Send a message.
-
-        Raises:
-            FailedAttemptError: It is not delivered.
-        """
+        """Send a message; raises a FailedAttemptError where it is not delivered."""
         try:
             status, after, request = self._send(body)
             if status == 401 and isinstance(self._auth, OAuth2Token):
                 self._auth.forget(request)
                 status, after, _ = self._send(body)
         except requests.RequestException as error:
-            raise not_answered(error) from None
+            raise no_response(error) from None
         if not 200 <= status < 300:
             raise refused(status, after)
 
@@ -149,14 +140,8 @@ class WebhookDelivery:
         ) as response:
             length = response.headers.get("Content-Length", "")
             if length.isdecimal() and int(length) <= _SMALL_RESPONSE:
-                # Read to its end, so that the connection serves again; the status has said all.
+                # Read to its end, so that the connection can be used again; only the status matters.
                 with contextlib.suppress(requests.RequestException):
                     read_content(response, _SMALL_RESPONSE, self._rules.timeout, 1)
             after = retry_after(response.headers.get("Retry-After"))
             return response.status_code, after, response.request
-
-
-def _is_error(event: str, entry: dict[str, Any]) -> bool:
-    if event == "request":
-        return not 200 <= int(entry["status"]) < 300
-    return event == "job_finished" and (entry["status"] == "FAILED" or bool(entry["errors"]))

@@ -1,7 +1,4 @@
-"""Messages that wait to be delivered, by the time of their next attempt, and what became of the others.
-
-Several threads put messages in and take them out; the queue holds its own lock.
-"""
+"""Messages that wait to be delivered, by the time of their next attempt, and counts of the others."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-_NOT_TRIED = "not_tried"  # the end of the run came too early for it
-_NO_ANSWER = "no_answer"  # its first attempt had no answer yet when the run ended
+_NOT_TRIED = "not_tried"  # when the run ended
+_NO_ANSWER = "no_answer"  # its first attempt had no response yet when the run ended
 _QUEUE_FULL = "queue_full"
 
 
@@ -28,7 +25,7 @@ class Message:
 
 
 class WebhookQueue:
-    """Holds a bounded number of messages; one that waits for another attempt holds up none behind it."""
+    """Holds a bounded number of messages; one that waits for a retry holds up none behind it. Thread-safe."""
 
     def __init__(self, room: int) -> None:
         """Start empty; messages for which there is no room are counted and dropped."""
@@ -68,19 +65,18 @@ class WebhookQueue:
             return None
 
     def delivered(self, message: Message) -> None:
-        """Count a message taken as delivered."""
+        """Count a taken message as delivered."""
         with self._ended:
-            if self._give_back(message):
+            if self._remove(message):
                 self._delivered += 1
 
     def failed(self, message: Message, retry_in: float | None = None) -> bool:
-        """Take back a message taken: for another attempt in so many seconds, or counted as not delivered.
+        """Put a taken message back for a retry in so many seconds, or count it as not delivered.
 
-        Returns:
-            False where it came after the end and is counted already.
+        Returns False where the queue is closed and has counted the message already.
         """
         with self._ended:
-            known = self._give_back(message)
+            known = self._remove(message)
             if known and retry_in is not None:
                 self._push(message, time.monotonic() + retry_in)
             elif known:
@@ -90,8 +86,7 @@ class WebhookQueue:
     def close(self, grace: float) -> dict[str, Any]:
         """Take no more; wait for what can end in so many seconds, and count the rest as not delivered.
 
-        Returns:
-            How many messages were `delivered`, how many `failed`, and these by their `reasons`.
+        Returns how many messages were `delivered`, how many `failed`, and these by their `reasons`.
         """
         deadline = time.monotonic() + grace
         with self._ended:
@@ -115,8 +110,8 @@ class WebhookQueue:
         heapq.heappush(self._waiting, (due, self._number, message))
         self._due.notify()
 
-    def _give_back(self, message: Message) -> bool:
-        """Whether a message taken still counts: after `close` it is counted already."""
+    def _remove(self, message: Message) -> bool:
+        """Remove a taken message; False where `close` has removed and counted it already."""
         known = message in self._taken
         self._taken.discard(message)
         self._ended.notify()

@@ -1,4 +1,4 @@
-"""When a message to the response webhook is tried again; the rules are those of Fullstory's Streams."""
+"""When a message to the response webhook is retried; the rules are those of Fullstory's Streams."""
 
 from __future__ import annotations
 
@@ -7,34 +7,23 @@ import requests
 
 from target_fullstory.api.transport import NETWORK_ERRORS
 
-_RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})
-"""Statuses after which an attempt is repeated; any other one is final."""
+_RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})  # any other status is final
 
 
 class RetryRules(msgspec.Struct, frozen=True):
-    """How messages are delivered; the defaults are those of Fullstory's Streams where they tell.
+    """How messages are delivered, with the defaults of Fullstory's Streams where these are known."""
 
-    Attributes:
-        timeout: Time limit of an attempt, in seconds.
-        retries: The most attempts after the first one.
-        retry_seconds: Retries begin within so many seconds of the first attempt.
-        first_pause: The longest pause before the first retry, in seconds; it doubles for each further one.
-        longest_pause: The longest pause there is, in seconds.
-        room: The most messages that wait.
-        threads: Attempts at a time.
-    """
-
-    timeout: float = 5.0
+    timeout: float = 5.0  # of an attempt, in seconds
     retries: int = 30
-    retry_seconds: float = 5 * 3600.0
-    first_pause: float = 0.5
+    retry_seconds: float = 5 * 3600.0  # from the first attempt to the beginning of the last
+    first_pause: float = 0.5  # at most, in seconds; doubles with each retry
     longest_pause: float = 900.0
-    room: int = 10_000
+    room: int = 10_000  # messages that wait
     threads: int = 4
 
     def longest_pause_after(self, attempts: int) -> float:
         """The longest pause after so many attempts, in seconds."""
-        # The exponent is bounded: a float has an end.
+        # The exponent is bounded: a float overflows.
         return min(self.longest_pause, self.first_pause * 2.0 ** min(attempts - 1, 64))
 
     def allow_retry(self, attempts: int, seconds: float) -> bool:
@@ -43,11 +32,9 @@ class RetryRules(msgspec.Struct, frozen=True):
 
 
 class FailedAttemptError(Exception):
-    """An attempt that did not deliver.
+    """An attempt that did not deliver; its reason, such as `http_503`, never holds an address.
 
-    Attributes:
-        reason: What happened, such as `http_503`; never an address.
-        retryable: Whether another attempt may mend it, `after` the seconds that the webhook asked to wait.
+    If it is retryable, the next attempt comes `after` the seconds that the webhook asked to wait, or later.
     """
 
     def __init__(self, reason: str, *, retryable: bool, after: float = 0.0) -> None:
@@ -58,14 +45,14 @@ class FailedAttemptError(Exception):
 
 
 def refused(status: int, after: float | None) -> FailedAttemptError:
-    """The failure of an attempt that was answered, with no 2xx."""
+    """The failure of an attempt whose response is no 2xx."""
     return FailedAttemptError(f"http_{status}", retryable=status in _RETRYABLE, after=after or 0.0)
 
 
-def not_answered(error: requests.RequestException) -> FailedAttemptError:
-    """The failure of an attempt without an answer, without the error's text, which holds the address."""
-    retryable = isinstance(error, NETWORK_ERRORS)
-    reason = "connection_error" if retryable else type(error).__name__
-    return FailedAttemptError(
-        "timeout" if isinstance(error, requests.Timeout) else reason, retryable=retryable
-    )
+def no_response(error: requests.RequestException) -> FailedAttemptError:
+    """The failure of an attempt without a response; without the error's text, which holds the address."""
+    if isinstance(error, requests.Timeout):
+        return FailedAttemptError("timeout", retryable=True)
+    if isinstance(error, NETWORK_ERRORS):
+        return FailedAttemptError("connection_error", retryable=True)
+    return FailedAttemptError(type(error).__name__, retryable=False)

@@ -11,7 +11,7 @@ import pytest
 
 from target_fullstory.api.client import Client
 from target_fullstory.api.retry import retry_after
-from target_fullstory.batching.batch_body import BatchBody
+from target_fullstory.batching.batch import BatchBody
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.load_settings import load_settings
 from tests.scripted import Reply, Request, Script, ScriptedServer

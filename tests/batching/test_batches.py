@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.accounting.checkpoints import Position, Ticket
-from target_fullstory.batching.batch import OpenBatch
-from target_fullstory.batching.batch_body import BatchBody
+from target_fullstory.batching.batch import BatchBody, OpenBatch
 from target_fullstory.batching.merge import merge_updates
 from target_fullstory.sending.idempotency_keys import content_key
 

@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import delivery
+from target_fullstory import run as run_module
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.responses import Response
 from target_fullstory.batching import batcher as batcher_module
 from target_fullstory.batching import memory_limits
-from target_fullstory.batching.batch import Batch
-from target_fullstory.batching.batch_body import BatchBody
+from target_fullstory.batching.batch import Batch, BatchBody
 from target_fullstory.batching.batcher import Batcher
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
-from target_fullstory.run import Run
+from target_fullstory.run import Load
 from target_fullstory.sending import in_flight
 from target_fullstory.settings.model import Settings
 
@@ -152,7 +151,7 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
     delivery_mode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = SlowServer()
-    monkeypatch.setattr(delivery, "Client", server)
+    monkeypatch.setattr(run_module, "Client", server)
     monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", 5000)
     settings = Settings(
         api_key="k",
@@ -162,7 +161,7 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
         concurrency=8,
         wait_for_jobs=False,
     )
-    run = Run(settings, {})
+    run = Load(settings, {})
     run.open_stream("events", "events")
     for number in range(1, 601):
         run.add("events", chunk("events", number))
@@ -174,12 +173,12 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
 
 def test_a_batch_larger_than_the_limit_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = SlowServer()
-    monkeypatch.setattr(delivery, "Client", server)
+    monkeypatch.setattr(run_module, "Client", server)
     monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", 100)
     settings = Settings(
         api_key="k", output_dir=str(tmp_path), delivery="batch", batch_size_rows=20, wait_for_jobs=False
     )
-    run = Run(settings, {})
+    run = Load(settings, {})
     run.open_stream("events", "events")
     for number in range(200):
         run.add("events", chunk("events", number))

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
-from target_fullstory.api.roles import ROLES, allows, may_read_jobs
-from target_fullstory.kinds import Kind
+from target_fullstory.api.roles import allows, may_read_jobs
+from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.sandbox import Role, Sandbox, SandboxOptions
 from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, user
 from tests.running import check_refused, command
@@ -163,7 +163,7 @@ def test_an_unreachable_api_is_one_line(tmp_path: Path, config: Config) -> None:
 
 
 def test_the_roles() -> None:
-    assert set(ROLES) == set(get_args(Kind))
+    assert set(KINDS) == set(get_args(Kind))
     assert allows("USER", "users") is True
     assert allows("VIEW_ONLY", "events") is False
     assert allows("ADMIN", "user_deletions") is False

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.commands.saved_block import read_block
+from target_fullstory.commands.jobs import read_block
 from target_fullstory.errors import InputError
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from target_fullstory.settings.load_settings import load_settings

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from target_fullstory.api.responses import Response
-from target_fullstory.batching.batch_body import BatchBody
+from target_fullstory.batching.batch import BatchBody
 from target_fullstory.errors import DeliveryError
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import delivery
+from target_fullstory import run as run_module
 from target_fullstory.api import roles
 from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import MappingOptions, MappingSpec
-from target_fullstory.run import Run
+from target_fullstory.run import Load, Run
 from target_fullstory.sending import in_flight
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
@@ -87,12 +87,12 @@ class Story:
         """Stands in for stdout."""
 
     def _load_once(self) -> None:
-        for module in (roles, delivery):
+        for module in (roles, run_module):
             self._monkeypatch.setattr(module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         self._monkeypatch.setattr(batcher, "max_open_bytes", lambda _: self._most_memory)
         self._monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", self._most_memory)
-        run = Run(self._settings, {})
+        run = Load(self._settings, {})
         cut = DeliveryError("cut off")
         self.fullstory.when_down = lambda: run._in_flight.fail(cut)
         if self.fullstory.is_down:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import delivery
+from target_fullstory import run as run_module
 from target_fullstory.batching import batcher
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
-from target_fullstory.run import Run
+from target_fullstory.run import Load
 from target_fullstory.sending import in_flight
 from target_fullstory.settings.model import Settings
 from tests.reliability.fake import FakeFullstory
@@ -85,7 +85,7 @@ class Harness:
             def flush(self) -> None:
                 pass
 
-        self._monkeypatch.setattr(delivery, "Client", fullstory)
+        self._monkeypatch.setattr(run_module, "Client", fullstory)
         self._monkeypatch.setattr("sys.stdout", Output())
         full = Settings(
             api_key="k",
@@ -95,7 +95,7 @@ class Harness:
             batch_wait_limit_seconds=3600,
             **settings,
         )
-        run = Run(full, {})
+        run = Load(full, {})
         try:
             for stream in _STREAMS:
                 run.open_stream(stream, kind_of(stream))

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from target_fullstory.sandbox.http.sandbox_rate_limit import RateLimit
+from target_fullstory.sandbox.http.access_and_rate import RateLimit
 from target_fullstory.sandbox.rules.refusals import ApiError
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from target_fullstory.sandbox.http.kept_responses import KeptResponses
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError
 from target_fullstory.sandbox.store.database import Database
 

@@ -10,9 +10,8 @@ import msgspec
 import pytest
 
 from target_fullstory.sandbox.rules import sandbox_request_shapes as shapes
-from target_fullstory.sandbox.rules.sandbox_event_rules import MAX_UID_LENGTH
 from target_fullstory.sandbox.rules.sandbox_property_rules import MAX_USER_PROPERTIES
-from target_fullstory.sandbox.rules.sandbox_user_rules import MAX_LENGTHS
+from target_fullstory.sandbox.rules.sandbox_request_rules import MAX_UID_LENGTH, MAX_USER_LENGTHS
 
 SPEC = Path(__file__).parents[2] / ".." / "shared" / "spec"
 # Fields that are documented, but newer than the documents.
@@ -50,7 +49,7 @@ def test_paths_fields_and_lengths_are_those_of_the_openapi_documents(api, connec
         fields = {field.encode_name for field in msgspec.structs.fields(shape)}
         assert fields - newer == set(definitions[name]["properties"]), name
     user = definitions["users.CreateUserRequest"]["properties"]
-    assert {field: user[field]["maxLength"] for field in MAX_LENGTHS} == MAX_LENGTHS
+    assert {field: user[field]["maxLength"] for field in MAX_USER_LENGTHS} == MAX_USER_LENGTHS
     assert user["properties"]["maxProperties"] == MAX_USER_PROPERTIES
     identity = definitions["events.UserIdRequest"]["properties"]
     assert identity["uid"]["maxLength"] == MAX_UID_LENGTH

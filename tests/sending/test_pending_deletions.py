@@ -8,8 +8,9 @@ import pytest
 
 from target_fullstory.accounting.checkpoints import Position, Ticket
 from target_fullstory.batching.batch import OpenBatch
+from target_fullstory.batching.encoded_requests import goes_with
 from target_fullstory.sandbox import Sandbox
-from target_fullstory.sending.pending_deletions import PendingDeletions, goes_with
+from target_fullstory.sending.pending_deletions import PendingDeletions
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
 
 SCHEMAS = [schema("users", {"uid": "string"}, ["uid"]), schema("user_deletions", {"uid": "string"}), EVENTS]

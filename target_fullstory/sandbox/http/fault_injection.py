@@ -15,7 +15,7 @@ from enum import Enum
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, refusal
 from target_fullstory.sandbox.rules.refusals import ApiError, too_many_requests
 
 SLOW_SECONDS = 0.5
@@ -49,11 +49,7 @@ class FaultPlan:
         self._random = random.Random(seed)  # noqa: S311 (repeatable, not secret)
 
     def draw(self, *, keyed: bool) -> Fault | None:
-        """Draw the fault that the next call meets, if any.
-
-        Args:
-            keyed: Whether the call has an idempotency key that a response can be kept under.
-        """
+        """Draw the fault that the next call meets, if any; `keyed` if a response to it can be kept."""
         if self._rate <= 0 or self._random.random() >= self._rate:
             return None
         fault = self._random.choice(list(Fault))
@@ -62,34 +58,24 @@ class FaultPlan:
 
 def server_error() -> ApiResponse:
     """A plain 500."""
-    message = "An injected fault: the request was not carried out"
-    return refusal(ApiError(500, "server_error", message))
+    return refusal(ApiError(500, "server_error", "An injected fault: the request was not carried out"))
 
 
-def response_instead(fault: Fault) -> ApiResponse | None:
-    """The response of a fault that keeps a request from being carried out; None for the other faults."""
+async def response_instead(fault: Fault) -> ApiResponse | None:
+    """The response of a fault that prevents a request; None for the others, after a pause for `SLOW`."""
+    if fault is Fault.SLOW:
+        await asyncio.sleep(SLOW_SECONDS)
     html = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
     unavailable = refusal(ApiError(503, "unavailable", "An injected fault"))
-    seconds = str(RETRY_AFTER_SECONDS)
     date = formatdate(math.ceil(time.time()) + RETRY_AFTER_SECONDS, usegmt=True)
     return {
         Fault.RESET_BEFORE: ApiResponse(0, b""),  # Never sent.
         Fault.ERROR_429: refusal(too_many_requests("An injected fault: too many requests", 1)),
         Fault.ERROR_500: server_error(),
         Fault.ERROR_502_HTML: ApiResponse(502, html, (("Content-Type", "text/html"),)),
-        Fault.ERROR_503_SECONDS: replace(unavailable, headers=(("Retry-After", seconds),)),
+        Fault.ERROR_503_SECONDS: replace(unavailable, headers=(("Retry-After", str(RETRY_AFTER_SECONDS)),)),
         Fault.ERROR_503_DATE: replace(unavailable, headers=(("Retry-After", date),)),
     }.get(fault)
-
-
-async def delay() -> None:
-    """Wait as long as a slow response does."""
-    await asyncio.sleep(SLOW_SECONDS)
-
-
-def _transport(scope: Scope) -> asyncio.Transport:
-    transport: asyncio.Transport = scope["state"]["transport"]
-    return transport
 
 
 async def _until_disconnected(receive: Receive) -> None:
@@ -103,11 +89,10 @@ class ConnectionReset(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Reset the connection."""
-        transport = _transport(scope)
+        transport: asyncio.Transport = scope["state"]["transport"]
         connection: socket.socket | None = transport.get_extra_info("socket")
         if connection is not None:
-            no_linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
         await _until_disconnected(receive)
 
@@ -121,5 +106,5 @@ class TruncatedResponse(Response):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        _transport(scope).close()
+        scope["state"]["transport"].close()
         await _until_disconnected(receive)

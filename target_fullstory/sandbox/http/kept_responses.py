@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, Handler, Planner, refusal
+from target_fullstory.sandbox.operations.calls_and_responses import (
+    ApiResponse,
+    Call,
+    Handler,
+    Planner,
+    refusal,
+)
 from target_fullstory.sandbox.rules.refusals import ApiError, invalid
 from target_fullstory.sandbox.store.database import Database
 
@@ -25,7 +31,7 @@ class KeptResponses:
         self._running: set[str] = set()
 
     def guard(self, plan: Planner) -> Handler:
-        """Make an operation heed the `Idempotency-Key` of a call that has one.
+        """Make an operation honour the `Idempotency-Key` of a call that has one.
 
         Its effects and the kept response are stored in one transaction: neither exists without the other.
         """
@@ -37,7 +43,7 @@ class KeptResponses:
                 with self._database.transaction():
                     return perform()
             with self._run(key):
-                fingerprint = _fingerprint(call)
+                fingerprint = hashlib.sha256(f"{call.method} {call.path}\n".encode() + call.body).digest()
                 return self._kept(key, fingerprint) or self._carry_out(plan, call, key, fingerprint)
 
         return handle
@@ -77,15 +83,8 @@ class KeptResponses:
         return ApiResponse(row[1], row[2], replayed=True)
 
     def _keep(self, key: str, fingerprint: bytes, response: ApiResponse) -> None:
-        if response.status == 429 or response.status > 500:
-            return
-        self._database.write(
-            "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
-            (key, fingerprint, self._clock(), response.status, response.body),
-        )
-
-
-def _fingerprint(call: Call) -> bytes:
-    digest = hashlib.sha256(f"{call.method} {call.path}\n".encode())
-    digest.update(call.body)
-    return digest.digest()
+        if response.status <= 500 and response.status != 429:
+            self._database.write(
+                "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)",
+                (key, fingerprint, self._clock(), response.status, response.body),
+            )

@@ -21,7 +21,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens, and ends in order on a signal instead of raising it again."""
+    """Calls back once it listens, and ends cleanly on a signal instead of raising it again."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
         super().__init__(config)

@@ -7,12 +7,11 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
 from target_fullstory.sandbox.operations.job_worker import JobWorker
-from target_fullstory.sandbox.operations.listing_pages import read_page
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required, too_many_requests
-from target_fullstory.sandbox.rules.sandbox_event_rules import check_context
 from target_fullstory.sandbox.rules.sandbox_property_rules import schema_of
+from target_fullstory.sandbox.rules.sandbox_request_rules import check_context
 from target_fullstory.sandbox.rules.sandbox_request_shapes import EventBatch, UserBatch, decode
 from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
@@ -36,12 +35,19 @@ class BatchOperations:
         self._page_size = options.page_size
 
     def create(self, call: Call) -> Callable[[], ApiResponse]:
-        """`POST /v2/…/batch`: accepts a batch, to be worked on later.
+        """`POST /v2/…/batch`: accepts a batch, to be processed later.
 
         Refused at once is only what is wrong with the batch as a whole: JSON that cannot be read, unknown
         fields and wrong JSON types anywhere in it, no items or too many, an unacceptable shared context.
         """
-        operations = self._checked(call.body)
+        batch: UserBatch | EventBatch = decode(call.body, _SHAPES[self._kind])
+        if isinstance(batch, EventBatch) and batch.shared is not None and batch.shared.context:
+            check_context(batch.shared.context)
+        operations = len(batch.requests)
+        if not operations:
+            raise required("requests")
+        if operations > MAX_BATCH_REQUESTS:
+            raise invalid("too_many_batch_requests", f"A batch has at most {MAX_BATCH_REQUESTS} requests")
 
         def perform() -> ApiResponse:
             self._check_room(operations)
@@ -50,16 +56,6 @@ class BatchOperations:
             return ok({"job": _job_json(job)})
 
         return perform
-
-    def _checked(self, body: bytes) -> int:
-        batch: UserBatch | EventBatch = decode(body, _SHAPES[self._kind])
-        if isinstance(batch, EventBatch) and batch.shared is not None and batch.shared.context:
-            check_context(batch.shared.context)
-        if not batch.requests:
-            raise required("requests")
-        if len(batch.requests) > MAX_BATCH_REQUESTS:
-            raise invalid("too_many_batch_requests", f"A batch has at most {MAX_BATCH_REQUESTS} requests")
-        return len(batch.requests)
 
     def _check_room(self, new: int) -> None:
         jobs, operations = self._jobs.in_progress()
@@ -88,32 +84,31 @@ class BatchOperations:
     def imports(self, call: Call) -> ApiResponse:
         """`GET /v2/…/batch/{job_id}/imports`."""
         schema = bool(call.flag("include_schema"))
-        return self._items(call, failed=False, shape=lambda item: self._imported(item, schema))
+        return self._items(call, failed=False, to_json=lambda item: self._imported(item, schema))
 
     def errors(self, call: Call) -> ApiResponse:
         """`GET /v2/…/batch/{job_id}/errors`."""
         singular = self._kind.removesuffix("s")
 
-        def shape(item: JobItem) -> dict[str, Any]:
-            request = msgspec.Raw(item.request)
-            return {"message": item.message, "code": item.code, singular: request}
+        def to_json(item: JobItem) -> dict[str, Any]:
+            return {"message": item.message, "code": item.code, singular: msgspec.Raw(item.request)}
 
-        return self._items(call, failed=True, shape=shape)
+        return self._items(call, failed=True, to_json=to_json)
 
-    def _items(self, call: Call, *, failed: bool, shape: Callable[[JobItem], dict[str, Any]]) -> ApiResponse:
+    def _items(
+        self, call: Call, *, failed: bool, to_json: Callable[[JobItem], dict[str, Any]]
+    ) -> ApiResponse:
         job = self._job(call)
         if job.status == "PROCESSING":
             return ApiResponse(202, b"{}")
         total = job.errors if failed else job.operations - job.errors
-        items, _, next_page = read_page(
-            call,
+        items, _, next_page = call.read_page(
             f"{'errors' if failed else 'imports'} {job.id}",
             self._page_size,
             lambda after, limit: (self._jobs.items(job, failed, after, limit), total),
             lambda item: item.position,
         )
-        results = [shape(item) for item in items]
-        return ok({"results": results, "total_records": str(total), **next_page})
+        return ok({"results": [to_json(item) for item in items], "total_records": str(total), **next_page})
 
     def _imported(self, item: JobItem, schema: bool) -> dict[str, Any]:
         fields: dict[str, Any] = msgspec.json.decode(item.request)

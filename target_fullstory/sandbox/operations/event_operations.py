@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
-from target_fullstory.sandbox.operations.user_updates import id_number, known_identities
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.user_operations import id_number, known_identities
 from target_fullstory.sandbox.rules.refusals import ApiError, user_not_found
-from target_fullstory.sandbox.rules.sandbox_event_rules import check_event
+from target_fullstory.sandbox.rules.sandbox_request_rules import check_event
 from target_fullstory.sandbox.rules.sandbox_request_shapes import EventRequest, SharedData, decode
 from target_fullstory.sandbox.store.database import Database
-from target_fullstory.sandbox.store.event_store import EventRow, EventStore
 from target_fullstory.sandbox.store.job_store import Job
 from target_fullstory.sandbox.store.received_requests import RequestLog
-from target_fullstory.sandbox.store.user_store import UserStore
+from target_fullstory.sandbox.store.user_and_event_store import EventRow, EventStore, UserStore
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,7 +34,7 @@ class EventOperations:
         self._log.add_dropped_properties(check_event(event))
 
         def perform() -> ApiResponse:
-            user_id, uid = _Owners(self._users, [event]).of(event)
+            user_id, uid = _EventUsers(self._users, [event]).of(event)
             self._events.add([EventRow(user_id, uid, event.name, _encode(event))])
             return ok({})
 
@@ -45,19 +44,19 @@ class EventOperations:
         """Import items of a batch of events."""
         common = msgspec.json.decode(shared, type=SharedData | None)
         events = [self._decode_item(item) for item in items]
-        owners = _Owners(self._users, events)
+        users = _EventUsers(self._users, events)
         outcomes: list[ApiError | int | None] = []
         rows: list[EventRow] = []
         for event in events:
             try:
                 self._log.add_dropped_properties(check_event(event, common))
-                user_id, uid = owners.of(event)
+                user_id, uid = users.of(event)
             except ApiError as error:
                 outcomes.append(error)
                 continue
             if common is not None and common.context is not None:
                 event.context = common.context
-            # An event without a time happened when its batch was accepted, not when it is worked on.
+            # An event without a time happened when its batch was accepted, not when it is processed.
             event.timestamp = event.timestamp or job.created
             rows.append(EventRow(user_id, uid, event.name, _encode(event)))
             outcomes.append(user_id)
@@ -65,7 +64,7 @@ class EventOperations:
         return outcomes
 
 
-class _Owners:
+class _EventUsers:
     """The users that some events are about, looked up once."""
 
     def __init__(self, users: UserStore, events: Iterable[EventRequest]) -> None:
@@ -75,12 +74,9 @@ class _Owners:
         self._id_of = {uid: number for number, uid in self._uid_of.items()}
 
     def of(self, event: EventRequest) -> tuple[int | None, str | None]:
-        """Tell whose event it is: Fullstory id and uid, as far as they are known.
+        """Fullstory id and uid of an event's user, as far as they are known; an unknown id is an ApiError.
 
         An unknown uid is no error: Fullstory learns of users from browsers as well.
-
-        Raises:
-            ApiError: The event names a Fullstory id that does not exist.
         """
         user = event.user
         if user is not None and user.uid:

@@ -1,4 +1,4 @@
-"""Works on batch jobs, in a thread of its own and in pieces, so that requests are answered meanwhile."""
+"""Processes batch jobs, in a thread of its own and in pieces, so that requests are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from target_fullstory.sandbox.sandbox_options import SandboxOptions
 from target_fullstory.sandbox.store.database import Database
 from target_fullstory.sandbox.store.job_store import Job, JobItem, JobStore, Kind
 
-MAX_JOBS_WORKED_ON = 100
-"""Jobs in progress at the same time; those accepted beyond wait for their turn."""
-
+MAX_JOBS_AT_ONCE = 100  # those accepted beyond wait for their turn
 _PIECE = 1000
 _IDLE_SECONDS = 3600.0
 
 logger = logging.getLogger(__name__)
 
 Importer = Callable[[Job, msgspec.Raw, list[bytes]], list[ApiError | int | None]]
-"""Imports items of one job, within a transaction.
+"""Imports items of one job, within a transaction; takes the JSON of what they share, or `null`, and of each.
 
-It gets the JSON of what the batch shares (`null` for nothing) and of each item. It returns the outcome of
-each: what is wrong with it, or the Fullstory id of its user if that is known.
+It returns the outcome of each item: what is wrong with it, or the Fullstory id of its user if that is known.
 """
 
 
@@ -76,16 +73,17 @@ class JobWorker:
             if remaining > 0:
                 self._wake.wait(remaining)
             else:
-                self._work_on(job)
+                self._process(job)
 
     def _start_waiting(self) -> None:
         now = time.time()
-        self._jobs.start_waiting(MAX_JOBS_WORKED_ON, lambda: now + self._duration())
 
-    def _duration(self) -> float:
-        return self._job_seconds * (self._shuffle.uniform(0, 2) if self._shuffle else 1)
+        def due() -> float:
+            return now + self._job_seconds * (self._shuffle.uniform(0, 2) if self._shuffle else 1)
 
-    def _work_on(self, job: Job) -> None:
+        self._jobs.start_waiting(MAX_JOBS_AT_ONCE, due)
+
+    def _process(self, job: Job) -> None:
         body = self._jobs.body(job)
         if body is None:
             return
@@ -98,8 +96,10 @@ class JobWorker:
                 if not self._jobs.is_at(job, done):
                     return
                 outcomes = self._import(job, batch.shared, requests)
-                pairs = enumerate(zip(requests, outcomes, strict=True), done)
-                items = [_item(position, *pair) for position, pair in pairs]
+                items = [
+                    _item(position, request, outcome)
+                    for position, (request, outcome) in enumerate(zip(requests, outcomes, strict=True), done)
+                ]
                 done += len(requests)
                 self._jobs.advance(job, done, items)
             # The lock is not fair: without a pause, requests would wait for the whole job.
@@ -109,7 +109,7 @@ class JobWorker:
         try:
             return self._importers[job.kind](job, shared, requests)
         except Exception:
-            # A defect must not leave this job, and all that follow, in progress for ever.
+            # A bug must not leave this job, and all that follow, in progress forever.
             logger.exception("The sandbox failed to work on job %s", job.id)
             return [ApiError(500, "server_error", "A defect of the sandbox")] * len(requests)
 

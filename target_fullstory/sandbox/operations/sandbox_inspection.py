@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
-from target_fullstory.sandbox.operations.listing_pages import read_page
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
 from target_fullstory.sandbox.rules.refusals import invalid
 from target_fullstory.sandbox.store.database import Database
-from target_fullstory.sandbox.store.event_store import EventStore
 from target_fullstory.sandbox.store.job_store import JobStore
 from target_fullstory.sandbox.store.received_requests import RequestLog
+from target_fullstory.sandbox.store.user_and_event_store import EventStore
 
 MAX_LIMIT = 10_000
 
@@ -38,8 +37,7 @@ class SandboxInspection:
     def events(self, call: Call) -> ApiResponse:
         """`GET /sandbox/events?uid=&name=&limit=&page_token=`: the events as they are stored."""
         filters = call.filters("uid", "name")
-        events, total, next_page = read_page(
-            call,
+        events, total, next_page = call.read_page(
             f"events {sorted(filters.items())}",
             _limit(call, 100),
             lambda after, limit: self._events.search(filters, after, limit),
@@ -60,9 +58,7 @@ class SandboxInspection:
 
 
 def _limit(call: Call, default: int) -> int:
-    text = call.query.get("limit")
-    if text is None:
-        return default
+    text = call.query.get("limit", str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_LIMIT):
         raise invalid("invalid_parameter", f"limit must be a number from 1 to {MAX_LIMIT}")
     return int(text)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_fullstory.sandbox.operations.handler_types import ApiResponse, Call, ok
+from target_fullstory.sandbox.operations.calls_and_responses import ApiResponse, Call, ok
 from target_fullstory.sandbox.rules.refusals import invalid, not_found, required
 from target_fullstory.sandbox.rules.sandbox_request_shapes import WebhookEventType, WebhookRequest, decode
 from target_fullstory.sandbox.store.database import Database, utc_now
@@ -91,15 +91,9 @@ class WebhookOperations:
             {"eventName": one.event_name, "subcategory": one.subcategory or ""}
             for one in msgspec.json.decode(types, type=list[WebhookEventType])
         ]
+        times = {"created": created, "modified": modified}
         return ok(
-            {
-                "id": webhook_id,
-                "created": created,
-                "modified": modified,
-                "enabled": bool(enabled),
-                "url": url,
-                "eventTypes": event_types,
-            }
+            {"id": webhook_id, **times, "enabled": bool(enabled), "url": url, "eventTypes": event_types}
         )
 
 

@@ -14,7 +14,7 @@ Decisions where Fullstory's documentation leaves the outcome open:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -40,7 +40,7 @@ _valid_names: set[str] = set()
 
 
 def is_date(value: object) -> bool:
-    """Tell whether a JSON value is an ISO 8601 date, with or without a time."""
+    """Whether a JSON value is an ISO 8601 date, with or without a time."""
     match = _DATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return False
@@ -51,13 +51,9 @@ def is_date(value: object) -> bool:
     return True
 
 
-def _is_int(value: object) -> bool:
-    return (type(value) is int) or (isinstance(value, float) and value.is_integer())
-
-
-_TYPES = {
+_TYPES: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
-    "int": _is_int,
+    "int": lambda value: type(value) is int or (isinstance(value, float) and value.is_integer()),
     "real": lambda value: type(value) in {int, float},
     "bool": lambda value: isinstance(value, bool),
     "date": is_date,
@@ -66,14 +62,7 @@ TYPE_NAMES = frozenset({*_TYPES, *(f"{name}s" for name in _TYPES)})
 
 
 def check_properties(request: UserRequest | EventRequest) -> int:
-    """Apply the rules to a request's properties, and remove the oversized ones from it.
-
-    Returns:
-        How many were removed.
-
-    Raises:
-        ApiError: The request is to be refused.
-    """
+    """Apply the rules to a request's properties and remove the oversized ones; returns how many."""
     declared = request.schema.properties if request.schema is not None else None
     if request.properties is None and not declared:
         return 0
@@ -93,14 +82,16 @@ def _check_object(properties: dict[str, Any], prefix: str) -> tuple[dict[str, An
             _check_name(name, prefix)
         kind = type(value)
         if kind is str:
-            # Short strings, which most are, need not be encoded to know.
-            if 4 * len(value) > MAX_VALUE_BYTES and _size(value) > MAX_VALUE_BYTES:
+            may_be_large = 4 * len(value) > MAX_VALUE_BYTES  # spares most strings the encoding
+            if may_be_large and len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
                 too_large.append(name)
         elif kind is dict:
             nested[name], within = _check_object(value, f"{prefix}{name}.")
             dropped += within
         elif kind is list:
-            _check_array(value, f"{prefix}{name}")
+            if not _SCALARS.issuperset(map(type, value)):
+                message = "an array may hold strings, numbers and booleans only"
+                raise invalid("invalid_property_value", f"Property {prefix + name!r}: {message}")
             if len(msgspec.json.encode(value)) > MAX_VALUE_BYTES:
                 too_large.append(name)
     if too_large or dropped:
@@ -108,10 +99,6 @@ def _check_object(properties: dict[str, Any], prefix: str) -> tuple[dict[str, An
         for name in too_large:
             del properties[name]
     return properties, dropped + len(too_large)
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _check_name(name: str, prefix: str) -> None:
@@ -127,14 +114,6 @@ def _check_name(name: str, prefix: str) -> None:
         )
     if not prefix and len(_valid_names) < _MAX_REMEMBERED_NAMES:
         _valid_names.add(name)
-
-
-def _check_array(values: list[Any], name: str) -> None:
-    if not _SCALARS.issuperset(map(type, values)):
-        raise invalid(
-            "invalid_property_value",
-            f"Property {name!r}: an array may hold strings, numbers and booleans only",
-        )
 
 
 def _check_declared(properties: dict[str, Any], declared: dict[str, Any]) -> None:
@@ -160,11 +139,10 @@ def _value_at(properties: dict[str, Any], dotted: str) -> Any:
 
 
 def _has_type(value: Any, type_name: str) -> bool:
-    scalar = _TYPES.get(type_name)
-    if scalar is not None:
-        return bool(scalar(value))
-    each = _TYPES[type_name[:-1]]
-    return isinstance(value, list) and all(each(item) for item in value)
+    fits = _TYPES[type_name.removesuffix("s")]
+    if type_name in _TYPES:
+        return fits(value)
+    return isinstance(value, list) and all(map(fits, value))
 
 
 def merge(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+# ruff: noqa: D101 (the shapes are named as Fullstory's documents name them)
 """The shapes of the requests: which fields there are, and their JSON types.
 
 A request with a field that is not named here, or of another JSON type, is refused as a whole. A null is the
@@ -20,14 +21,10 @@ class _Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Schema(_Shape):
-    """Declared types: dotted property name to type name."""
-
-    properties: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None  # dotted property name to type name
 
 
 class UserRequest(_Shape):
-    """Body of the calls that create or update one user."""
-
     uid: str | None = None
     display_name: str | None = None
     email: str | None = None
@@ -36,43 +33,31 @@ class UserRequest(_Shape):
 
 
 class BatchUserRequest(UserRequest):
-    """One item of a batch of users, which may also name the user by its Fullstory id."""
-
-    id: str | None = None
+    id: str | None = None  # the Fullstory id, which only an item of a batch may give in its body
 
 
 class UserBatch(_Shape):
-    """Body of a batch of users."""
-
     requests: list[BatchUserRequest]
 
 
 class UserIdentity(_Shape):
-    """Whose event it is."""
-
     uid: str | None = None
     id: str | None = None
 
 
 class SessionIdentity(_Shape):
-    """The session an event belongs to."""
-
     id: str | None = None
     uid: str | None = None
     use_most_recent: bool | None = None
 
 
 class BrowserContext(_Shape):
-    """The browser an event happened in."""
-
     url: str | None = None
     user_agent: str | None = None
     initial_referrer: str | None = None
 
 
 class MobileContext(_Shape):
-    """The mobile application an event happened in."""
-
     app_id: str | None = None
     app_version: str | None = None
     app_name: str | None = None
@@ -80,8 +65,6 @@ class MobileContext(_Shape):
 
 
 class DeviceContext(_Shape):
-    """The device an event happened on."""
-
     manufacturer: str | None = None
     model: str | None = None
     screen_width: int | None = None
@@ -91,8 +74,6 @@ class DeviceContext(_Shape):
 
 
 class LocationContext(_Shape):
-    """Where an event happened."""
-
     country: str | None = None
     region: str | None = None
     city: str | None = None
@@ -102,17 +83,13 @@ class LocationContext(_Shape):
 
 
 class Context(_Shape):
-    """The circumstances of an event."""
-
     browser: BrowserContext | None = None
     mobile: MobileContext | None = None
     device: DeviceContext | None = None
     location: LocationContext | None = None
 
 
-class EventRequest(_Shape):
-    """Body of the call that creates one event, and one item of a batch."""
-
+class EventRequest(_Shape):  # a single event, and one item of a batch
     name: str | None = None
     timestamp: str | None = None
     user: UserIdentity | None = None
@@ -123,28 +100,20 @@ class EventRequest(_Shape):
 
 
 class SharedData(_Shape):
-    """What all events of a batch have in common."""
-
     context: Context | None = None
 
 
 class EventBatch(_Shape):
-    """Body of a batch of events."""
-
     requests: list[EventRequest]
     shared: SharedData | None = None
 
 
 class WebhookEventType(_Shape):
-    """A kind of event that a webhook endpoint receives."""
-
     event_name: str
     subcategory: str | None = None
 
 
 class WebhookRequest(_Shape):
-    """Body of the calls that create or update a webhook endpoint."""
-
     url: str | None = None
     event_types: list[WebhookEventType] | None = None
     secret: str | None = None
@@ -152,20 +121,14 @@ class WebhookRequest(_Shape):
 
 
 def decode(body: bytes, shape: type[T]) -> T:
-    """Read a request's JSON into one of the shapes above.
-
-    Raises:
-        ApiError: The body is not valid JSON, or not of that shape.
-    """
+    """Read a request's JSON into one of the shapes above, or raise an ApiError."""
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
         message = str(error)
-        if "missing required field" in message:
-            raise invalid("required_field", message) from None
-        if "unknown field" in message:
-            raise invalid("unknown_field", message) from None
-        raise invalid("invalid_type", message) from None
+        codes = {"missing required field": "required_field", "unknown field": "unknown_field"}
+        code = next((code for text, code in codes.items() if text in message), "invalid_type")
+        raise invalid(code, message) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid("invalid_json", f"The body is no valid JSON: {error}") from None
     except RecursionError:

@@ -90,7 +90,7 @@ class Database:
         return rows[0] if rows else None
 
     def number(self, sql: str, values: Iterable[Any] = ()) -> int:
-        """Run a query whose result is one number."""
+        """Run a query that returns one number."""
         return int(self.all(sql, values)[0][0])
 
     def matching(self, sql: str, values: Iterable[Any]) -> list[Row]:
@@ -105,15 +105,10 @@ class Database:
     def page(
         self, table: str, columns: str, key: str, filters: Mapping[str, Any], after: int, limit: int
     ) -> tuple[list[Row], int]:
-        """Read a page of a table, and count the rows on all pages.
+        """Read a page of a table, sorted by a key column, and count the rows on all pages.
 
-        Args:
-            table: Name of the table.
-            columns: The columns wanted.
-            key: The column to sort by.
-            filters: Columns, or other SQL expressions, and the values that they must have.
-            after: Only rows whose key is greater.
-            limit: How many rows at most.
+        `filters` maps columns, or other SQL expressions, to the values that they must have. The page begins
+        with the first row whose key is greater than `after`.
         """
         where = " AND ".join(f"{expression} = ?" for expression in filters) or "1"
         values = filters.values()

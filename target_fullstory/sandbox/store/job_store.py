@@ -16,7 +16,7 @@ _COLUMNS = "seq, id, kind, status, created, finished, operations, done, errors"
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A batch job; `done` counts the items worked on so far, `errors` those of them that failed."""
+    """A batch job; `done` counts the items processed so far, `errors` those of them that failed."""
 
     seq: int
     id: str
@@ -75,9 +75,9 @@ class JobStore:
         return None if row is None else Job(*row)
 
     def start_waiting(self, limit: int, due: Callable[[], float]) -> None:
-        """Put waiting jobs in progress, in their order, until `limit` jobs are.
+        """Start waiting jobs, in their order, until `limit` are in progress.
 
-        `due` tells when the next of them is to be worked on, in seconds since the epoch.
+        `due` returns when the next of them is to be processed, in seconds since the epoch.
         """
         rows = self._database.all(
             "SELECT seq, due FROM jobs WHERE status = 'PROCESSING' ORDER BY due IS NULL, seq LIMIT ?",
@@ -89,7 +89,7 @@ class JobStore:
         )
 
     def next_due(self) -> tuple[Job, float] | None:
-        """Find the job in progress that is to be worked on first, and when."""
+        """Find the job in progress that is to be processed first, and when."""
         row = self._database.one(
             f"SELECT due, {_COLUMNS} FROM jobs"  # noqa: S608 (a constant)
             " WHERE status = 'PROCESSING' AND due IS NOT NULL ORDER BY due, seq LIMIT 1"
@@ -102,7 +102,7 @@ class JobStore:
         return None if row is None else bytes(row[0])
 
     def is_at(self, job: Job, done: int) -> bool:
-        """Tell whether a job still exists, with exactly so many items done."""
+        """Whether a job still exists, with exactly so many items done."""
         row = self._database.one("SELECT done FROM jobs WHERE seq = ?", (job.seq,))
         return row is not None and row[0] == done
 

@@ -6,26 +6,7 @@ import threading
 from collections import Counter, deque
 from typing import Any
 
-import msgspec
-
 MAX_ENTRIES = 20_000
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; `status` is null where the connection ended without a response."""
-
-    at: str
-    method: str
-    path: str
-    query: str
-    status: int | None
-    bytes: int
-    idempotency_key: str | None
-    replayed: bool
-    integration_source: str | None
-    user_agent: str | None
-    content_type: str | None
-    fault: str | None
 
 
 class RequestLog:
@@ -33,31 +14,31 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._latest: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._latest: deque[dict[str, Any]] = deque(maxlen=MAX_ENTRIES)
         self._total = 0
         self._faults: Counter[str] = Counter()
         self._dropped_properties = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: dict[str, Any]) -> None:
         """Log a request."""
         with self._lock:
             self._latest.append(entry)
             self._total += 1
-            if entry.fault is not None:
-                self._faults[entry.fault] += 1
+            if entry["fault"] is not None:
+                self._faults[entry["fault"]] += 1
 
     def add_dropped_properties(self, number: int) -> None:
         """Count properties that were dropped for their size."""
         with self._lock:
             self._dropped_properties += number
 
-    def latest(self) -> tuple[list[Entry], int]:
+    def latest(self) -> tuple[list[dict[str, Any]], int]:
         """The latest requests, oldest first, and how many there have been in all."""
         with self._lock:
             return list(self._latest), self._total
 
     def counts(self) -> dict[str, Any]:
-        """The counts, by the names that they have in the sandbox's statistics."""
+        """The counts, named as in the sandbox's statistics."""
         with self._lock:
             return {
                 "requests": self._total,

@@ -1,4 +1,4 @@
-"""What makes an event acceptable, beyond its shape.
+"""What makes a user or an event acceptable, beyond its shape.
 
 Decisions where Fullstory's documentation leaves the outcome open: a timestamp needs a date, a time and an
 offset (RFC 3339, what ISO 8601 means between machines); an event may name neither user nor session (both are
@@ -16,14 +16,15 @@ from target_fullstory.sandbox.rules.sandbox_country_codes import COUNTRIES
 from target_fullstory.sandbox.rules.sandbox_property_rules import check_properties, is_date
 from target_fullstory.sandbox.rules.sandbox_request_shapes import (
     Context,
-    DeviceContext,
     EventRequest,
     LocationContext,
     SharedData,
+    UserRequest,
 )
 
-MAX_NAME_LENGTH = 250
-MAX_UID_LENGTH = 256
+MAX_USER_LENGTHS = {"uid": 256, "display_name": 256, "email": 128}
+MAX_EVENT_NAME_LENGTH = 250
+MAX_UID_LENGTH = MAX_USER_LENGTHS["uid"]
 MAX_INT32 = 2**31 - 1
 
 _SESSION_ID = re.compile(r"[\w.-]+:[\w.-]+", re.ASCII)
@@ -31,23 +32,23 @@ _TIMESTAMP_END = re.compile(r".+T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", r
 _REGION = re.compile(r"(?:[A-Z]{2}-)?[A-Z0-9]{1,3}", re.ASCII)
 
 
+def check_user(request: UserRequest) -> int:
+    """Apply the rules and remove oversized properties from the request; returns how many."""
+    for field, limit in MAX_USER_LENGTHS.items():
+        if len(getattr(request, field) or "") > limit:
+            raise invalid("value_too_long", f"{field} is longer than {limit} characters")
+    return check_properties(request)
+
+
 def check_event(event: EventRequest, shared: SharedData | None = None) -> int:
-    """Apply the rules, and remove oversized property values from the event.
+    """Apply the rules and remove oversized properties from the event; returns how many.
 
-    Args:
-        event: The event; changed in place.
-        shared: What all events of its batch share.
-
-    Returns:
-        How many properties were removed.
-
-    Raises:
-        ApiError: The event is to be refused.
+    `shared` is what all events of its batch share.
     """
     if not event.name:
         raise required("name")
-    if len(event.name) > MAX_NAME_LENGTH:
-        raise invalid("value_too_long", f"name is longer than {MAX_NAME_LENGTH} characters")
+    if len(event.name) > MAX_EVENT_NAME_LENGTH:
+        raise invalid("value_too_long", f"name is longer than {MAX_EVENT_NAME_LENGTH} characters")
     if event.timestamp and not (_TIMESTAMP_END.fullmatch(event.timestamp) and is_date(event.timestamp)):
         raise invalid("invalid_timestamp", "timestamp must be ISO 8601 with an offset: 2022-03-15T14:23:23Z")
     _check_identity(event)
@@ -77,18 +78,15 @@ def _check_identity(event: EventRequest) -> None:
 
 
 def check_context(context: Context) -> None:
-    """Apply the rules of a context, be it an event's own or the one that its batch shares."""
-    if context.device is not None:
-        _check_device(context.device)
+    """Apply the rules of a context, an event's own or the one shared by its batch."""
+    device = context.device
+    if device is not None:
+        screen = (device.screen_width, device.screen_height)
+        viewport = (device.viewport_width, device.viewport_height)
+        if any(size and not -MAX_INT32 - 1 <= size <= MAX_INT32 for size in (*screen, *viewport)):
+            raise invalid("invalid_context", "context.device: a size is out of range")
     if context.location is not None:
         _check_location(context.location)
-
-
-def _check_device(device: DeviceContext) -> None:
-    screen = (device.screen_width, device.screen_height)
-    viewport = (device.viewport_width, device.viewport_height)
-    if any(size and not -MAX_INT32 - 1 <= size <= MAX_INT32 for size in (*screen, *viewport)):
-        raise invalid("invalid_context", "context.device: a size is out of range")
 
 
 def _check_location(location: LocationContext) -> None:

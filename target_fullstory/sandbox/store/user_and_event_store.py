@@ -1,13 +1,13 @@
-"""Users as they are stored."""
+"""Users and their events as they are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from target_fullstory.sandbox.store.database import Database, Row
+from target_fullstory.sandbox.store.database import Database, Row, utc_now
 
 _FIRST_ID = 1_000_000_001
 _COLUMNS = "id, uid, display_name, email, properties, declared"
@@ -32,14 +32,13 @@ class User(msgspec.Struct):
     declared: dict[str, str]
 
 
-def _from_row(row: Row) -> User:
-    number, uid, display_name, email, properties, declared = row
-    return User(number, uid, display_name, email, _decode(properties), _decode(declared))
+def _to_user(row: Row) -> User:
+    return User(row[0], row[1], row[2], row[3], _decode(row[4]), _decode(row[5]))
 
 
 def _to_row(user: User) -> Row:
-    properties, declared = _encode(user.properties), _encode(user.declared)
-    return user.id, user.uid, user.display_name, user.email, properties, declared
+    identity = user.id, user.uid, user.display_name, user.email
+    return *identity, _encode(user.properties), _encode(user.declared)
 
 
 class UserStore:
@@ -51,23 +50,19 @@ class UserStore:
     def search(
         self, filters: dict[str, str], identified: bool | None, after: int, limit: int
     ) -> tuple[list[User], int]:
-        """Find a page of users, sorted by id, and how many there are on all pages.
+        """Find a page of users, sorted by id and beyond the id `after`, and how many are on all pages.
 
-        Args:
-            filters: Column to the value it must have.
-            identified: Whether the users must, or must not, have a uid; None for both.
-            after: Only users whose id is greater.
-            limit: How many at most.
+        `filters` maps columns to values. `identified` is whether they must, or must not, have a uid.
         """
         wanted: dict[str, Any] = {**filters}
         if identified is not None:
             wanted["(uid IS NOT NULL)"] = identified
         rows, total = self._database.page("users", _COLUMNS, "id", wanted, after, limit)
-        return [_from_row(row) for row in rows], total
+        return [_to_user(row) for row in rows], total
 
     def find(self, ids: Iterable[int], uids: Iterable[str] = ()) -> dict[int, User]:
         """Find the users with any of these ids or uids; those that exist, by id."""
-        return {row[0]: _from_row(row) for row in self._rows(_COLUMNS, ids, uids)}
+        return {row[0]: _to_user(row) for row in self._rows(_COLUMNS, ids, uids)}
 
     def uids_by_id(self, ids: Iterable[int], uids: Iterable[str]) -> dict[int, str | None]:
         """Find only id and uid of the users with any of these ids or uids."""
@@ -85,11 +80,9 @@ class UserStore:
         return _FIRST_ID if row is None else max(_FIRST_ID, int(row[0]) + 1)
 
     def save(self, users: Iterable[User], merged: Iterable[tuple[int, User]]) -> None:
-        """Store users.
+        """Store new and changed users.
 
-        Args:
-            users: New and changed ones.
-            merged: Id of an anonymous user that is gone, and the user that took over its events.
+        `merged` has the id of each anonymous user that is gone, and the user that took over its events.
         """
         with self._database.transaction():
             for gone, into in merged:
@@ -111,3 +104,43 @@ class UserStore:
             self._database.write("DELETE FROM events WHERE user_id = ? OR uid = ?", row)
             self._database.write("DELETE FROM users WHERE id = ?", row[:1])
         return True
+
+
+class EventRow(NamedTuple):
+    """An event to be stored: whose it is, as far as that is known, its name, and all of it as JSON."""
+
+    user_id: int | None
+    uid: str | None
+    name: str | None
+    body: bytes
+
+
+class EventStore:
+    """The events in the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, rows: Iterable[EventRow], job_id: str | None = None) -> None:
+        """Store events in their order, with the job that brought them, if one did."""
+        received = utc_now()
+        self._database.write_many(
+            "INSERT INTO events (user_id, uid, name, body, job_id, received) VALUES (?, ?, ?, ?, ?, ?)",
+            ((*row, job_id, received) for row in rows),
+        )
+
+    def search(self, filters: dict[str, str], after: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """Find a page of the events with these column values, oldest first, and how many are on all pages."""
+        columns = "seq, user_id, uid, job_id, received, body"
+        rows, total = self._database.page("events", columns, "seq", filters, after, limit)
+        return [_event_json(*row) for row in rows], total
+
+
+def _event_json(
+    seq: int, user_id: int | None, uid: str | None, job_id: str | None, received: str, body: bytes
+) -> dict[str, Any]:
+    event: dict[str, Any] = {"seq": seq, "received": received, "job_id": job_id, **_decode(body)}
+    event.setdefault("timestamp", received)
+    user = {"id": None if user_id is None else str(user_id), "uid": uid}
+    event["user"] = {name: value for name, value in user.items() if value is not None}
+    return event
