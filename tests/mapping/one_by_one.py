@@ -1,4 +1,4 @@
-"""The mapper as tests use it: a record at a time, through either of its doors."""
+"""The mapper as tests use it: a record at a time, decoded from a line or plain."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ def compile_mapping(
     *,
     validate: bool = False,
 ) -> OneByOne:
-    """Compiles a mapping with both doors; the decoder's takes only valid records where asked to."""
+    """Compile a mapping; with `validate` its decoder takes only valid records."""
     violation = (lambda _: None) if validate else None
     return OneByOne(compile_mapper(stream, spec, schema, key_properties, options, violation=violation))

@@ -1,7 +1,7 @@
 """What docs/mapping.md and docs/json-form.md say, as a small and slow mapper of its own.
 
 It is written from those pages, not from the mapper's code, and shares nothing with it. It knows mappings that
-are valid: mistakes are the mapper's own affair.
+are valid: mistakes are left to the mapper.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Reference:
         for group in GROUPS if self.kind == "events" else ():
             mapped = any(name.split(".")[0] == group for name in found)
             free = group not in exclude and group not in self.used(found)
-            schema = told(self.schema["properties"].get(group)) if group in self.columns else None
+            schema = effective(self.schema["properties"].get(group)) if group in self.columns else None
             if schema is not None and not mapped and free and may_be(schema, "object"):
                 found[group] = group
         return found
@@ -245,7 +245,7 @@ class Reference:
             if len(full) > 512:
                 raise RejectError("property_name_too_long")
             if isinstance(value, dict):
-                types = (told(schema) or {}).get("properties") or {}
+                types = (effective(schema) or {}).get("properties") or {}
                 inner = [*types, *(key for key in value if key not in types)]
                 inside = [(key, value.get(key, ABSENT), types.get(key)) for key in inner]
                 made[name] = self.level(inside, f"{full}.", dropped, declared)
@@ -266,7 +266,7 @@ class Reference:
 
     def declared(self, schema: Any) -> str | None:
         """The type to declare for a column."""
-        kind = type_of(told(schema))
+        kind = type_of(effective(schema))
         choice = self.options.declare_types
         return kind if choice == "all" or (choice == "auto" and kind in AUTO) else None
 
@@ -430,7 +430,7 @@ def unused(name: str, names: dict[str, int]) -> str:
     return found
 
 
-def told(schema: Any) -> Any:
+def effective(schema: Any) -> Any:
     """A column's schema, of `anyOf` and `oneOf` the one branch besides null."""
     if not isinstance(schema, dict):
         return {}
@@ -438,7 +438,7 @@ def told(schema: Any) -> Any:
     if "type" in schema or not isinstance(branches, list):
         return schema
     rest = [one for one in branches if one not in ({"type": "null"}, {"type": ["null"]})]
-    return told(rest[0]) if len(rest) == 1 else {}
+    return effective(rest[0]) if len(rest) == 1 else {}
 
 
 def may_be(schema: Any, kind: str) -> bool:
@@ -455,7 +455,7 @@ def type_of(schema: Any, *, element: bool = False) -> str | None:
     """Fullstory's type of a column's values, as the SCHEMA tells it."""
     types = types_of(schema or {})
     if types == {"array"} and not element:
-        inner = type_of(told(schema.get("items")), element=True)
+        inner = type_of(effective(schema.get("items")), element=True)
         return inner and f"{inner}s"
     if types == {"string"}:
         return "date" if schema.get("format") in ("date", "date-time") else "str"
@@ -503,7 +503,7 @@ def schema_at(columns: dict[str, Any], path: str) -> Any:
         return columns[path]
     schema: Any = {"properties": columns}
     for step in path.split("."):
-        schema = told(schema)
+        schema = effective(schema)
         inside = schema.get("items") if step.isdigit() else (schema.get("properties") or {}).get(step)
         schema = inside
     return schema
@@ -522,10 +522,10 @@ def spread(rows: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
     told_rows: list[tuple[str, Any, Any]] = []
     further: list[tuple[str, Any, Any]] = []
     for name, value, schema in rows:
-        if name != "properties" or not may_be(told(schema), "object"):
+        if name != "properties" or not may_be(effective(schema), "object"):
             (told_rows if schema is not None else further).append((name, value, schema))
             continue
-        types = told(schema).get("properties") or {}
+        types = effective(schema).get("properties") or {}
         known = value if isinstance(value, dict) else {}
         told_rows += [(key, known.get(key, ABSENT), types[key]) for key in types]
         if isinstance(value, dict):
@@ -612,7 +612,7 @@ def schema_of(template: Any, schema: Any) -> Any:
         if template[0] in kinds:
             return kinds[template[0]]
         inner = [schema_of(item, schema) for item in template[1:]]
-        alike = inner and all(type_of(told(one)) == type_of(told(inner[0])) for one in inner)
+        alike = inner and all(type_of(effective(one)) == type_of(effective(inner[0])) for one in inner)
         return {"type": "array", "items": inner[0] if alike else None}
     names = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return {"type": names[type(template)]}
