@@ -147,6 +147,10 @@ class Reference:
         }
         moment = asked.get("timestamp", ABSENT)
         if moment is not ABSENT and moment is not None:
+            source = sources["timestamp"]
+            if isinstance(source, list) and source[0] == "toUnixTimestamp" and isinstance(moment, int):
+                # As a number, seconds of a distant year would be taken for milliseconds.
+                moment = written_seconds(moment)
             found["timestamp"] = timestamp(moment)
             if found["timestamp"] is None:
                 raise RejectError("invalid_timestamp")
@@ -408,6 +412,14 @@ def unix_seconds(value: Any) -> Any:
     whole = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
     try:
         return math.floor(datetime.fromisoformat(whole).astimezone(timezone.utc).timestamp())
+    except OverflowError:
+        return UNUSABLE
+
+
+def written_seconds(seconds: int) -> Any:
+    """Seconds since 1970 as ISO 8601."""
+    try:
+        return (EPOCH + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
     except OverflowError:
         return UNUSABLE
 
