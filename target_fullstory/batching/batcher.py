@@ -66,8 +66,9 @@ class Batcher:
             batch = self.batch_for(stream, chunk.kind, 0)
             end = min(total, begin + self._settings.batch_size_rows - batch.rows)
             joined = _encode(chunk.requests[begin:end])[1:-1]
-            if batch.size + len(joined) > self._dispatcher.max_bytes:
-                # Where a batch ends by its bytes must not depend on how the lines were read.
+            memory = self._memory[KINDS[chunk.kind].cut_at_state] + len(joined)
+            if batch.size + len(joined) > self._dispatcher.max_bytes or memory >= self._most_memory:
+                # Where a batch ends by bytes must not depend on how the lines were read.
                 for at in range(begin, total):
                     one = _encode(chunk.requests[at])
                     self._add(self.batch_for(stream, chunk.kind, len(one)), one, chunk, at, at + 1)
