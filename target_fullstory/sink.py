@@ -72,14 +72,14 @@ class FullstorySink(Sink):
             )
         return None
 
-    def choose_path(self, *, plain: bool) -> None:
+    def choose_path(self, *, direct: bool) -> None:
         """Choose between the fast path and the slow one, once per SCHEMA.
 
-        Records are `plain` where they come as the tap sent them: no stream map, flattening or metadata.
+        Records come `direct` where singer-sdk changes none: no stream map, flattening or metadata.
         """
         if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
-        if plain and self._run.events_left is None:
+        if direct and self._run.events_left is None:
             self.decoder = self._mapper.decoder
         self.logger.info(
             "Stream %s: %s",
