@@ -31,7 +31,7 @@ from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
-OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
+_OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
 
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -52,6 +52,7 @@ class Run(ABC):
         self._checkpoints = accounting.checkpoints
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
+        # None: there is no quota.
         self.events_left = settings.max_events
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
@@ -69,15 +70,18 @@ class Run(ABC):
         """Count records of an ignored stream."""
         self.ledger.count(stream, received=count, ignored=count)
 
-    def add(self, stream: str, chunk: Chunk) -> None:
-        """Take the requests of records that follow each other; events beyond the quota are rejected."""
+    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+        """Take the requests of records that follow each other.
+
+        With a quota of events they come one at a time, with the record where it is at hand: beyond the quota
+        it is rejected as it came.
+        """
         if self.events_left is not None and chunk.kind == "events":
-            allowed, rest = chunk.requests[: self.events_left], chunk.requests[self.events_left :]
-            self.events_left -= len(allowed)
-            for request in rest:
-                encoded = msgspec.json.encode(request)
-                self.reject(stream, chunk.kind, OVER_QUOTA, None, request=encoded)
-            chunk = Chunk(chunk.kind, allowed, [], chunk.timed)
+            if self.events_left < len(chunk.requests):
+                request = msgspec.json.encode(chunk.requests[0])
+                self.reject(stream, chunk.kind, _OVER_QUOTA, record, request)
+                return
+            self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
         self._batcher.add(stream, chunk)
 
