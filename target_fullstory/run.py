@@ -1,4 +1,4 @@
-"""Takes mapped records and STATEs, batches and sends them, and comes to an orderly end.
+"""One run: takes mapped records and STATEs, batches and sends them, and ends in order.
 
 Runs in the reading thread.
 """
@@ -63,7 +63,7 @@ class Run(ABC):
         """End the run, without sending what is open where a request or a file has failed before."""
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
-        """Begin a stream; None for one that is ignored."""
+        """Begin a stream; its kind is None where it is ignored."""
         self.ledger.open_stream(stream, kind or "ignored")
 
     def ignore(self, stream: str, count: int) -> None:
@@ -186,8 +186,7 @@ class Load(Run):
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
 
-        Where a request or a file has failed before, there is no point in sending, nor in raising it again:
-        then `deliver` is False.
+        `deliver` is False where a request or a file has failed and that error is being raised already.
         """
         error: Exception | None = None
         try:

@@ -1,4 +1,4 @@
-"""One stream's sink: validates and maps its records and hands them to the run."""
+"""singer-sdk's sink: one stream's records, on their way to the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SinkTarget(Protocol):
 
 
 class FullstorySink(Sink):
-    """The way of one stream's records from the tap's SCHEMA to the run."""
+    """Validates one stream's records by its SCHEMA, maps them, and passes their requests to the run."""
 
     def __init__(
         self,

@@ -152,7 +152,7 @@ class TargetFullstory(Target):
             sink.choose_path(direct=direct)
 
     def sink_of(self, stream: str) -> FullstorySink:
-        """The sink of a stream, by the name that stream maps have given it."""
+        """The sink of a stream, by its alias where a stream map gives it one."""
         return cast("FullstorySink", self.get_sink(stream))
 
     def _take(self, event: Records) -> None:
@@ -187,13 +187,13 @@ class TargetFullstory(Target):
         sink.process_record(record, {})
 
     def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
-        """Take a record that a stream map refused, as it was; `stream` is the stream map's name for it."""
+        """Take a record that a stream map had rejected; `stream` is the stream map's alias."""
         for stream_maps in self.mapper.stream_maps.values():
             for stream_map in stream_maps:
                 if stream_map.stream_alias == stream:
                     self._transform(stream_map, record, b"")
 
-    # The end
+    # The end of the run
 
     @contextmanager
     def ending_in_order(self) -> Iterator[None]:

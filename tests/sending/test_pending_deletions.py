@@ -8,7 +8,7 @@ import pytest
 
 from target_fullstory.accounting.checkpoints import Position, Ticket
 from target_fullstory.batching.batch import OpenBatch
-from target_fullstory.batching.encoded_requests import goes_with
+from target_fullstory.batching.encoded_requests import deleted_with
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
@@ -82,7 +82,7 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
     ],
 )
 def test_whose_session_it_is_cannot_be_told(request_: bytes, deleted: bool) -> None:
-    assert goes_with(request_, {"a"}) is deleted
+    assert deleted_with(request_, {"a"}) is deleted
 
 
 def test_a_batch_of_deletions_across_a_state_is_repeated_in_part() -> None:
