@@ -33,7 +33,7 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
     )
 
 
-def enter(ledger: Ledger, batch: Batch, response: Response, **about: str | None) -> None:
+def enter_response(ledger: Ledger, batch: Batch, response: Response, **about: str | None) -> None:
     """Enter a response to a request of a batch, with what the `ResponseEntry` says about the request."""
     code = None if response.ok else response.code
     ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
@@ -52,7 +52,7 @@ class CallDispatcher:
         """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")
-        enter(self._ledger, batch, response, uid=call.uid, id=call.id)
+        enter_response(self._ledger, batch, response, uid=call.uid, id=call.id)
         unknown = response.status == 404 and response.code == UNKNOWN_USER
         if response.ok or (unknown and response.uncertain):
             # An earlier attempt, whose response was lost, has most likely deleted the user.
@@ -64,7 +64,7 @@ class CallDispatcher:
 
     def send_in_order(self, batch: Batch) -> bool:
         """Send a batch's calls one after the other; False where the run is to end before the last."""
-        for calls in shared(map(decode_call, batch.requests()), self._in_flight.max_body_bytes):
+        for calls in group_calls(map(decode_call, batch.requests()), self._in_flight.max_body_bytes):
             if self._in_flight.ending:
                 return False
             self._send(batch, calls)
@@ -84,7 +84,7 @@ class CallDispatcher:
             content="any" if call.action is None else "json",
             redirects=True,
         )
-        enter(self._ledger, batch, response, **_about(call, response))
+        enter_response(self._ledger, batch, response, **_about(call, response))
         # A deletion whose response was lost has most likely been carried out.
         gone = call.method == "DELETE" and response.status == 404 and response.uncertain
         if response.ok or gone:
@@ -109,7 +109,7 @@ class CallDispatcher:
             self._rejects.write(reject)
 
 
-def shared(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
+def group_calls(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
     """Group the calls that are sent as one, in the order received.
 
     Calls of the same `sharing.group` are sent together wherever they are, others where they follow each

@@ -16,7 +16,7 @@ from target_fullstory.batching.encoded_requests import deleted_with, has_timesta
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.call_dispatcher import CallDispatcher, enter, refusal
+from target_fullstory.sending.call_dispatcher import CallDispatcher, enter_response, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_tracker import JobTracker
@@ -172,9 +172,9 @@ class Dispatcher:
         if response.ok:
             job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-            enter(self._ledger, batch, response, job=job)
+            enter_response(self._ledger, batch, response, job=job)
             return False
-        enter(self._ledger, batch, response)
+        enter_response(self._ledger, batch, response)
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
@@ -199,7 +199,7 @@ class Dispatcher:
         uid, user_id = identity(request) if KINDS[batch.kind].changes_users else (None, None)
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
-        enter(self._ledger, batch, response, uid=uid, id=response.data.get("id") or user_id)
+        enter_response(self._ledger, batch, response, uid=uid, id=response.data.get("id") or user_id)
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
