@@ -52,8 +52,7 @@ class Run(ABC):
         self._checkpoints = accounting.checkpoints
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
-        # None: there is no quota.
-        self.events_left = settings.max_events
+        self.events_left = settings.max_events  # None: no quota
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False

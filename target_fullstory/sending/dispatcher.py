@@ -18,7 +18,7 @@ from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.sending.call_dispatcher import CallDispatcher, enter_response, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
-from target_fullstory.sending.in_flight import InFlight, Reservation
+from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
@@ -114,6 +114,8 @@ class Dispatcher:
     def _run(self, send: Callable[..., None], *args: Any) -> None:
         try:
             send(*args)
+        except StopWaiting:
+            logger.debug("Stopped while a part of a batch waited for its turn")
         except TargetFullstoryError as error:
             self._in_flight.fail(error)
         except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
