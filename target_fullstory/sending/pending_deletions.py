@@ -43,7 +43,7 @@ class PendingDeletions:
         is the number of the first STATE behind all of them.
         """
         users = frozenset(self.repeated())
-        if not any(deleted_with(request, users) for request in requests):
+        if not users or not any(deleted_with(request, users) for request in requests):
             return frozenset()
         self._forbid(range(min(self._users.values()), covered_by))
         return users

@@ -71,6 +71,18 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
     assert forbidden == [range(2, 4)]
 
 
+def test_an_event_of_a_session_when_the_state_behind_the_deletions_has_just_been_written() -> None:
+    """While the dispatcher waits for the responses to what was sent before."""
+    forbidden: list[range] = []
+    last_written = 0
+    pending = PendingDeletions(lambda: last_written, forbidden.append)
+    pending.add({"a": 1})
+    assert pending.repeated()
+    last_written = 1
+    assert pending.repeated_before([b'{"session":{"id":"1:2"}}'], covered_by=2) == frozenset()
+    assert forbidden == []
+
+
 @pytest.mark.parametrize(
     ("request_", "deleted"),
     [
