@@ -68,7 +68,7 @@ format: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
-# What docs/warehouse.md tells; the server is one of its own, started for the test.
+# What docs/warehouse.md describes; the server is one of its own, started for the test.
 e2e: $(STAMP)
 	@$(FIND_POSTGRES) >/dev/null && command -v jq >/dev/null || \
 		{ echo 'PostgreSQL and jq are needed: apt-get install postgresql jq' >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""Lets `python -m target_fullstory` stand for the `target-fullstory` executable."""
+"""Runs the executable for `python -m target_fullstory`."""
 
 from target_fullstory.cli import main
 

@@ -35,7 +35,6 @@ class KindRules:
 
 _WRITERS = frozenset({"USER", "ADMIN", "ARCHITECT"})
 USER_CHANGES: frozenset[Kind] = frozenset({"users", "user_deletions"})
-"""The kinds that change users."""
 
 KINDS: Final[dict[str, KindRules]] = {
     "users": KindRules(roles=_WRITERS, endpoint="/v2/users", item="user", changes_users=True),
@@ -51,4 +50,3 @@ KINDS: Final[dict[str, KindRules]] = {
     # Any call: what it needs beyond writing depends on the call.
     "request": KindRules(roles=_WRITERS, in_series=True, waits_for=USER_CHANGES),
 }
-"""The table of kinds."""

@@ -1,8 +1,8 @@
 """Imports what singer-sdk seldom needs only when it is called: a quarter of the time a load takes to start.
 
 singer-sdk imports `joblib` for draining sinks in parallel, which this target does not do, and `upath` (with
-it fsspec and asyncio) for the files of BATCH messages. While singer-sdk is imported, the names that it
-takes from them stand for functions that import the real ones when they are called.
+it fsspec and asyncio) for the files of BATCH messages. While singer-sdk is imported, it gets functions
+of these names instead, which import the real ones when they are called.
 """
 
 from __future__ import annotations

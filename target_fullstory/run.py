@@ -1,4 +1,4 @@
-"""Takes mapped records and STATEs, batches and sends them, and comes to an orderly end.
+"""One run: takes mapped records and STATEs, batches and sends them, and ends in order.
 
 Runs in the reading thread.
 """
@@ -31,7 +31,7 @@ from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
-OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
+_OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
 
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -52,7 +52,7 @@ class Run(ABC):
         self._checkpoints = accounting.checkpoints
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
-        self.events_left = settings.max_events
+        self.events_left = settings.max_events  # None: no quota
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -62,22 +62,25 @@ class Run(ABC):
         """End the run, without sending what is open where a request or a file has failed before."""
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
-        """Begin a stream; None for one that is ignored."""
+        """Begin a stream; its kind is None where it is ignored."""
         self.ledger.open_stream(stream, kind or "ignored")
 
     def ignore(self, stream: str, count: int) -> None:
         """Count records of an ignored stream."""
         self.ledger.count(stream, received=count, ignored=count)
 
-    def add(self, stream: str, chunk: Chunk) -> None:
-        """Take the requests of records that follow each other; events beyond the quota are rejected."""
+    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+        """Take the requests of records that follow each other.
+
+        With a quota of events they come one at a time, with the record where it is at hand: beyond the quota
+        it is rejected as it came.
+        """
         if self.events_left is not None and chunk.kind == "events":
-            allowed, rest = chunk.requests[: self.events_left], chunk.requests[self.events_left :]
-            self.events_left -= len(allowed)
-            for request in rest:
-                encoded = msgspec.json.encode(request)
-                self.reject(stream, chunk.kind, OVER_QUOTA, None, request=encoded)
-            chunk = Chunk(chunk.kind, allowed, [], chunk.timed)
+            if self.events_left < len(chunk.requests):
+                request = msgspec.json.encode(chunk.requests[0])
+                self.reject(stream, chunk.kind, _OVER_QUOTA, record, request)
+                return
+            self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
         self._batcher.add(stream, chunk)
 
@@ -182,8 +185,7 @@ class Load(Run):
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
 
-        Where a request or a file has failed before, there is no point in sending, nor in raising it again:
-        then `deliver` is False.
+        `deliver` is False where a request or a file has failed and that error is being raised already.
         """
         error: Exception | None = None
         try:

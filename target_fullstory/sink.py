@@ -1,4 +1,4 @@
-"""One stream's sink: validates and maps its records and hands them to the run."""
+"""singer-sdk's sink: one stream's records, on their way to the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from singer_sdk.sinks import Sink
 from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.input.reader import parse
 from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
-from target_fullstory.run import OVER_QUOTA, Run
+from target_fullstory.run import Run
 from target_fullstory.settings.model import Settings
 from target_fullstory.validation import RecordValidator
 
@@ -29,7 +29,7 @@ class SinkTarget(Protocol):
 
 
 class FullstorySink(Sink):
-    """The way of one stream's records from the tap's SCHEMA to the run."""
+    """Validates one stream's records by its SCHEMA, maps them, and passes their requests to the run."""
 
     def __init__(
         self,
@@ -72,14 +72,14 @@ class FullstorySink(Sink):
             )
         return None
 
-    def choose_path(self, *, plain: bool) -> None:
+    def choose_path(self, *, direct: bool) -> None:
         """Choose between the fast path and the slow one, once per SCHEMA.
 
-        Records are `plain` where they come as the tap sent them: no stream map, flattening or metadata.
+        Records come `direct` where singer-sdk changes none: no stream map, flattening or metadata.
         """
         if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
-        if plain and self._run.events_left is None:
+        if direct and self._run.events_left is None:
             self.decoder = self._mapper.decoder
         self.logger.info(
             "Stream %s: %s",
@@ -97,10 +97,10 @@ class FullstorySink(Sink):
         if self._mapper is None:
             self._run.ignore(self.stream_name, len(records))
             return
-        if self._run.events_left is not None and len(records) > 1:
-            # One at a time: what is beyond the quota is rejected as it came.
+        has_quota = self._run.events_left is not None
+        if has_quota and len(records) > 1:
             for record in records:
-                self.take([record], lines)
+                self.take([record], list)
             return
 
         def reject(index: int, rejected: Rejected) -> None:
@@ -113,10 +113,7 @@ class FullstorySink(Sink):
             self._run.count_dropped(self.stream_name, names)
 
         for chunk in self._mapper.map(records, reject, count_dropped):
-            if chunk.kind == "events" and self._run.events_left == 0:
-                self._run.reject(self.stream_name, chunk.kind, OVER_QUOTA, records[0])
-            else:
-                self._run.add(self.stream_name, chunk)
+            self._run.add(self.stream_name, chunk, records[0] if has_quota else None)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Take one record, as singer-sdk gives it."""

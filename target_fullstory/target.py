@@ -82,6 +82,8 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
+        # The sinks that take a stream's records as the tap sent them, which their decoders may decode.
+        self._direct_sinks: dict[str, FullstorySink] = {}
         self._stop_asked = False
 
     @cached_property
@@ -106,9 +108,10 @@ class TargetFullstory(Target):
                     run.state(event.value)
                 elif isinstance(event, Schema):
                     self.take_schema(event.message)
-                    stream = event.message["stream"]
-                    plain = self._is_plain(stream)
-                    reader.decode_with(stream, self.sink_of(stream).decoder if plain else None)
+                    for stream_map in self.mapper.stream_maps[event.message["stream"]]:
+                        # An alias may have replaced the sink of a stream of that name.
+                        sink = self._direct_sinks.get(stream_map.stream_alias)
+                        reader.decode_with(stream_map.stream_alias, sink.decoder if sink else None)
                 else:
                     advance(event.bytes_read)
                     if run.interrupted:
@@ -134,20 +137,22 @@ class TargetFullstory(Target):
                 schema=_without_lost_columns(stream_map.transformed_schema),
                 key_properties=stream_map.transformed_key_properties,
             )
-            self.sink_of(stream_map.stream_alias).choose_path(plain=self._is_plain(stream))
-
-    def _is_plain(self, stream: str) -> bool:
-        """Whether singer-sdk changes nothing about a stream's records."""
-        maps = self.mapper.stream_maps[stream]
-        return (
-            len(maps) == 1
-            and isinstance(maps[0], SameRecordTransform)
-            and not maps[0].flattening_enabled
-            and not self.sink_of(stream).include_sdc_metadata_properties
-        )
+            sink = self.sink_of(stream_map.stream_alias)
+            # singer-sdk changes nothing about the records.
+            direct = (
+                self.mapper.stream_maps[stream] == [stream_map]
+                and isinstance(stream_map, SameRecordTransform)
+                and not stream_map.flattening_enabled
+                and not sink.include_sdc_metadata_properties
+            )
+            if direct:
+                self._direct_sinks[stream] = sink
+            elif self._direct_sinks.get(stream_map.stream_alias) is not sink:
+                self._direct_sinks.pop(stream_map.stream_alias, None)
+            sink.choose_path(direct=direct)
 
     def sink_of(self, stream: str) -> FullstorySink:
-        """The sink of a stream, by the name that stream maps have given it."""
+        """The sink of a stream, by its alias where a stream map gives it one."""
         return cast("FullstorySink", self.get_sink(stream))
 
     def _take(self, event: Records) -> None:
@@ -156,8 +161,8 @@ class TargetFullstory(Target):
             raise RecordsWithoutSchemaException(
                 f"A record of stream {event.stream!r} came before the stream's SCHEMA. Check the tap."
             )
-        if self._is_plain(event.stream):
-            self.sink_of(event.stream).take(event.records, event.lines)
+        if sink := self._direct_sinks.get(event.stream):
+            sink.take(event.records, event.lines)
             return
         for record, line in zip(event.records, event.lines(), strict=True):
             for stream_map in self.mapper.stream_maps[event.stream]:
@@ -182,13 +187,13 @@ class TargetFullstory(Target):
         sink.process_record(record, {})
 
     def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
-        """Take a record that a stream map refused, as it was; `stream` is the stream map's name for it."""
+        """Take a record that a stream map had rejected; `stream` is the stream map's alias."""
         for stream_maps in self.mapper.stream_maps.values():
             for stream_map in stream_maps:
                 if stream_map.stream_alias == stream:
                     self._transform(stream_map, record, b"")
 
-    # The end
+    # The end of the run
 
     @contextmanager
     def ending_in_order(self) -> Iterator[None]:

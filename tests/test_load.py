@@ -403,6 +403,22 @@ def test_two_streams_of_users_keep_the_order(run_target: Run, sandbox: Sandbox, 
     assert [api.user(uid)["properties"]["v"] for uid in "xy"] == [3, 4]
 
 
+def test_a_stream_whose_sink_an_alias_takes_over(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
+    """Its records were decoded for the old sink until then."""
+    lines = [
+        USERS,
+        user(1, seats=1),
+        schema("guests", {"uid": "string", "zip": "integer", "seats": "integer"}, ["uid"]),
+        record("guests", uid="g1", zip=5, seats=2),
+        user(2, seats=3),
+        user(3, seats=4),
+        state(n=1),
+    ]
+    done = run_target(lines, api_url=sandbox.url, stream_maps={"guests": {"__alias__": "users"}})
+    assert done.code == 0, done.stderr
+    assert [api.user(uid)["properties"]["seats"] for uid in ("u1", "g1", "u2", "u3")] == [1, 2, 3, 4]
+
+
 def test_a_stream_map_that_fails_for_a_record(run_target: Run, sandbox: Sandbox) -> None:
     lines = [
         schema("users", {"uid": "string", "seats": "integer"}, ["uid"]),

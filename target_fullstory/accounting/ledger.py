@@ -1,7 +1,4 @@
-"""The ledger: where each record ended, per stream, and the run's jobs and responses.
-
-Several threads write to it; it holds its own lock.
-"""
+"""The ledger: where each record ended, per stream, and the run's jobs and responses."""
 
 from __future__ import annotations
 
@@ -79,7 +76,7 @@ _ENDS = ("received", "delivered", "rejected", "merged", "ignored")
 
 
 class Ledger:
-    """Counts records, jobs and responses of a run."""
+    """Counts records, jobs and responses of a run; used by several threads."""
 
     def __init__(self, *, responses: int, on_response: OnResponse | None = None) -> None:
         """Keep this many of the latest responses; `on_response` must return at once and raise nothing."""
@@ -149,7 +146,7 @@ class Ledger:
     def streams(self, *, final: bool) -> dict[str, dict[str, Any]]:
         """Counts per stream, as the state block shows them.
 
-        Unless `final`, `received` leaves out what has no end yet, so that the sum holds in every STATE.
+        Unless `final`, `received` leaves out records in flight, so that the sum holds in every STATE.
         """
         with self._lock:
             shown: dict[str, dict[str, Any]] = msgspec.to_builtins(self._streams)

@@ -59,6 +59,7 @@ class Rejects:
         self._ledger = ledger
         self._path = Path(output_dir) / f"rejects-{run_id}.jsonl"
         self._schemas_path = Path(output_dir) / f"schemas-{run_id}.jsonl"
+        # Used by the reading thread alone; the lock guards what is below it.
         self._schemas: dict[str, dict[str, Any]] = {}
         self._take = take or self._append
         self._lock = threading.Lock()

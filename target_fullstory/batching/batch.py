@@ -14,7 +14,7 @@ from target_fullstory.batching.merge import merge_updates
 from target_fullstory.kinds import KINDS, Kind
 
 Keys: TypeAlias = "array[int]"
-"""The users of a closed batch, or what stands for their stream, as hashes: a job in progress holds many."""
+"""The users of a closed batch, or the stream of calls in series, as hashes: a job in progress holds many."""
 
 # What a key takes in an open batch, about: the text, and its place in a set.
 _KEY_BYTES = 112
@@ -62,7 +62,7 @@ class Batch:
         size: Bytes of its body, updates not merged yet.
         rows: Number of requests.
         records: Number of records, those that merging absorbed included.
-        keys: The users in it; for calls in series, what stands for their stream.
+        keys: The users in it; for calls in series, their stream.
         timed: Every event has a timestamp of its own.
         ticket: Its claim on the checkpoints.
         covered_by: The number of the first STATE behind its last record.
@@ -105,7 +105,7 @@ class OpenBatch:
         self._covered_by = 0
         self._deleted: dict[str, int] = {}
         self._items: list[bytes] = []
-        # What a stream in series has in common is the stream: its batches wait for each other.
+        # All batches of a stream in series have the stream for a key, so that they wait for each other.
         self._keys: set[str] = {f"stream {stream}"} if KINDS[kind].in_series else set()
         self._repeats = False
         self._timed = True

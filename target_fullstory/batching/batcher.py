@@ -36,7 +36,7 @@ class BatchDispatcher(Protocol):
 
     @property
     def repeats_deletions(self) -> bool:
-        """Whether a restart would repeat deletions, were it now."""
+        """Whether a restart from the latest written STATE would repeat deletions."""
 
     def submit(self, batch: Batch) -> None:
         """Send a batch when its turn has come."""
@@ -66,8 +66,9 @@ class Batcher:
             batch = self.batch_for(stream, chunk.kind, 0)
             end = min(total, begin + self._settings.batch_size_rows - batch.rows)
             joined = _encode(chunk.requests[begin:end])[1:-1]
-            if batch.size + len(joined) > self._dispatcher.max_bytes:
-                # Where a batch ends by its bytes must not depend on how the lines were read.
+            memory = self._memory[KINDS[chunk.kind].cut_at_state] + len(joined)
+            if batch.size + len(joined) > self._dispatcher.max_bytes or memory >= self._most_memory:
+                # Where a batch ends by bytes must not depend on how the lines were read.
                 for at in range(begin, total):
                     one = _encode(chunk.requests[at])
                     self._add(self.batch_for(stream, chunk.kind, len(one)), one, chunk, at, at + 1)
@@ -78,7 +79,7 @@ class Batcher:
     def flush_conflicting(self, stream: str, kind: Kind, keys: Collection[str]) -> None:
         """Send first what was received before these records of these users and must not come after them."""
         if "events" in KINDS[kind].waits_for and self._settings.events_wait_for_users:
-            # The next record deletes a user: events sent after that would bring the user back.
+            # The records delete users: events sent after that would bring them back.
             self._flush_events_to_state()
             self._send_all("events")
         if not keys:
@@ -156,7 +157,7 @@ class Batcher:
             self._flush_some(cut_at_state=cut_at_state)
 
     def _flush_some(self, *, cut_at_state: bool) -> None:
-        """Send some of the batches of events, or of the others, as together they take too much memory.
+        """Send some of the batches of events, or of the others: together they exceed the memory limit.
 
         Events: all that came before the last STATE, else the largest batch. So where they end depends on
         nothing but the events behind the last cut, which a restart reads again.

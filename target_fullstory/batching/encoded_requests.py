@@ -1,4 +1,4 @@
-"""Reads what delivery needs to know out of encoded requests, and makes single requests of a batch's items."""
+"""Reads identities and timestamps of encoded requests, and makes single requests of a batch's items."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def has_timestamp(request: bytes) -> bool:
     return _time.decode(request).timestamp is not None
 
 
-def goes_with(request: bytes, users: Set[str]) -> bool:
-    """Whether deleting these users might take an event away; whose a session is, is not known."""
+def deleted_with(request: bytes, users: Set[str]) -> bool:
+    """Whether an event might be deleted with one of these users; the user of a session is not known."""
     event = _event.decode(request)
     if event.user is not None:
         return not users.isdisjoint({event.user.uid, event.user.id})

@@ -20,7 +20,7 @@ from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.mapping import alone, decode_call, encode_call, shown_call
 from target_fullstory.run import Run
-from target_fullstory.sending.call_dispatcher import shared
+from target_fullstory.sending.call_dispatcher import group_calls
 from target_fullstory.sending.dispatcher import goes_as_job
 from target_fullstory.sending.in_flight import InFlight
 from target_fullstory.sending.pending_deletions import PendingDeletions
@@ -74,7 +74,7 @@ class Recorder:
         self._deletions.add(batch.deleted)
         stream, requests = self.streams[batch.stream], batch.requests()
         if KINDS[batch.kind].in_series:
-            runs = shared(map(decode_call, requests), self.max_bytes)
+            runs = group_calls(map(decode_call, requests), self.max_bytes)
             requests = [encode_call(alone(calls)) for calls in runs]
         elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
             self._deletions.repeated_before(requests, batch.covered_by)

@@ -1,4 +1,4 @@
-"""BATCH messages: the files of a manifest, read as the RECORD lines they stand for, in bounded memory."""
+"""BATCH messages: the files of a manifest, read as RECORD lines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def record_lines(message: Mapping[str, Any], storage: StorageTarget | None) -> Iterator[bytes]:
-    """Chunks of the RECORD lines that a BATCH message stands for."""
+    """The records in a BATCH message's files, as chunks of RECORD lines."""
     head = b'{"type":"RECORD","stream":%s,"record":' % msgspec.json.encode(message["stream"])
     encoding = message["encoding"]
     for url in message["manifest"]:

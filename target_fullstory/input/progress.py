@@ -39,7 +39,7 @@ def progress_bar(label: str, total: int | None, *, in_bytes: bool = True) -> Ite
 
 
 def size_of(source: IO[str] | None) -> int | None:
-    """The bytes of a file; None for standard input, and whatever else has no end to show."""
+    """The bytes of a file; None for standard input, and whatever else has no size."""
     try:
         return os.fstat(source.fileno()).st_size or None if source else None
     except (AttributeError, OSError, ValueError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
@@ -32,6 +33,12 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
     )
 
 
+def enter_response(ledger: Ledger, batch: Batch, response: Response, **about: str | None) -> None:
+    """Enter a response to a request of a batch, with what the `ResponseEntry` says about the request."""
+    code = None if response.ok else response.code
+    ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
+
+
 class CallDispatcher:
     """Sends calls and records their outcome; used from several threads at a time."""
 
@@ -45,7 +52,7 @@ class CallDispatcher:
         """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")
-        self._enter(batch, response, uid=call.uid, id=call.id)
+        enter_response(self._ledger, batch, response, uid=call.uid, id=call.id)
         unknown = response.status == 404 and response.code == UNKNOWN_USER
         if response.ok or (unknown and response.uncertain):
             # An earlier attempt, whose response was lost, has most likely deleted the user.
@@ -57,7 +64,7 @@ class CallDispatcher:
 
     def send_in_order(self, batch: Batch) -> bool:
         """Send a batch's calls one after the other; False where the run is to end before the last."""
-        for calls in shared(map(decode_call, batch.requests()), self._in_flight.max_body_bytes):
+        for calls in group_calls(map(decode_call, batch.requests()), self._in_flight.max_body_bytes):
             if self._in_flight.ending:
                 return False
             self._send(batch, calls)
@@ -77,7 +84,7 @@ class CallDispatcher:
             content="any" if call.action is None else "json",
             redirects=True,
         )
-        self._enter(batch, response, **_about(call, response))
+        enter_response(self._ledger, batch, response, **_about(call, response))
         # A deletion whose response was lost has most likely been carried out.
         gone = call.method == "DELETE" and response.status == 404 and response.uncertain
         if response.ok or gone:
@@ -95,10 +102,6 @@ class CallDispatcher:
         else:
             raise unexpected(f"{call.method} of stream {batch.stream!r}", response)
 
-    def _enter(self, batch: Batch, response: Response, **about: str | None) -> None:
-        code = None if response.ok else response.code
-        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
-
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
             reject = refusal(batch, shown_call(alone([call])), response)
@@ -106,11 +109,11 @@ class CallDispatcher:
             self._rejects.write(reject)
 
 
-def shared(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
-    """Bring calls together that are to become one, in the order received.
+def group_calls(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
+    """Group the calls that are sent as one, in the order received.
 
-    Calls that have a group in common come together wherever they are; others where they follow each other.
-    Of a group, and of calls without one, the order stays. A body larger than `max_bytes` goes alone.
+    Calls of the same `sharing.group` are sent together wherever they are, others where they follow each
+    other; within a group, and among calls without one, the order stays. A larger body goes alone.
     """
     runs: list[list[Call]] = []
     latest: dict[str | None, tuple[list[Call], int]] = {}

@@ -1,4 +1,4 @@
-"""Sends batches: as single requests or as a job, in order, within the windows."""
+"""Sends batches: as single requests or as a job, in order, within the limits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, unexpected
 from target_fullstory.batching.batch import Batch, BatchBody
-from target_fullstory.batching.encoded_requests import goes_with, has_timestamp, identity, single_request
+from target_fullstory.batching.encoded_requests import deleted_with, has_timestamp, identity, single_request
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
+from target_fullstory.sending.call_dispatcher import CallDispatcher, enter_response, refusal
 from target_fullstory.sending.idempotency_keys import content_key, new_key
-from target_fullstory.sending.in_flight import InFlight, Reservation
+from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
@@ -65,7 +65,7 @@ class Dispatcher:
 
     @property
     def repeats_deletions(self) -> bool:
-        """Whether a restart would repeat deletions, were it now."""
+        """Whether a restart from the latest written STATE would repeat deletions."""
         return bool(self._deletions.repeated())
 
     def submit(self, batch: Batch) -> None:
@@ -114,6 +114,8 @@ class Dispatcher:
     def _run(self, send: Callable[..., None], *args: Any) -> None:
         try:
             send(*args)
+        except StopWaiting:
+            logger.debug("Stopped while a part of a batch waited for its turn")
         except TargetFullstoryError as error:
             self._in_flight.fail(error)
         except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
@@ -137,8 +139,8 @@ class Dispatcher:
         if deleted and by_content:
             # Events that a restart would take away go apart, under a key of their own.
             requests = batch.requests()
-            gone = [request for request in requests if goes_with(request, deleted)]
-            kept = [request for request in requests if not goes_with(request, deleted)]
+            gone = [request for request in requests if deleted_with(request, deleted)]
+            kept = [request for request in requests if not deleted_with(request, deleted)]
             self._send_parts(batch, whole, [kept], by_content=True)
             self._send_parts(batch, whole, [gone], by_content=False)
         else:
@@ -172,9 +174,9 @@ class Dispatcher:
         if response.ok:
             job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-            self._ledger.response(batch.stream, batch.kind, response.status, job=job)
+            enter_response(self._ledger, batch, response, job=job)
             return False
-        self._ledger.response(batch.stream, batch.kind, response.status, code=response.code)
+        enter_response(self._ledger, batch, response)
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
@@ -191,18 +193,15 @@ class Dispatcher:
             self._post(batch, request, key)
         else:
             self._calls.delete_user(batch, request)
-        if self._in_flight.all_answered(reservation):
+        if self._in_flight.count_response(reservation):
             self._finish(batch, reservation)
 
     def _post(self, batch: Batch, request: bytes, key: str) -> None:
-        rules = KINDS[batch.kind]
-        endpoint = rules.endpoint
-        uid, user_id = identity(request) if rules.changes_users else (None, None)
+        endpoint = KINDS[batch.kind].endpoint
+        uid, user_id = identity(request) if KINDS[batch.kind].changes_users else (None, None)
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
-        about = {"uid": uid, "id": response.data.get("id") or user_id}
-        code = None if response.ok else response.code
-        self._ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
+        enter_response(self._ledger, batch, response, uid=uid, id=response.data.get("id") or user_id)
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
@@ -226,7 +225,7 @@ def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple
     occurrences: Counter[bytes] = Counter()
     for request in batch.requests():
         by_content = KINDS[batch.kind].cut_at_state and (batch.timed or has_timestamp(request))
-        if by_content and not (deleted and goes_with(request, deleted)):
+        if by_content and not (deleted and deleted_with(request, deleted)):
             yield request, content_key([request], occurrences[request], salt)
             occurrences[request] += 1
         else:

@@ -1,6 +1,6 @@
-"""What is in flight: requests and jobs without an end yet, and the first error that ends the run.
+"""What is in flight: unfinished requests and jobs, and the first error that ends the run.
 
-The order rules read off here: a batch of users or deletions waits while one of its users is in an unfinished
+The order rules look here: a batch of users or deletions waits while one of its users is in an unfinished
 request or job; events wait while any user is, deletions while any event is. So do the limits: bytes of a
 body, bytes and requests in flight, jobs and operations in progress.
 """
@@ -32,7 +32,7 @@ class Reservation:
         keys: Users in it; None where that is not known, so that it may be anybody.
         job: Whether it is a job (or the request that creates one).
         size: Bytes that it keeps in memory.
-        answered: How many of its single requests have their response.
+        responses: How many of its single requests have their response.
     """
 
     kind: Kind
@@ -40,7 +40,7 @@ class Reservation:
     keys: Keys | None = field(repr=False)
     job: bool
     size: int = 0
-    answered: int = 0
+    responses: int = 0
 
     def concerns(self, users: set[int]) -> bool:
         """Whether one of these users, by their hashes, is in it."""
@@ -58,7 +58,7 @@ class InFlight:
         self._concurrency = self._slots = settings.concurrency
         self._max_jobs = settings.max_jobs_in_progress
         self._max_operations = settings.max_operations_in_progress
-        self.max_body_bytes = settings.max_batch_bytes
+        self.max_body_bytes = settings.max_batch_bytes  # read without the lock
         # Called, perhaps repeatedly, where something waits for a job; set by what polls the jobs.
         self.on_wait_for_jobs: Callable[[], None] = lambda: None
         self._error: Exception | None = None
@@ -141,11 +141,11 @@ class InFlight:
             self._reservations.add(new)
         return new
 
-    def all_answered(self, reservation: Reservation) -> bool:
+    def count_response(self, reservation: Reservation) -> bool:
         """Count a response to one of its single requests; returns whether it was the last."""
         with self._changed:
-            reservation.answered += 1
-            return reservation.answered == reservation.rows
+            reservation.responses += 1
+            return reservation.responses == reservation.rows
 
     def release(self, reservation: Reservation) -> None:
         """Remove what has ended."""

@@ -21,14 +21,12 @@ from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_journal import JobJournal
-from target_fullstory.settings.model import Settings
-
-_API_BATCH_LIMIT = 50_000
+from target_fullstory.settings.model import API_BATCH_LIMIT, Settings
 
 
 @dataclass(eq=False)
 class _TrackedJob:
-    """A job that has not ended; `own` is false where an earlier run has sent it."""
+    """An unfinished job; `own` is false where an earlier run has sent it."""
 
     polled: PolledJob
     reservation: Reservation
@@ -64,7 +62,7 @@ class JobTracker:
         self._thread: threading.Thread | None = None
         for left in journal.left_jobs() if journal else ():
             logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
-            entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=_API_BATCH_LIMIT)
+            entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=API_BATCH_LIMIT)
             unknown_users = Reservation(left.kind, rows=0, keys=None, job=True)
             self._follow(entry, in_flight.enter(unknown_users), own=False)
 
@@ -97,7 +95,7 @@ class JobTracker:
             self._wake.notify()
 
     def close(self) -> None:
-        """Stop polling; what is unfinished stays PROCESSING."""
+        """Stop polling; the state shows unfinished jobs as PROCESSING."""
         with self._wake:
             self._closed = True
             self._wake.notify()

@@ -14,7 +14,6 @@ from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.settings.addresses import check_address
 
 SETTING = "response_webhook"
-"""The setting's name."""
 
 SECRETS = frozenset({"password", "token", "value", "secret", "client_secret"})
 """The members of its `auth` that are secret."""

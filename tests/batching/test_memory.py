@@ -110,6 +110,24 @@ def test_batches_of_events_end_where_a_repetition_of_the_input_ends_them(tmp_pat
         pytest.fail("no STATE to restart from")
 
 
+def test_how_the_lines_were_read_does_not_move_the_end_of_a_batch_of_events(tmp_path: Path) -> None:
+    """Without a STATE among them: the largest batch is sent, with the record that exceeds the limit."""
+    formed = []
+    for records_a_chunk in (1, 7, 100):
+        source = Input("events", tmp_path)
+        for begin in range(0, 9000, 100):
+            # Records of one stream that follow each other, in the pieces that the pipe gave.
+            stream = f"stream-{begin // 100 % 7}"
+            source.accounting.ledger.open_stream(stream, "events")
+            for at in range(begin, begin + 100, records_a_chunk):
+                numbers_read = range(at, min(at + records_a_chunk, begin + 100))
+                requests = [one for number in numbers_read for one in chunk("events", number).requests]
+                source.batcher.add(stream, Chunk("events", requests, [], timed=True))
+        formed.append([(batch.stream, numbers(batch)) for batch in source.taken.batches])
+    assert len(formed[0]) > 3
+    assert formed[0] == formed[1] == formed[2]
+
+
 def test_a_limit_has_room_for_one_full_batch() -> None:
     for size in (1024, 16 << 20, 100 << 20):
         assert memory_limits.max_open_bytes(size) > size

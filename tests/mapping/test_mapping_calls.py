@@ -26,7 +26,7 @@ from target_fullstory.mapping import (
     shown_spec,
     stored_call,
 )
-from target_fullstory.sending.call_dispatcher import shared
+from target_fullstory.sending.call_dispatcher import group_calls
 from tests.mapping.one_by_one import REFUSED, Mapped, OneByOne, compile_mapping
 
 TEXT = {"type": ["null", "string"]}
@@ -184,7 +184,7 @@ def test_sharing_loses_nothing_and_keeps_the_order(
         call_of(mapping, {"p": path, "g": group, "n": number, "pad": "x" * pad})
         for number, (path, group, pad) in enumerate(records)
     ]
-    runs = list(shared(calls, max_bytes))
+    runs = list(group_calls(calls, max_bytes))
     sent = [[json.loads(bytes(call.body)) for call in run] for run in runs]
     numbers = [[body["n"] for body in run] for run in sent]
     assert sorted(chain.from_iterable(numbers)) == list(range(len(records)))

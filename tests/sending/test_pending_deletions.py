@@ -8,7 +8,7 @@ import pytest
 
 from target_fullstory.accounting.checkpoints import Position, Ticket
 from target_fullstory.batching.batch import OpenBatch
-from target_fullstory.batching.encoded_requests import goes_with
+from target_fullstory.batching.encoded_requests import deleted_with
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from tests.conftest import EVENTS, Outcome, SandboxApi, event, record, schema, state
@@ -71,6 +71,18 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
     assert forbidden == [range(2, 4)]
 
 
+def test_an_event_of_a_session_when_the_state_behind_the_deletions_has_just_been_written() -> None:
+    """While the dispatcher waits for the responses to what was sent before."""
+    forbidden: list[range] = []
+    last_written = 0
+    pending = PendingDeletions(lambda: last_written, forbidden.append)
+    pending.add({"a": 1})
+    assert pending.repeated()
+    last_written = 1
+    assert pending.repeated_before([b'{"session":{"id":"1:2"}}'], covered_by=2) == frozenset()
+    assert forbidden == []
+
+
 @pytest.mark.parametrize(
     ("request_", "deleted"),
     [
@@ -82,7 +94,7 @@ def test_a_restart_is_to_have_both_the_deletion_and_the_event_or_neither() -> No
     ],
 )
 def test_whose_session_it_is_cannot_be_told(request_: bytes, deleted: bool) -> None:
-    assert goes_with(request_, {"a"}) is deleted
+    assert deleted_with(request_, {"a"}) is deleted
 
 
 def test_a_batch_of_deletions_across_a_state_is_repeated_in_part() -> None:
