@@ -11,25 +11,17 @@ Kind: TypeAlias = Literal["users", "events", "user_deletions", "webhook_endpoint
 
 @dataclass(frozen=True, kw_only=True)
 class KindRules:
-    """One kind's row in the table.
+    """One kind's row in the table."""
 
-    Attributes:
-        roles: The roles of an API key that may send it, as Fullstory names them.
-        endpoint: Where its requests are posted; empty where each call brings a method and a path.
-        item: What a batch job calls one of its items; empty where it cannot go in a batch job.
-        changes_users: Requests of one user keep their order, across streams too.
-        in_series: The calls of a stream go one after the other.
-        cut_at_state: Its batches end at a STATE where one lies inside: a replay forms them again, and they
-            are recognised by their content.
-        waits_for: The kinds that are sent and finished first, where events wait for users.
-    """
-
-    roles: frozenset[str]
-    endpoint: str = ""
-    item: str = ""
-    changes_users: bool = False
-    in_series: bool = False
+    roles: frozenset[str]  # the roles of an API key that may send it, as Fullstory names them
+    endpoint: str = ""  # where its requests are posted; empty where each call brings a method and a path
+    item: str = ""  # what a batch job calls one of its items; empty where it cannot go in a batch job
+    changes_users: bool = False  # requests of one user keep their order, across streams too
+    in_series: bool = False  # the calls of a stream go one after the other
+    # Its batches end at a STATE where one lies inside: a replay forms them again, and they are recognised by
+    # their content.
     cut_at_state: bool = False
+    # The kinds that are sent and finished first, where events wait for users.
     waits_for: frozenset[Kind] = frozenset()
 
 

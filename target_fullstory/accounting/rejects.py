@@ -26,23 +26,18 @@ def timestamp() -> str:
 
 
 class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A rejected record: a line of the file.
-
-    Attributes:
-        stage: Who refused it: the mapping, the API's response, or a batch job.
-        record: The record as received, where it is still at hand; else there is the request made of it.
-        at: Set when it is written.
-    """
+    """A rejected record: a line of the file."""
 
     stream: str
     kind: str
-    stage: Literal["map", "api", "job"]
+    stage: Literal["map", "api", "job"]  # who refused it: the mapping, the API's response, or a batch job
     code: str
     message: str
     job_id: str | None = None
+    # The record as received, where it is still at hand; else there is the request made of it.
     record: Any = None
     request: Any = None
-    at: datetime | None = None
+    at: datetime | None = None  # set when it is written
 
 
 _BUFFER_BYTES = 64 * 1024

@@ -55,30 +55,19 @@ class BatchBody:
 
 @dataclass(eq=False)
 class Batch:
-    """Requests of one stream on their way to Fullstory.
-
-    Attributes:
-        items: Pieces of JSON, each one request or several joined by commas.
-        size: Bytes of its body, updates not merged yet.
-        rows: Number of requests.
-        records: Number of records, those that merging absorbed included.
-        keys: The users in it; for calls in series, their stream.
-        timed: Every event has a timestamp of its own.
-        ticket: Its claim on the checkpoints.
-        covered_by: The number of the first STATE behind its last record.
-        deleted: Of deletions, by user, the number of the first STATE behind the last one.
-    """
+    """Requests of one stream on their way to Fullstory."""
 
     stream: str
     kind: Kind
-    items: list[bytes]
-    size: int
-    rows: int
-    records: int
-    keys: Keys
-    timed: bool
-    ticket: Ticket
-    covered_by: int = 0
+    items: list[bytes]  # pieces of JSON, each one request or several joined by commas
+    size: int  # bytes of its body, updates not merged yet
+    rows: int  # number of requests
+    records: int  # number of records, those that merging absorbed included
+    keys: Keys  # the users in it; for calls in series, their stream
+    timed: bool  # every event has a timestamp of its own
+    ticket: Ticket  # its claim on the checkpoints
+    covered_by: int = 0  # the number of the first STATE behind its last record
+    # Of deletions, by user, the number of the first STATE behind the last one.
     deleted: dict[str, int] = field(default_factory=dict)
 
     def requests(self) -> list[bytes]:

@@ -33,21 +33,14 @@ _SHOWN_REJECTS = 10
 
 @dataclass
 class StreamRecord:
-    """What became of one stream, beside its counts in the ledger.
+    """What became of one stream, beside its counts in the ledger."""
 
-    Attributes:
-        requests: How many there are; the items of jobs count one by one.
-        in_jobs: Whether some are items of batch jobs.
-        first: The first requests, each with its kind and whether it is such an item.
-        rejects: The first rejects.
-        codes: All rejects by code.
-    """
-
-    requests: int = 0
-    in_jobs: bool = False
+    requests: int = 0  # how many there are; the items of jobs count one by one
+    in_jobs: bool = False  # whether some are items of batch jobs
+    # The first requests, each with its kind and whether it is such an item.
     first: list[tuple[Kind, bool, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    codes: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)  # the first rejects
+    codes: Counter[str] = field(default_factory=Counter)  # all rejects by code
 
 
 class Recorder:

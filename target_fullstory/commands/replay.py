@@ -76,21 +76,15 @@ def replay_command(
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """A line of a rejects file; what `replay` needs of it.
-
-    Attributes:
-        record: The record, decoded; UNSET where the line has none.
-        request: The request made of it, as JSON; empty where the line has none.
-        where: Its file and line, for errors.
-    """
+    """A line of a rejects file; what `replay` needs of it."""
 
     stream: str
     kind: Kind
     code: str = "unknown"
     message: str = ""
-    record: Any = msgspec.UNSET
-    request: msgspec.Raw = msgspec.Raw()
-    where: str = ""
+    record: Any = msgspec.UNSET  # the record, decoded; UNSET where the line has none
+    request: msgspec.Raw = msgspec.Raw()  # the request made of it, as JSON; empty where the line has none
+    where: str = ""  # its file and line, for errors
 
     @property
     def has_record(self) -> bool:

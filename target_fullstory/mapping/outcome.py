@@ -10,21 +10,16 @@ from target_fullstory.kinds import Kind
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """The requests of records that follow each other, all of one kind.
+    """The requests of records that follow each other, all of one kind."""
 
-    Attributes:
-        kind: What the records become: that of their stream, or `user_deletions` in a stream of users.
-        requests: One Struct or piece of JSON per record, in order: `msgspec.json.encode(requests[a:b])[1:-1]`
-            are items of a batch. For the kinds that Fullstory takes call by call, whole calls.
-        keys: For what must keep its order per user, the `uid` of each record's user, or else the `id`; empty
-            for all else.
-        timed: Every event carries a timestamp of its own, so that its body identifies it.
-    """
-
-    kind: Kind
+    kind: Kind  # what the records become: that of their stream, or `user_deletions` in a stream of users
+    # One Struct or piece of JSON per record, in order: `msgspec.json.encode(requests[a:b])[1:-1]` are items
+    # of a batch. For the kinds that Fullstory takes call by call, whole calls.
     requests: list[Any]
+    # For what must keep its order per user, the `uid` of each record's user, or else the `id`; empty for all
+    # else.
     keys: list[str]
-    timed: bool
+    timed: bool  # every event carries a timestamp of its own, so that its body identifies it
 
 
 class MadeRequest(msgspec.Struct, frozen=True, gc=False):
@@ -43,15 +38,10 @@ class MadeRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """A record that cannot become a request.
+    """A record that cannot become a request."""
 
-    Attributes:
-        code: A stable code, such as `missing_uid`.
-        message: The reason in a sentence, for the rejects file.
-    """
-
-    code: str
-    message: str
+    code: str  # A stable code, such as `missing_uid`
+    message: str  # the reason in a sentence, for the rejects file
 
 
 class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error

@@ -25,22 +25,15 @@ class StopWaiting(Exception):  # noqa: N818 - not an error, the end of the grace
 
 @dataclass(eq=False)
 class Reservation:
-    """An unfinished batch request, or an unfinished job.
-
-    Attributes:
-        rows: Requests in it.
-        keys: Users in it; None where that is not known, so that it may be anybody.
-        job: Whether it is a job (or the request that creates one).
-        size: Bytes that it keeps in memory.
-        responses: How many of its single requests have their response.
-    """
+    """An unfinished batch request, or an unfinished job."""
 
     kind: Kind
-    rows: int
+    rows: int  # requests in it
+    # Users in it; None where that is not known, so that it may be anybody.
     keys: Keys | None = field(repr=False)
-    job: bool
-    size: int = 0
-    responses: int = 0
+    job: bool  # whether it is a job (or the request that creates one)
+    size: int = 0  # bytes that it keeps in memory
+    responses: int = 0  # how many of its single requests have their response
 
     def concerns(self, users: set[int]) -> bool:
         """Whether one of these users, by their hashes, is in it."""

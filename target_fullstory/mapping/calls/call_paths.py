@@ -48,13 +48,9 @@ def encoded(path: str) -> str:
 
 
 class PathTemplate(msgspec.Struct, frozen=True):
-    """A path with columns in it.
+    """A path with columns in it."""
 
-    Attributes:
-        parts: Literal texts, encoded, and columns, in order.
-    """
-
-    parts: tuple[str | Column, ...]
+    parts: tuple[str | Column, ...]  # literal texts, encoded, and columns, in order
 
     @property
     def columns(self) -> tuple[Column, ...]:

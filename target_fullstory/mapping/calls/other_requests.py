@@ -21,23 +21,14 @@ class BodySource(Protocol):
 
 
 class OtherCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """Makes the call of a record.
+    """Makes the call of a record."""
 
-    Attributes:
-        method: Where the method comes from.
-        path: Where the path comes from.
-        body: Where the body comes from.
-        body_asked: Whether the mapping asks for a body, so that a DELETE has one too.
-        batch: How records share calls; None where each has its own.
-        group: The column that records of one call have in common.
-    """
-
-    method: Source
-    path: PathTemplate | PathValue
-    body: BodySource
-    body_asked: bool
-    batch: BatchSpec | None
-    group: Column | None
+    method: Source  # where the method comes from
+    path: PathTemplate | PathValue  # where the path comes from
+    body: BodySource  # where the body comes from
+    body_asked: bool  # whether the mapping asks for a body, so that a DELETE has one too
+    batch: BatchSpec | None  # how records share calls; None where each has its own
+    group: Column | None  # the column that records of one call have in common
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
         """The call for a record."""

@@ -12,19 +12,14 @@ from target_fullstory.mapping.rules.property_values import LEFT_OUT, encodable, 
 
 
 class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A body of columns: those chosen, or all that remain.
+    """A body of columns: those chosen, or all that remain."""
 
-    Attributes:
-        chosen: The keys that lead to the column's place in the body, and the column.
-        used: Columns that are no members of the body; None where only the chosen ones are.
-        excluded: The keys that lead to what is not sent of a column.
-        send_nulls: Whether a column that is null is sent; within objects and lists nulls stay.
-    """
-
+    # The keys that lead to the column's place in the body, and the column.
     chosen: tuple[tuple[tuple[str, ...], Column], ...]
+    # Columns that are no members of the body; None where only the chosen ones are.
     used: frozenset[str] | None
-    excluded: frozenset[tuple[str, ...]]
-    send_nulls: bool
+    excluded: frozenset[tuple[str, ...]]  # the keys that lead to what is not sent of a column
+    send_nulls: bool  # whether a column that is null is sent; within objects and lists nulls stay
 
     def read(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
         """The body of a record."""

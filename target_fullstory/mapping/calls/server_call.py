@@ -26,40 +26,24 @@ def masked_secret() -> Rejection:
 
 
 class Sharing(msgspec.Struct, frozen=True, gc=False):
-    """How calls of the same method and path become one.
+    """How calls of the same method and path become one."""
 
-    Attributes:
-        key: The key of the list of their bodies in the body of the one call.
-        size: Bodies in one call at the most.
-        group: What calls must have in common to become one; None where they have to follow each
-            other instead.
-    """
-
-    key: str
-    size: int
+    key: str  # the key of the list of their bodies in the body of the one call
+    size: int  # bodies in one call at the most
+    # What calls must have in common to become one; None where they have to follow each other instead.
     group: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One call of the Server API.
+    """One call of the Server API."""
 
-    Attributes:
-        method: The HTTP method.
-        path: The path on the API's host with its query, URL-encoded.
-        body: The body, as JSON; empty for none.
-        uid: The application's id of the user it deletes.
-        id: The id of the user it deletes, or of the webhook endpoint it changes.
-        action: What it does to a webhook endpoint.
-        sharing: How it may become one with others; None where it goes alone.
-    """
-
-    method: str
-    path: str
-    body: msgspec.Raw = msgspec.Raw()
-    uid: str | None = None
-    id: str | None = None
-    action: str | None = None
-    sharing: Sharing | None = None
+    method: str  # the HTTP method
+    path: str  # the path on the API's host with its query, URL-encoded
+    body: msgspec.Raw = msgspec.Raw()  # the body, as JSON; empty for none
+    uid: str | None = None  # the application's id of the user it deletes
+    id: str | None = None  # the id of the user it deletes, or of the webhook endpoint it changes
+    action: str | None = None  # what it does to a webhook endpoint
+    sharing: Sharing | None = None  # how it may become one with others; None where it goes alone
 
     @property
     def content(self) -> bytes | None:
@@ -148,21 +132,13 @@ class Maker(Protocol):
 
 
 class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """Maps the records of a stream whose kind Fullstory takes call by call.
+    """Maps the records of a stream whose kind Fullstory takes call by call."""
 
-    Attributes:
-        kind: What its records become.
-        maker: Makes their calls.
-        secrets: Where a secret comes from.
-        notices: Nothing is sent under another name.
-        sources: No code is generated.
-    """
-
-    kind: Kind
-    maker: Maker
-    secrets: tuple[Source, ...] = ()
-    notices: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    kind: Kind  # what its records become
+    maker: Maker  # makes their calls
+    secrets: tuple[Source, ...] = ()  # where a secret comes from
+    notices: tuple[str, ...] = ()  # nothing is sent under another name
+    sources: tuple[str, ...] = ()  # no code is generated
 
     def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
         """Makes the call of a record, as `RecordMapping.map`."""

@@ -16,13 +16,9 @@ ENDPOINTS: Final = "/webhooks/v1/endpoints"
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Makes the creation, the update or the deletion of an endpoint of a record.
+    """Makes the creation, the update or the deletion of an endpoint of a record."""
 
-    Attributes:
-        fields: The endpoint's fields.
-    """
-
-    fields: tuple[Field, ...]
+    fields: tuple[Field, ...]  # the endpoint's fields
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
         """The call for a record; only fields that have a value are sent."""

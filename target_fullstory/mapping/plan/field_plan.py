@@ -43,18 +43,12 @@ class Group(msgspec.Struct, frozen=True):
 
     Its known keys are fields of their own; this finds what else the object holds, which has no
     place in a request.
-
-    Attributes:
-        name: The group, such as `context`.
-        column: The column.
-        known: The keys that have a place, with theirs in turn.
-        withheld: Dotted names under `exclude`: not sent, and not counted as left out.
     """
 
-    name: str
-    column: Column
-    known: dict[str, Any]
-    withheld: frozenset[str]
+    name: str  # the group, such as `context`
+    column: Column  # the column
+    known: dict[str, Any]  # the keys that have a place, with theirs in turn
+    withheld: frozenset[str]  # dotted names under `exclude`: not sent, and not counted as left out
 
     def note_unknown(self, record: dict[str, Any], dropped: list[str]) -> None:
         """Add the dotted names of what is left out to `dropped`."""

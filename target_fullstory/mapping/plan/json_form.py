@@ -20,20 +20,15 @@ from target_fullstory.mapping.spec import MappingSpec
 
 
 class JsonForm(msgspec.Struct, frozen=True):
-    """A `json` template, taken apart.
+    """A `json` template, taken apart."""
 
-    Attributes:
-        fields: Destination to source.
-        groups: Destinations that hold others, such as `context`, to the object column that is to be
-            the whole of them.
-        properties: Name to source, or the object column whose parts are the properties.
-        declared: Property to the type that the template declares, the property as the template
-            names it, with its parents and dots.
-    """
-
-    fields: dict[str, Source] = {}
+    fields: dict[str, Source] = {}  # destination to source
+    # Destinations that hold others, such as `context`, to the object column that is to be the whole of them.
     groups: dict[str, Column] = {}
+    # Name to source, or the object column whose parts are the properties.
     properties: dict[str, Source] | Column = {}
+    # Property to the type that the template declares, the property as the template names it, with its parents
+    # and dots.
     declared: dict[str, str] = {}
 
 

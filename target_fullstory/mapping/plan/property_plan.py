@@ -12,17 +12,11 @@ from target_fullstory.mapping.rules.property_names import NameScope
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """One level of properties: the columns in the SCHEMA, and the names they took.
+    """One level of properties: the columns in the SCHEMA, and the names they took."""
 
-    Attributes:
-        nodes: Column to property, in the order sent.
-        skipped: Columns of this level that are no properties.
-        names: The names taken; columns that are not in the SCHEMA take theirs after these.
-    """
-
-    nodes: dict[str, Node]
-    skipped: frozenset[str]
-    names: NameScope
+    nodes: dict[str, Node]  # column to property, in the order sent
+    skipped: frozenset[str]  # columns of this level that are no properties
+    names: NameScope  # the names taken; columns that are not in the SCHEMA take theirs after these
 
     def all_nodes(self) -> Iterator[Node]:
         """The properties of this level, and those within their objects."""
@@ -38,19 +32,12 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A property.
+    """A property."""
 
-    Attributes:
-        name: Its name at its level.
-        path: Its full name, with its parents' and dots.
-        declared: The type to declare where a value fits it.
-        scope: What is known of the objects it may hold; None where that is nothing.
-    """
-
-    name: str
-    path: str
-    declared: str | None = None
-    scope: Scope | None = None
+    name: str  # its name at its level
+    path: str  # its full name, with its parents' and dots
+    declared: str | None = None  # the type to declare where a value fits it
+    scope: Scope | None = None  # what is known of the objects it may hold; None where that is nothing
 
     def all_nodes(self) -> Iterator[Node]:
         """The property itself, and those within its objects."""
@@ -60,17 +47,11 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A top-level property and its source, or an object column whose parts are top-level.
+    """A top-level property and its source, or an object column whose parts are top-level."""
 
-    Attributes:
-        source: Where the value comes from.
-        node: The property; None for a spread column.
-        spread: The parts of a spread column.
-    """
-
-    source: Source
-    node: Node | None = None
-    spread: Scope | None = None
+    source: Source  # where the value comes from
+    node: Node | None = None  # the property; None for a spread column
+    spread: Scope | None = None  # the parts of a spread column
 
     def all_nodes(self) -> Iterator[Node]:
         """The properties, and those within their objects."""
@@ -81,20 +62,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class PropertyPlan(msgspec.Struct, frozen=True):
-    """How a stream's records give properties.
+    """How a stream's records give properties."""
 
-    Attributes:
-        entries: The planned properties, in the order sent.
-        names: The names they took.
-        skipped: Columns that are no properties, or planned ones; None where columns that are
-            not in the SCHEMA are not sent.
-        send_nulls: Whether a top-level null is sent.
-    """
-
-    entries: tuple[Entry, ...]
-    names: NameScope
+    entries: tuple[Entry, ...]  # the planned properties, in the order sent
+    names: NameScope  # the names they took
+    # Columns that are no properties, or planned ones; None where columns that are not in the SCHEMA are not
+    # sent.
     skipped: frozenset[str] | None
-    send_nulls: bool
+    send_nulls: bool  # whether a top-level null is sent
 
     @property
     def produces(self) -> bool:

@@ -11,18 +11,13 @@ MAX_DEPTH = 100
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A JSON Schema, reduced to what mapping needs.
+    """A JSON Schema, reduced to what mapping needs."""
 
-    Attributes:
-        types: The JSON types a value may have besides null; empty where the schema does not say.
-        format: The `format` annotation.
-        items: The schema of an array's elements; None where it does not say.
-        columns: The schemas of an object's properties; None for a free-form object.
-    """
-
+    # The JSON types a value may have besides null; empty where the schema does not say.
     types: frozenset[str] = frozenset()
-    format: str | None = None
-    items: Any = None
+    format: str | None = None  # the `format` annotation
+    items: Any = None  # the schema of an array's elements; None where it does not say
+    # The schemas of an object's properties; None for a free-form object.
     columns: dict[str, Any] | None = None
 
     @property

@@ -21,13 +21,10 @@ MISSING: Final = Missing()
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column, or a value inside a nested object or array.
+    """A column, or a value inside a nested object or array."""
 
-    Attributes:
-        steps: The keys that lead to it, for an array's items `0`, `1` and so on; one in a free-form
-            object may itself be a path, see `steps_to`.
-    """
-
+    # The keys that lead to it, for an array's items `0`, `1` and so on; one in a free-form object may itself
+    # be a path, see `steps_to`.
     steps: tuple[str, ...]
 
     @property
@@ -67,15 +64,11 @@ class Const(msgspec.Struct, frozen=True):
 
 
 class UnixSeconds(msgspec.Struct, frozen=True):
-    """A moment in whole seconds since 1970, those begun not counted.
+    """A moment in whole seconds since 1970, those begun not counted."""
 
-    Attributes:
-        moment: Where the moment comes from, in any form that `timestamp_of` takes.
-        written: Whether the seconds are written as ISO 8601, for a field that takes a moment: as a
-            number those of a distant year would be taken for milliseconds.
-    """
-
-    moment: Column | Template
+    moment: Column | Template  # where the moment comes from, in any form that `timestamp_of` takes
+    # Whether the seconds are written as ISO 8601, for a field that takes a moment: as a number those of a
+    # distant year would be taken for milliseconds.
     written: bool = False
 
     def read(self, record: Any) -> Any:
@@ -90,13 +83,9 @@ class UnixSeconds(msgspec.Struct, frozen=True):
 
 
 class Template(msgspec.Struct, frozen=True):
-    """Text with columns in it.
+    """Text with columns in it."""
 
-    Attributes:
-        parts: Literal texts and sources, in order.
-    """
-
-    parts: tuple[str | Column | UnixSeconds, ...]
+    parts: tuple[str | Column | UnixSeconds, ...]  # literal texts and sources, in order
 
     def read(self, record: Any) -> Any:
         """The text.
@@ -132,13 +121,9 @@ class ListOf(msgspec.Struct, frozen=True):
 
 
 class ObjectOf(msgspec.Struct, frozen=True):
-    """An object with one member per source.
+    """An object with one member per source."""
 
-    Attributes:
-        members: Key and source, in order.
-    """
-
-    members: tuple[tuple[str, Source], ...]
+    members: tuple[tuple[str, Source], ...]  # key and source, in order
 
     def read(self, record: Any) -> dict[str, Any]:
         """The object, without the members that are absent or null."""

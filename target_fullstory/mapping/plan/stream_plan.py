@@ -29,25 +29,15 @@ from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
 class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How the records of a stream become requests.
+    """How the records of a stream become requests."""
 
-    Attributes:
-        kind: What they become.
-        fields: Fullstory's own fields, in the order of the request.
-        groups: Object columns that are whole groups of fields.
-        properties: How the record gives custom properties.
-        notices: One sentence per column whose property has another name.
-        schema: The SCHEMA it was made for.
-        key_properties: The columns every record of the stream has.
-    """
-
-    kind: Kind
-    fields: tuple[Field, ...]
-    groups: tuple[Group, ...]
-    properties: PropertyPlan
-    notices: tuple[str, ...]
-    schema: dict[str, Any]
-    key_properties: tuple[str, ...]
+    kind: Kind  # what they become
+    fields: tuple[Field, ...]  # Fullstory's own fields, in the order of the request
+    groups: tuple[Group, ...]  # object columns that are whole groups of fields
+    properties: PropertyPlan  # how the record gives custom properties
+    notices: tuple[str, ...]  # one sentence per column whose property has another name
+    schema: dict[str, Any]  # the SCHEMA it was made for
+    key_properties: tuple[str, ...]  # the columns every record of the stream has
 
 
 def plan_stream(

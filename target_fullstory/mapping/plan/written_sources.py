@@ -16,12 +16,9 @@ _FORMS = {"const", "template"}
 
 
 class TemplateText(msgspec.Struct, frozen=True):
-    """A template as written: literal texts, and columns still by name.
+    """A template as written: literal texts, and columns still by name."""
 
-    Attributes:
-        parts: `(text, None)` for literal text, `("", column name)` for a column.
-    """
-
+    # `(text, None)` for literal text, `("", column name)` for a column.
     parts: tuple[tuple[str, str | None], ...]
 
 

@@ -34,21 +34,14 @@ _UNSURE = {
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A value in a variable.
+    """A value in a variable."""
 
-    Attributes:
-        variable: Its name.
-        kinds: The JSON types that it may have or, where `tests` has them, that are worth a test.
-        tests: By JSON type, the test that the value is of it, and such as JSON and UTF-8 can hold.
-        elements: The JSON types of an array's elements, where they are sure.
-        type: What has been decoded; None for a value of a dictionary.
-    """
-
-    variable: str
-    kinds: frozenset[str]
+    variable: str  # its name
+    kinds: frozenset[str]  # the JSON types that it may have or, where `tests` has them, that are worth a test
+    # By JSON type, the test that the value is of it, and such as JSON and UTF-8 can hold.
     tests: dict[str, str]
-    elements: frozenset[str] = frozenset()
-    type: TypedColumn | None = None
+    elements: frozenset[str] = frozenset()  # the JSON types of an array's elements, where they are sure
+    type: TypedColumn | None = None  # what has been decoded; None for a value of a dictionary
 
     def is_sure(self, kinds: set[str] | frozenset[str]) -> bool:
         """Whether the value is of one of these types, or null."""

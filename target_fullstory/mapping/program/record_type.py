@@ -28,19 +28,12 @@ from target_fullstory.mapping.program.json_types import (
 
 
 class Use(msgspec.Struct):
-    """How a plan uses a column and, where it is an object or an array, what lies in it.
+    """How a plan uses a column and, where it is an object or an array, what lies in it."""
 
-    Attributes:
-        plain: As a value: what is an object has another use, or none.
-        void: Not at all: there is no place for it in a request, and only null goes unnoticed.
-        parts: The uses of the object's columns; None where the object is not used.
-        items: The uses of the array's single items, of all alike; None where none is used.
-    """
-
-    plain: bool = False
-    void: bool = False
-    parts: dict[str, Use] | None = None
-    items: Use | None = None
+    plain: bool = False  # as a value: what is an object has another use, or none
+    void: bool = False  # not at all: there is no place for it in a request, and only null goes unnoticed
+    parts: dict[str, Use] | None = None  # the uses of the object's columns; None where the object is not used
+    items: Use | None = None  # the uses of the array's single items, of all alike; None where none is used
 
     def part(self, column: str) -> Use:
         """The use of one of the object's columns."""
@@ -55,37 +48,23 @@ class Use(msgspec.Struct):
 
 
 class TypedColumn(msgspec.Struct, frozen=True):
-    """A column, or an array's items, as decoded.
+    """A column, or an array's items, as decoded."""
 
-    Attributes:
-        attribute: The Struct's attribute that has it; empty for items.
-        kinds: The JSON types that it may have, `number` for integers too; `any` for a column without a use.
-        elements: The JSON types of an array's elements.
-        long: Whether a text may be longer than a property's value.
-        part: The Struct of its objects.
-        items: The items of its arrays, where single ones are used.
-    """
-
-    attribute: str
+    attribute: str  # the Struct's attribute that has it; empty for items
+    # The JSON types that it may have, `number` for integers too; `any` for a column without a use.
     kinds: frozenset[str]
-    elements: frozenset[str] = frozenset()
-    long: bool = False
-    part: RecordType | None = None
-    items: TypedColumn | None = None
+    elements: frozenset[str] = frozenset()  # the JSON types of an array's elements
+    long: bool = False  # whether a text may be longer than a property's value
+    part: RecordType | None = None  # the Struct of its objects
+    items: TypedColumn | None = None  # the items of its arrays, where single ones are used
 
 
 class RecordType(msgspec.Struct, frozen=True):
-    """An object of the SCHEMA as a Struct: a column absent from the JSON is None, a further one refused.
+    """An object of the SCHEMA as a Struct: a column absent from the JSON is None, a further one refused."""
 
-    Attributes:
-        struct: The Struct.
-        columns: Its columns by name, in the order of its fields.
-        required: The columns that are never absent.
-    """
-
-    struct: type[msgspec.Struct]
-    columns: dict[str, TypedColumn]
-    required: frozenset[str]
+    struct: type[msgspec.Struct]  # the Struct
+    columns: dict[str, TypedColumn]  # its columns by name, in the order of its fields
+    required: frozenset[str]  # the columns that are never absent
 
 
 class UntypedError(Exception):

@@ -23,24 +23,18 @@ Inline = dict[str, tuple[str, str]]
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """A field of Fullstory's.
+    """A field of Fullstory's."""
 
-    Attributes:
-        path: The keys that lead to it in the request.
-        convert: From a record's value, which is not null, to the request's; gives None where
-            the field cannot take it, raises `Rejection` where the record cannot go without.
-        inline: For which values `convert` need not be called.
-        unchanged: Whether all of these texts, or nulls, are sent as they are; None where that is not asked.
-        judges_empty: Whether empty text is a value like any other, for `convert` to judge; else it is none.
-        structured: Whether a constant may be a list or an object.
-    """
-
-    path: tuple[str, ...]
+    path: tuple[str, ...]  # the keys that lead to it in the request
+    # From a record's value, which is not null, to the request's; gives None where the field cannot take it,
+    # raises `Rejection` where the record cannot go without.
     convert: Callable[[Any], Any]
-    inline: Inline = {}
+    inline: Inline = {}  # for which values `convert` need not be called
+    # Whether all of these texts, or nulls, are sent as they are; None where that is not asked.
     unchanged: Callable[[list[str | None]], bool] | None = None
+    # Whether empty text is a value like any other, for `convert` to judge; else it is none.
     judges_empty: bool = False
-    structured: bool = False
+    structured: bool = False  # whether a constant may be a list or an object
 
     @property
     def name(self) -> str:
