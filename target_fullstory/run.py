@@ -17,7 +17,7 @@ import msgspec
 
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.accounting.run_report import write_report
+from target_fullstory.accounting.run_report import log_totals, write_report
 from target_fullstory.api.client import Client
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
@@ -206,7 +206,7 @@ class Load(Run):
         except OutputError as failure:
             error = error or failure
         error = error or self._in_flight.error
-        self._log_totals()
+        log_totals(self._id, self.ledger)
         report = self._block.build(final=True, every_job=True)
         if self._webhook is not None:
             in_a_hurry = error is not None or not deliver or self.interrupted
@@ -219,24 +219,6 @@ class Load(Run):
         write_report(self._settings.output_dir, self._id, report)
         if deliver and error is not None:
             raise error
-
-    def _log_totals(self) -> None:
-        totals = self.ledger.totals()
-        logger.info(
-            "Run %s: %d records received, %d delivered, %d rejected, %d merged, %d ignored; %d jobs",
-            self._id,
-            totals.received,
-            totals.delivered,
-            totals.rejected,
-            totals.merged,
-            totals.ignored,
-            len(self.ledger.jobs(every=True)),
-        )
-        if totals.received != totals.ended:
-            logger.warning(
-                "%d records received have no end: no STATE covers them, the next run reads them again",
-                totals.received - totals.ended,
-            )
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

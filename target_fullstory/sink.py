@@ -13,9 +13,9 @@ from singer_sdk.sinks import Sink
 from target_fullstory.errors import ConfigurationError, InputError
 from target_fullstory.input.reader import parse
 from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
+from target_fullstory.record_validation import RecordValidator
 from target_fullstory.run import Run
 from target_fullstory.settings.model import Settings
-from target_fullstory.validation import RecordValidator
 
 
 class SinkTarget(Protocol):

@@ -1,4 +1,4 @@
-"""The run report: the state block in full, the settings and the timings, in one file."""
+"""What a run says at its end: a line with the totals, and the run report in a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.logs import logger
 
 
@@ -22,3 +23,23 @@ def write_report(output_dir: str, run_id: str, report: dict[str, Any]) -> None:
             file.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     except OSError as error:
         logger.warning("The run report %s cannot be written: %s", path, error.strerror or error)
+
+
+def log_totals(run_id: str, ledger: Ledger) -> None:
+    """Log where the run's records ended."""
+    totals = ledger.totals()
+    logger.info(
+        "Run %s: %d records received, %d delivered, %d rejected, %d merged, %d ignored; %d jobs",
+        run_id,
+        totals.received,
+        totals.delivered,
+        totals.rejected,
+        totals.merged,
+        totals.ignored,
+        len(ledger.jobs(every=True)),
+    )
+    if totals.received != totals.ended:
+        logger.warning(
+            "%d records received have no end: no STATE covers them, the next run reads them again",
+            totals.received - totals.ended,
+        )

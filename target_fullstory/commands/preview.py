@@ -18,7 +18,7 @@ from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
-from target_fullstory.mapping import alone, decode_call, encode_call, shown_call
+from target_fullstory.mapping import decode_call, encode_call, join_calls, redacted_call
 from target_fullstory.run import Run
 from target_fullstory.sending.call_dispatcher import group_calls
 from target_fullstory.sending.dispatcher import goes_as_job
@@ -68,7 +68,7 @@ class Recorder:
         stream, requests = self.streams[batch.stream], batch.requests()
         if KINDS[batch.kind].in_series:
             runs = group_calls(map(decode_call, requests), self.max_bytes)
-            requests = [encode_call(alone(calls)) for calls in runs]
+            requests = [encode_call(join_calls(calls)) for calls in runs]
         elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
             self._deletions.repeated_before(requests, batch.covered_by)
         job = goes_as_job(batch, self._settings)
@@ -198,7 +198,7 @@ def _request(kind: Kind, body: bytes, *, in_job: bool) -> Iterator[str]:
         title = f"POST {path}"
     else:
         # Without a webhook endpoint's secret.
-        call = decode_call(shown_call(decode_call(body)))
+        call = decode_call(redacted_call(decode_call(body)))
         title, content = f"{call.method} {call.path}", call.content or b""
     text = msgspec.json.format(content, indent=2).decode() if content else ""
     yield from (f"  {line}" for line in [title, *text.splitlines()])

@@ -2,11 +2,11 @@
 
 from target_fullstory.mapping.calls.server_call import (
     Call,
-    alone,
     decode_call,
     encode_call,
-    shown_call,
-    shown_spec,
+    join_calls,
+    redacted_call,
+    redacted_spec,
     stored_call,
 )
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
@@ -25,13 +25,13 @@ __all__ = [
     "MappingOptions",
     "MappingSpec",
     "Rejected",
-    "alone",
     "check_spec",
     "compile_mapper",
     "decode_call",
     "encode_call",
-    "shown_call",
-    "shown_spec",
+    "join_calls",
+    "redacted_call",
+    "redacted_spec",
     "spec_for",
     "stored_call",
 ]

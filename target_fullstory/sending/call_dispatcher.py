@@ -14,7 +14,7 @@ from target_fullstory.api.client import Client
 from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Response, unexpected
 from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
-from target_fullstory.mapping import Call, alone, decode_call, shown_call
+from target_fullstory.mapping import Call, decode_call, join_calls, redacted_call
 from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.sending.in_flight import InFlight
 
@@ -72,7 +72,7 @@ class CallDispatcher:
 
     def _send(self, batch: Batch, calls: list[Call]) -> None:
         """Send calls as one; in halves where that is too large."""
-        call = alone(calls)
+        call = join_calls(calls)
         response = self._client.call(
             call.method,
             call.path,
@@ -104,7 +104,7 @@ class CallDispatcher:
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
-            reject = refusal(batch, shown_call(alone([call])), response)
+            reject = refusal(batch, redacted_call(join_calls([call])), response)
             reject.message = _without_secret(call, reject.message)
             self._rejects.write(reject)
 

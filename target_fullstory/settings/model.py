@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from target_fullstory.mapping import MappingOptions, MappingSpec, shown_spec
+from target_fullstory.mapping import MappingOptions, MappingSpec, redacted_spec
 from target_fullstory.settings.webhook_settings import WebhookSettings, redacted_webhook
 
 SANDBOX = "sandbox"
@@ -167,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in SECRET_SETTINGS:
             if ours[name]:
                 ours[name] = REDACTED
-        ours["streams"] = {name: shown_spec(spec) for name, spec in self.streams.items()}
+        ours["streams"] = {name: redacted_spec(spec) for name, spec in self.streams.items()}
         if self.response_webhook is not None:
             ours["response_webhook"] = redacted_webhook(self.response_webhook)
         others = {

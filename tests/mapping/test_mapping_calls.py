@@ -22,8 +22,8 @@ from target_fullstory.mapping import (
     Rejected,
     check_spec,
     decode_call,
-    shown_call,
-    shown_spec,
+    redacted_call,
+    redacted_spec,
     stored_call,
 )
 from target_fullstory.sending.call_dispatcher import group_calls
@@ -211,12 +211,12 @@ def test_a_secret_shows_nowhere() -> None:
     record = {"action": "create", "url": "https://x", "secret": "abc123", "note": ["abc123"]}
     call = call_of(mapping, record)
     assert json.loads(bytes(call.body))["secret"] == "kabc123"
-    assert b"abc123" not in shown_call(call)
+    assert b"abc123" not in redacted_call(call)
     kept, rejected = mapping.mapper.redact(record, Rejected("x", "'abc123' is too short"))
     assert "abc123" not in f"{kept} {rejected.message}"
     assert kept == record | {"secret": "****", "note": ["****"]}
     assert "const" not in str(
-        shown_spec(MappingSpec(kind="webhook_endpoints", fields={"secret": {"const": "abc"}}))
+        redacted_spec(MappingSpec(kind="webhook_endpoints", fields={"secret": {"const": "abc"}}))
     )
 
 
@@ -232,7 +232,7 @@ def test_a_secret_shows_nowhere() -> None:
 def test_a_stored_call_can_be_sent_again(spec: MappingSpec, value: str) -> None:
     mapped = compiled(spec, ["id", "x"]).map_record({"id": value, "x": 1})
     assert isinstance(mapped, Mapped)
-    stored = json.loads(shown_call(decode_call(mapped.body)))
+    stored = json.loads(redacted_call(decode_call(mapped.body)))
     again = stored_call("request", stored)
     assert not isinstance(again, Rejected)
     assert (json.loads(bytes(again.request)), again.key) == (json.loads(mapped.body), mapped.key)

@@ -67,7 +67,7 @@ encode_call: Final[Callable[[Call], bytes]] = msgspec.json.Encoder().encode
 _encode = msgspec.json.Encoder().encode
 
 
-def alone(calls: list[Call]) -> Call:
+def join_calls(calls: list[Call]) -> Call:
     """One call in place of several of the same method and path, or of one that would have shared."""
     first = calls[0]
     if first.sharing is None:
@@ -76,7 +76,7 @@ def alone(calls: list[Call]) -> Call:
     return Call(method=first.method, path=first.path, body=msgspec.Raw(body))
 
 
-def shown_call(call: Call) -> bytes:
+def redacted_call(call: Call) -> bytes:
     """A call as it may be shown or written to a file: without the endpoint's secret."""
     if call.action is not None and call.content is not None:
         members = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
@@ -86,7 +86,7 @@ def shown_call(call: Call) -> bytes:
     return encode_call(call)
 
 
-def shown_spec(spec: MappingSpec) -> dict[str, Any]:
+def redacted_spec(spec: MappingSpec) -> dict[str, Any]:
     """A mapping as it may be written to a file: without a constant that is an endpoint's secret."""
     shown: dict[str, Any] = msgspec.to_builtins(spec)
     if spec.kind == "webhook_endpoints":

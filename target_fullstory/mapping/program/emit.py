@@ -8,7 +8,7 @@ from target_fullstory.mapping.program.column_uses import uses_of
 from target_fullstory.mapping.program.emit_dict_properties import DictProperties
 from target_fullstory.mapping.program.emit_fields import emit_event, emit_fields, emit_user
 from target_fullstory.mapping.program.emit_struct_properties import StructProperties
-from target_fullstory.mapping.program.function_source import FunctionSource
+from target_fullstory.mapping.program.function_writer import FunctionSource
 from target_fullstory.mapping.program.layouts import DictLayout, Layout, StructLayout
 from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of
 from target_fullstory.mapping.program.request_structs import EventRequest, UserRequest

@@ -17,7 +17,7 @@ from target_fullstory.mapping.plan.sources import (
     columns_in,
     with_columns,
 )
-from target_fullstory.mapping.program.function_source import FunctionSource
+from target_fullstory.mapping.program.function_writer import FunctionSource
 from target_fullstory.mapping.program.record_type import RecordType, TypedColumn
 from target_fullstory.mapping.rules.destinations import Inline
 from target_fullstory.mapping.rules.property_values import INT64_MAX, INT64_MIN, encodable

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH, is_index, shape_of
-from target_fullstory.mapping.program.json_types import (
+from target_fullstory.mapping.program.decoded_column_types import (
     ANY_VALUE,
     OF_OBJECTS,
     Alternatives,

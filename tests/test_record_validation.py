@@ -9,7 +9,7 @@ import pytest
 from singer_sdk.exceptions import InvalidJSONSchema, InvalidRecord
 from singer_sdk.sinks.core import BaseJSONSchemaValidator, JSONSchemaValidator
 
-from target_fullstory.validation import RecordValidator
+from target_fullstory.record_validation import RecordValidator
 
 SCHEMA = {
     "type": "object",
