@@ -19,7 +19,7 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, Stream
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
-from target_fullstory.input.chunks import chunks
+from target_fullstory.input.line_chunks import chunks
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, parse
 from target_fullstory.mapping import Rejected

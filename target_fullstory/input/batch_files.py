@@ -12,7 +12,7 @@ import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import InputError
-from target_fullstory.input.chunks import parts_of, whole_lines
+from target_fullstory.input.line_chunks import parts_of, whole_lines
 
 _PARQUET_ROWS = 1000
 _encode = msgspec.json.Encoder(decimal_format="number").encode
