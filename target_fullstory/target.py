@@ -113,7 +113,8 @@ class TargetFullstory(Target):
                         sink = self._direct_sinks.get(stream_map.stream_alias)
                         reader.decode_with(stream_map.stream_alias, sink.decoder if sink else None)
                 else:
-                    advance(event.bytes_read)
+                    if advance:
+                        advance(event.bytes_read)
                     if run.interrupted:
                         break
                     run.tick()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 
 import msgspec
@@ -65,6 +66,8 @@ class Client:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
         """
         name = f"{method} {name or path}"
+        if key is None and method == "POST":
+            key = str(uuid.uuid4())
         attempts = Attempts(self._throttle, self._retry_seconds, key)
 
         def attempt() -> Response:

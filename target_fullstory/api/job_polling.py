@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -25,14 +26,17 @@ class RefusedItem(NamedTuple):
     request: Any
 
 
+@dataclass
 class PolledJob:
     """A job that is polled until it is over; each look brings its entry up to date."""
 
-    def __init__(self, client: Client, entry: JobEntry) -> None:
-        self.entry = entry
-        self._client = client
-        self._path = f"{KINDS[entry.kind].endpoint}/batch/{quote(entry.id, safe='')}"
-        self._unknown = 0
+    _client: Client
+    entry: JobEntry
+    _unknown: int = 0  # looks in a row for which Fullstory had no such job
+
+    @property
+    def _path(self) -> str:
+        return f"{KINDS[self.entry.kind].endpoint}/batch/{quote(self.entry.id, safe='')}"
 
     def look(self) -> bool:
         """Ask for the job's status, `UNKNOWN` where Fullstory has no such job; returns whether it is over.

@@ -42,6 +42,11 @@ class Response(msgspec.Struct, frozen=True):
         return code if isinstance(code, str) and _CODE.fullmatch(code) else f"http_{self.status}"
 
     @property
+    def error_code(self) -> str | None:
+        """The code of a refusal; None where the API did what was asked."""
+        return None if self.ok else self.code
+
+    @property
     def message(self) -> str:
         """The API's error message."""
         return str(self.data.get("message") or f"Fullstory answered {self.status}")

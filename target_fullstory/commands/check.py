@@ -22,7 +22,6 @@ from target_fullstory.commands.shared_options import (
 from target_fullstory.errors import DeliveryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.settings.model import Settings
 
 Verdict = Literal["ok", "failed", "unknown", "skipped"]
@@ -159,7 +158,7 @@ def _sample(client: Client, kind: str, done: str) -> Finding:
             response = client.call("DELETE", "/v2/users", params={"uid": _TEST_NAME})
         else:
             body = msgspec.json.encode(_SAMPLES[kind])
-            response = client.call("POST", f"/v2/{kind}", body, key=new_key())
+            response = client.call("POST", f"/v2/{kind}", body)
     except DeliveryError as error:
         return Finding(subject, "failed", str(error))
     if response.ok:

@@ -157,7 +157,8 @@ def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
             left = [job for job in left if job not in over]
             for entry in (job.entry for job in over):
                 ended += 1
-                advance(1)
+                if advance:
+                    advance(1)
                 if not sys.stderr.isatty():
                     logger.info(
                         "Job %s (%s): %s; %d of %d jobs have ended",

@@ -63,7 +63,8 @@ def replay_command(
         streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
-            advance(length)
+            if advance:
+                advance(length)
             target.run.tick()
             if target.run.interrupted:
                 break

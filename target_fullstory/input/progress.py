@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import IO, TypeAlias
+
+Advance: TypeAlias = Callable[[int], None]
+
+
+def progress_bar(
+    label: str, total: int | None, *, in_bytes: bool = True
+) -> AbstractContextManager[Advance | None]:
+    """Show how much of a total of bytes, or else of things, is done.
+
+    The context is what takes each advance; None where nothing is shown: without a terminal or a total.
+    """
+    return _shown(label, total, in_bytes) if total and sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, *, in_bytes: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show how much of a total of bytes, or else of things, is done; yields what takes each advance.
-
-    Nothing is shown where the total is None.
-    """
-    if total is None or not sys.stderr.isatty():
-        yield lambda _: None
-        return
+def _shown(label: str, total: int, in_bytes: bool) -> Iterator[Advance]:
     # Imported where it is shown: most runs have no terminal.
     from rich import console, progress  # noqa: PLC0415
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
@@ -15,7 +14,6 @@ from target_fullstory.api.responses import CONCERNS_RECORDS, UNKNOWN_USER, Respo
 from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Call, decode_call, join_calls, redacted_call
-from target_fullstory.sending.idempotency_keys import new_key
 from target_fullstory.sending.in_flight import InFlight
 
 _ENVELOPE_BYTES = 8
@@ -33,12 +31,6 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
     )
 
 
-def enter_response(ledger: Ledger, batch: Batch, response: Response, **about: str | None) -> None:
-    """Enter a response to a request of a batch, with what the `ResponseEntry` says about the request."""
-    code = None if response.ok else response.code
-    ledger.response(batch.stream, batch.kind, response.status, code=code, **about)
-
-
 class CallDispatcher:
     """Sends calls and records their outcome; used from several threads at a time."""
 
@@ -52,7 +44,9 @@ class CallDispatcher:
         """Delete a user by a call, one of the batch's requests."""
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")
-        enter_response(self._ledger, batch, response, uid=call.uid, id=call.id)
+        self._ledger.response(
+            batch.stream, batch.kind, response.status, code=response.error_code, uid=call.uid, id=call.id
+        )
         unknown = response.status == 404 and response.code == UNKNOWN_USER
         if response.ok or (unknown and response.uncertain):
             # An earlier attempt, whose response was lost, has most likely deleted the user.
@@ -77,14 +71,15 @@ class CallDispatcher:
             call.method,
             call.path,
             call.content,
-            key=new_key() if call.method == "POST" else None,
             # A path may hold a record's values.
             name=f"of stream {batch.stream!r}",
             # Any response will do for other calls. An endpoint's is known: a different one is a proxy's.
             content="any" if call.action is None else "json",
             redirects=True,
         )
-        enter_response(self._ledger, batch, response, **_about(call, response))
+        self._ledger.response(
+            batch.stream, batch.kind, response.status, code=response.error_code, **_about(call, response)
+        )
         # A deletion whose response was lost has most likely been carried out.
         gone = call.method == "DELETE" and response.status == 404 and response.uncertain
         if response.ok or gone:

@@ -16,8 +16,8 @@ from target_fullstory.batching.encoded_requests import deleted_with, has_timesta
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.sending.call_dispatcher import CallDispatcher, enter_response, refusal
-from target_fullstory.sending.idempotency_keys import content_key, new_key
+from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
+from target_fullstory.sending.idempotency_keys import content_key
 from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import PendingDeletions
@@ -169,14 +169,14 @@ class Dispatcher:
         if len(body) > self.max_bytes and rows > 1:
             return True
         path = f"{KINDS[batch.kind].endpoint}/batch"
-        key = content_key(body, salt=self._key_salt) if by_content else new_key()
+        key = content_key(body, salt=self._key_salt) if by_content else None
         response = self._client.call("POST", path, body, key=key)
         if response.ok:
             job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
             self._ledger.count(batch.stream, delivered=rows)
-            enter_response(self._ledger, batch, response, job=job)
+            self._ledger.response(batch.stream, batch.kind, response.status, job=job)
             return False
-        enter_response(self._ledger, batch, response)
+        self._ledger.response(batch.stream, batch.kind, response.status, code=response.error_code)
         if response.status not in CONCERNS_RECORDS:
             raise unexpected(f"POST {path}", response)
         if rows == 1:
@@ -188,7 +188,7 @@ class Dispatcher:
 
     # A batch as single requests, or as calls
 
-    def _send_single(self, batch: Batch, reservation: Reservation, request: bytes, key: str) -> None:
+    def _send_single(self, batch: Batch, reservation: Reservation, request: bytes, key: str | None) -> None:
         if KINDS[batch.kind].endpoint:
             self._post(batch, request, key)
         else:
@@ -196,12 +196,19 @@ class Dispatcher:
         if self._in_flight.count_response(reservation):
             self._finish(batch, reservation)
 
-    def _post(self, batch: Batch, request: bytes, key: str) -> None:
+    def _post(self, batch: Batch, request: bytes, key: str | None) -> None:
         endpoint = KINDS[batch.kind].endpoint
         uid, user_id = identity(request) if KINDS[batch.kind].changes_users else (None, None)
         path, body = single_request(batch.kind, request)
         response = self._client.call("POST", path, body, key=key, name=endpoint)
-        enter_response(self._ledger, batch, response, uid=uid, id=response.data.get("id") or user_id)
+        self._ledger.response(
+            batch.stream,
+            batch.kind,
+            response.status,
+            code=response.error_code,
+            uid=uid,
+            id=response.data.get("id") or user_id,
+        )
         if response.ok:
             self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
@@ -220,7 +227,7 @@ def _halves(body: BatchBody) -> list[list[bytes]]:
     return [requests[:middle], requests[middle:]]
 
 
-def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple[bytes, str]]:
+def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple[bytes, str | None]]:
     """The single requests with their idempotency keys: an event with a timestamp is known by its body."""
     occurrences: Counter[bytes] = Counter()
     for request in batch.requests():
@@ -229,4 +236,4 @@ def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple
             yield request, content_key([request], occurrences[request], salt)
             occurrences[request] += 1
         else:
-            yield request, new_key()
+            yield request, None

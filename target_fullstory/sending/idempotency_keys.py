@@ -1,15 +1,9 @@
-"""Idempotency keys: made of a body, or for one request alone."""
+"""Idempotency keys that are made of what is sent; the client gives all other requests keys of their own."""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable
-
-
-def new_key() -> str:
-    """An idempotency key for this request alone."""
-    return str(uuid.uuid4())
 
 
 def content_key(body: Iterable[bytes], occurrence: int = 0, salt: str = "") -> str:
