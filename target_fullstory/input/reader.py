@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from io import BytesIO
 from itertools import islice
 from typing import Any, TypeAlias
@@ -145,7 +146,8 @@ class Reader:
     def _go_on(self, records: list[Any], lines: Callable[[], list[bytes]]) -> Iterator[Records]:
         if records:
             self.counts["RECORD"] += len(records)
-            yield Records(self._stream, records, lines)
+            # Made once at most: each rejected record asks for them.
+            yield Records(self._stream, records, cache(lines))
 
     def _events_of(self, line: bytes) -> Iterator[Event]:
         """Take a line that is not a record of the current stream, or needs the slower parser."""
