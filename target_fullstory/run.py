@@ -90,7 +90,13 @@ class Run(ABC):
         """Take a record that is not to be sent; None and its request where that alone is at hand."""
         self.ledger.count(stream, received=1)
         reject = Reject(
-            stream=stream, kind=kind, stage="map", code=rejected.code, message=rejected.message, record=record
+            stream=stream,
+            kind=kind,
+            stage="map",
+            code=rejected.code,
+            column=rejected.column,
+            message=rejected.message,
+            record=record,
         )
         if record is None and request is not None:
             reject.request = msgspec.Raw(request)

@@ -32,6 +32,7 @@ class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
     kind: str
     stage: Literal["map", "api", "job"]  # who refused it: the mapping, the API's response, or a batch job
     code: str
+    column: str | None = None  # the path of the column that is to blame, where it is one
     message: str
     job_id: str | None = None
     # The record as received, where it is still at hand; else there is the request made of it.

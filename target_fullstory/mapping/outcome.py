@@ -42,11 +42,12 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
     code: str  # A stable code, such as `missing_uid`
     message: str  # the reason in a sentence, for the rejects file
+    column: str | None = None  # the path of the column that is to blame, where it is one
 
 
 class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error
     """Carries a rejection up from where it is found to where the record's mapping ends."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, column: str | None = None) -> None:
         super().__init__(message)
-        self.outcome = Rejected(code, message)
+        self.outcome = Rejected(code, message, column)

@@ -18,6 +18,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def normalized(address: str) -> str:
+    """An address in the one form by which it is compared: no trailing slash, no default port, lower case."""
+    url = urlsplit(address.strip())
+    if not url.hostname:
+        return address.strip().lower()
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname.rstrip(".")
+    port = "" if url.port in {None, {"http": 80, "https": 443}.get(url.scheme)} else f":{url.port}"
+    return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
+
+
 def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> None:
     """Refuse an address that requests, and the secrets with them, must not be sent to.
 
