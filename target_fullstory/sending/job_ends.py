@@ -48,6 +48,7 @@ class JobEnds:
         elif own:
             again = self._booked[entry.id]
             self._ledger.count(entry.stream, rejected=again, delivered=-again)
+            self._journal.ended(entry.id)
         if own:
             self._enter(entry, self._booked[entry.id])
 
