@@ -33,6 +33,11 @@ class RefusedItem(NamedTuple):
     request: bytes | None
 
 
+def adds_up(entry: JobEntry) -> bool:
+    """Whether a job's figures account for each of its records, as far as their number is known."""
+    return not entry.records or entry.imports + entry.errors == entry.records
+
+
 @dataclass
 class PolledJob:
     """A job that is polled until it is over; each look brings its entry up to date."""
@@ -68,12 +73,6 @@ class PolledJob:
         entry.created = str(job.get("created") or entry.created)
         entry.finished = str(job["finished"]) if job.get("finished") else entry.finished
         return entry.status in {COMPLETED, FAILED}
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether the job's figures account for each of its records, as far as their number is known."""
-        entry = self.entry
-        return not entry.records or entry.imports + entry.errors == entry.records
 
     def refused_items(self) -> list[RefusedItem]:
         """The job's errors, of all pages; raises a ListNotReadyError where they are still being listed."""

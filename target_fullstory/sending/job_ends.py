@@ -14,7 +14,7 @@ import msgspec
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob
+from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, adds_up
 from target_fullstory.logs import logger
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.missing_requests import missing_requests
@@ -63,7 +63,7 @@ class JobEnds:
             return self._all_lost(entry, _VANISHED)
         items = polled.refused_items() if entry.errors or entry.status != COMPLETED else []
         refused = [_reject(entry, item.code, item.message, item.request) for item in items]
-        if polled.adds_up and len(items) == entry.errors and (items or entry.status == COMPLETED):
+        if adds_up(entry) and len(items) == entry.errors and (items or entry.status == COMPLETED):
             return refused
         logger.warning(
             "Job %s is %s with %d imports and %d errors for %s records, and lists %d errors: looking up what "
