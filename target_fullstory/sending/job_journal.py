@@ -70,13 +70,14 @@ class _Note:
     path: Path
     file: IO[bytes]
     jobs: dict[str, NotedJob] = field(default_factory=dict)
-    torn: bool = False  # whether a kill has cut its last line short
+    torn: bool = False  # whether its last line may be cut short
 
     def append(self, line: msgspec.Struct) -> None:
         """Add a line, and see to it that it is on the disk."""
-        self.file.write((b"\n" if self.torn else b"") + msgspec.json.encode(line) + b"\n")
+        content = (b"\n" if self.torn else b"") + msgspec.json.encode(line) + b"\n"
+        self.torn = True
+        _write(self.file, content)
         self.torn = False
-        self.file.flush()
         os.fsync(self.file.fileno())
 
 
@@ -92,7 +93,7 @@ class JobJournal:
         self._own: _Note | None = None
         self._left: list[_Note] = []
         self._batches = 0
-        self._broken = False
+        self._warned = False
 
     # What earlier runs left
 
@@ -102,6 +103,8 @@ class JobJournal:
         for path in sorted(self._directory.glob("jobs-*.jsonl")):
             try:
                 note = _take(path)
+            except FileNotFoundError:
+                continue  # its run has just ended well
             except OSError as error:
                 logger.warning("%s cannot be read: %s", path, error.strerror or error)
                 continue
@@ -117,7 +120,10 @@ class JobJournal:
 
     def _is_here(self, job: NotedJob) -> bool:
         """Whether a job may be of this address and organization."""
-        if normalized(job.api_url) != self._api_url:
+        try:
+            if normalized(job.api_url) != self._api_url:
+                return False
+        except ValueError:
             return False
         ours = self.account.organization
         return not ours or not job.organization or job.organization == ours
@@ -145,56 +151,62 @@ class JobJournal:
 
         A file that cannot be written matters only if the job does not come to a good end: a warning.
         """
-        account = self.account
-        with self._lock:
-            if self._own is not None and entry.id in self._own.jobs:
-                return  # an equal batch, which Fullstory has recognised
+        batch = None
         try:
-            batch = self._keep(body)
+            note = self._note()
+            if entry.id in note.jobs:
+                return  # an equal batch, which Fullstory has recognised
+            # Without room for the body there may be some for the line.
+            try:
+                batch = self._keep(body)
+            except OSError as error:
+                self._warn(error)
             job = NotedJob(
                 id=entry.id,
                 kind=entry.kind,
                 stream=entry.stream,
                 api_url=self._api_url,
-                organization=account.organization,
-                key=account.fingerprint,
+                organization=self.account.organization,
+                key=self.account.fingerprint,
                 records=entry.records,
                 since=datetime.now(timezone.utc),
                 batch=batch,
             )
             with self._lock:
-                if self._own is not None and not self._broken:
-                    self._own.append(job)
-                    self._own.jobs[job.id] = job
+                note.jobs[job.id] = job
+                note.append(job)
             _sync_directory(self._directory)
         except OSError as error:
-            with self._lock:
-                known, self._broken = self._broken, True
-            if not known:
-                logger.warning(
-                    "%s cannot be written (%s): what becomes of the run's jobs is not learned if it is "
-                    "killed, and requests that Fullstory loses are not kept",
-                    self._directory / f"jobs-{self._run_id}.jsonl",
-                    error.strerror or error,
-                )
+            self._warn(error)
 
-    def _keep(self, body: Iterable[bytes]) -> str | None:
+    def _note(self) -> _Note:
+        """This run's note. It is there before a body is: a later run finds by it what this one leaves."""
+        with self._lock:
+            if self._own is None:
+                self._own = _create(self._directory, f"jobs-{self._run_id}.jsonl")
+            return self._own
+
+    def _warn(self, error: OSError) -> None:
+        with self._lock:
+            known, self._warned = self._warned, True
+        if not known:
+            logger.warning(
+                "The run's jobs cannot be noted in %s (%s): what becomes of them is not learned if the run "
+                "is killed, and what Fullstory loses of them is rejected without its request",
+                self._directory,
+                error.strerror or error,
+            )
+
+    def _keep(self, body: Iterable[bytes]) -> str:
         """Write a body to a file of its own; returns the file's name."""
         with self._lock:
-            if self._broken:
-                return None
-            if self._own is None:
-                # First the note: a later run finds by it what this one leaves.
-                self._own = _create(self._directory, f"jobs-{self._run_id}.jsonl")
             self._batches += 1
             path = self._directory / f"batch-{self._run_id}-{self._batches}.json"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 for part in body:
-                    rest = memoryview(part)
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                    _write(file, part)
                 os.fsync(file.fileno())
         except OSError:
             path.unlink(missing_ok=True)
@@ -251,7 +263,7 @@ def _create(directory: Path, name: str) -> _Note:
     directory.mkdir(parents=True, exist_ok=True)
     path, hidden = directory / name, directory / f"{name}.new"
     handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-    file = os.fdopen(handle, "ab")
+    file = os.fdopen(handle, "ab", buffering=0)
     _lock(file)
     hidden.rename(path)
     return _Note(path, file)
@@ -303,6 +315,13 @@ def _lock(file: IO[bytes]) -> bool:
         return False
     # A file deleted between its opening and its locking belonged to a run that ended well.
     return os.fstat(file.fileno()).st_nlink > 0
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    """Write all of it to an unbuffered file."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +125,21 @@ def test_a_file_that_the_note_names_elsewhere_is_not_touched(
     assert other.requests("j") is None
     other.ended("j")
     assert mine.exists()
+
+
+def test_without_room_for_the_requests_the_job_is_noted_all_the_same(
+    journal: Callable[[str], JobJournal], tmp_path: Path
+) -> None:
+    """A file may grow to 5 kB in this process; the note needs less."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    one = journal("one")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+        one.accepted(ENTRY, [b"x" * 20_000])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert one.requests("j") is None
+    one.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs-one.jsonl"]
+    (job,) = journal("other").left_jobs()
+    assert (job.id, job.records, job.batch) == ("j", 2, None)
