@@ -60,12 +60,10 @@ class FullstorySink(Sink):
                 violation=self._violation if self._validator else None,
             )
         if settings.unmapped_streams == "error":
-            known = ", ".join(sorted(settings.streams)) or "none"
-            names = [*settings.streams, *DEFAULT_STREAMS]
+            hint = did_you_mean(self.stream_name, [*settings.streams, *DEFAULT_STREAMS])
             raise ConfigurationError(
-                f"Stream {self.stream_name!r} has no mapping (configured: {known})"
-                f"{did_you_mean(self.stream_name, names)} Add it under streams, or set unmapped_streams to "
-                "ignore."
+                f"Stream {self.stream_name!r} has no mapping{hint}{'' if hint.endswith('?') else '.'} Add it "
+                "under streams, or set unmapped_streams to ignore."
             )
         return None
 

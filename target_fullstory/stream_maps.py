@@ -131,7 +131,7 @@ class _SparseEvaluator(_MapperEval):
         return self._made_by.get(self.expr)
 
     def _eval_name(self, node: ast.Name) -> Any:
-        if node.id not in self.names and (node.id in self._columns or node.id == "self"):
+        if node.id not in self.names and (node.id == "self" or _is_there(node.id, self._columns)):
             return None
         return super()._eval_name(node)
 
@@ -145,7 +145,7 @@ class _SparseEvaluator(_MapperEval):
 
     def _lacks(self, container: ast.expr, name: Any) -> bool:
         is_record = isinstance(container, ast.Name) and container.id in _RECORD
-        return is_record and name in self._columns and name not in self.names["record"]
+        return is_record and name not in self.names["record"] and _is_there(str(name), self._columns)
 
 
 def _source(name: str, written: Any) -> str:
