@@ -39,6 +39,8 @@ class StreamMaps:
                     )
             for column, expression in _expressions(written):
                 _check_syntax(f"stream_maps.{name}.{column}", expression)
+            if isinstance(written, dict) and "__alias__" in written:
+                _check_syntax(f"stream_maps.{name}.__alias__", written["__alias__"])
 
     def register(self, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:
         """Check the stream maps of a stream by its SCHEMA, and compile them.
@@ -57,7 +59,17 @@ class StreamMaps:
             raise ConfigurationError(
                 f"Stream {stream!r} cannot be flattened: {error}. Set another flattening_separator."
             ) from None
+        except (TypeError, AttributeError, LookupError) as error:
+            raise ConfigurationError(
+                f"The stream map of stream {stream!r} cannot be applied ({type(error).__name__}); check its "
+                "__alias__."
+            ) from None
         stream_maps = self._mapper.stream_maps[stream]
+        for stream_map in stream_maps:
+            if not isinstance(stream_map.stream_alias, str):
+                raise ConfigurationError(
+                    f"The __alias__ of stream {stream!r} is not text; write it in quotes of its own: \"'…'\"."
+                )
         made_by = {text: name for _, written in self._of(stream) for name, text in _expressions(written)}
         for stream_map in stream_maps:
             if isinstance(stream_map, CustomStreamMap):

@@ -80,6 +80,38 @@ def test_what_cannot_be_read_ends_the_run_at_its_start(
     assert api.requests() == []
 
 
+@pytest.mark.parametrize(
+    ("alias", "told"),
+    [
+        ("two words", "stream_maps.people.__alias__: 'two words' is no expression: "),
+        ("2026", "The __alias__ of stream 'people' is not text"),
+        ("'a' + 1", "The stream map of stream 'people' cannot be applied (TypeError)"),
+    ],
+)
+def test_an_alias_that_is_none(run_target: Run, api: SandboxApi, alias: str, told: str) -> None:
+    outcome = run_target(
+        [PEOPLE, record("people", id=1)],
+        api_url=api.url,
+        streams=STREAMS,
+        stream_maps={"people": {"__alias__": alias}},
+    )
+    assert outcome.code == 1
+    assert told in outcome.error_lines[0]
+
+
+@pytest.mark.parametrize("alias", ["my-people", "public.people", "'two words'", "'all_' + __stream_name__"])
+def test_aliases_in_all_forms(run_target: Run, api: SandboxApi, alias: str) -> None:
+    outcome = run_target(
+        [PEOPLE, record("people", id=1)],
+        api_url=api.url,
+        streams=STREAMS,
+        stream_maps={"people": {"__alias__": alias}},
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert len(outcome.report["streams"]) == 1
+    assert api.user("1")
+
+
 def test_what_singer_sdk_offers_stays(run_target: Run, api: SandboxApi) -> None:
     made = {
         "__alias__": "persons",
