@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from typing import Any, cast
@@ -21,13 +21,14 @@ _NAMES = frozenset({*_RECORD, "config", "__stream_name__", "__original_stream_na
 class StreamMaps:
     """The setting `stream_maps`, held against each stream's SCHEMA."""
 
-    def __init__(self, mapper: PluginMapper) -> None:
-        """Check what can be checked without a SCHEMA.
+    def __init__(self, mapper: PluginMapper, is_mapped: Callable[[str], bool]) -> None:
+        """Check what can be checked without a SCHEMA; `is_mapped` tells whether a stream's records count.
 
         Raises:
             ConfigurationError: An expression cannot be parsed, or an option is not known.
         """
         self._mapper = mapper
+        self._is_mapped = is_mapped
         self._maps: dict[str, Any] = mapper.stream_maps_dict
         self._streams: set[str] = set()
         for name, written in self._maps.items():
@@ -51,7 +52,7 @@ class StreamMaps:
         self._streams.add(stream)
         columns = schema["properties"]
         for name, written in self._of(stream):
-            if columns and isinstance(written, dict):
+            if columns and isinstance(written, dict) and self._counts(stream, name, written):
                 self._check(f"stream_maps.{name}", stream, written, columns)
         try:
             self._mapper.register_raw_stream_schema(stream, schema, keys)
@@ -83,6 +84,9 @@ class StreamMaps:
             if not any(_fits(stream, source) for stream in self._streams):
                 hint = did_you_mean(source, sorted(self._streams))
                 yield f"stream_maps.{name} has no effect: the tap sent no stream {source!r}{hint}"
+
+    def _counts(self, stream: str, name: str, written: dict[str, Any]) -> bool:
+        return "__alias__" in written or self._is_mapped(name if "__source__" in written else stream)
 
     def _of(self, stream: str) -> Iterator[tuple[str, Any]]:
         for name, written in self._maps.items():

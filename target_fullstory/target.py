@@ -22,6 +22,7 @@ from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsEr
 from target_fullstory.input.line_chunks import chunks
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, parse
+from target_fullstory.mapping import spec_for
 from target_fullstory.run import Load, Run
 from target_fullstory.schemas.flattening import with_types
 from target_fullstory.schemas.schema_repair import repaired, told_of
@@ -84,7 +85,9 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
-        self._stream_maps = StreamMaps(self.mapper)
+        self._stream_maps = StreamMaps(
+            self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
+        )
         # The last SCHEMA message of each stream, and what was told of its repair.
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
         # The sinks that take a stream's records as the tap sent them, which their decoders may decode.

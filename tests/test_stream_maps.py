@@ -195,6 +195,25 @@ def test_an_expression_that_fails_tells_no_value(run_target: Run, api: SandboxAp
     assert "secret" not in outcome.stderr
 
 
+def test_a_stream_that_is_ignored_needs_no_column(run_target: Run, api: SandboxApi) -> None:
+    lines = [
+        PEOPLE,
+        record("people", id=1, email="e"),
+        schema("logs", {"id": "integer"}),
+        record("logs", id=1),
+    ]
+    outcome = run_target(
+        lines,
+        api_url=api.url,
+        streams={"people": STREAMS["*"]},
+        stream_maps={"*": {"hash": "md5(email)"}},
+        unmapped_streams="ignore",
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.report["streams"]["logs"]["ignored"] == 1
+    assert api.user("1")["properties"] == {"hash": hashlib.md5(b"e").hexdigest()}
+
+
 def test_a_stream_map_for_no_stream_is_told_at_the_end(run_target: Run, api: SandboxApi) -> None:
     outcome = run_target(
         [PEOPLE, record("people", id=1)],
