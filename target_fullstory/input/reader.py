@@ -258,7 +258,9 @@ def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
 def require_schema(message: dict[str, Any], number: int) -> None:
     """Check that a SCHEMA message has what every SCHEMA needs; the schema itself is repaired elsewhere."""
     require(message, "stream", str, number)
-    require(message, "schema", dict, number)
+    schema = require(message, "schema", dict, number)
+    if "$ref" not in schema:
+        require({**schema, "type": message["type"]}, "properties", dict, number)
     keys = message.get("key_properties") or []
     if isinstance(keys, str):
         return

@@ -25,6 +25,10 @@ BAD_LINES = {
     "record without a record": (b'{"type": "RECORD", "stream": "users"}', "`record`"),
     "record before its schema": (record("orders", id=1).encode(), "'orders' came before"),
     "schema without a schema": (b'{"type": "SCHEMA", "stream": "a"}', "`schema`"),
+    "schema without properties": (
+        b'{"type": "SCHEMA", "stream": "a", "schema": {}, "key_properties": []}',
+        "`properties`",
+    ),
     "schema that is no object": (b'{"type": "SCHEMA", "stream": "a", "schema": true}', "`schema`"),
     "state without a value": (b'{"type": "STATE"}', "`value`"),
     "state that is no object": (b'{"type": "STATE", "value": 7}', "`value`"),

@@ -92,12 +92,16 @@ def test_one_warning_however_often_the_schema_comes(run_target: Run, api: Sandbo
     assert {user["uid"] for user in api.get("/v2/users")["results"]} == {"a", "b"}
 
 
-def test_a_schema_without_columns(run_target: Run, api: SandboxApi) -> None:
-    empty = {"type": "SCHEMA", "stream": "users", "schema": {"type": "object"}, "key_properties": None}
-    outcome = run_target([json.dumps(empty), record("users", uid="a", plan="pro")], api_url=api.url)
+def test_a_schema_that_is_a_reference(run_target: Run, api: SandboxApi) -> None:
+    row = {"type": "object", "properties": {"uid": {"type": "string"}, "n": {"type": "integer"}}}
+    whole = {"$ref": "#/definitions/row", "definitions": {"row": row}}
+    message = {"type": "SCHEMA", "stream": "users", "schema": whole, "key_properties": None}
+    lines = [json.dumps(message), record("users", uid="a", n=1), record("users", uid="b", n="x")]
+    outcome = run_target(lines, api_url=api.url, max_rejected_records=None)
     assert outcome.code == 0, outcome.stderr
-    assert "it declares no columns" in warnings_in(outcome)[0]
-    assert api.user("a")["properties"] == {"plan": "pro"}
+    assert warnings_in(outcome)[1:] == []
+    assert [reject["message"] for reject in outcome.rejects] == ["column n: not an integer"]
+    assert api.user("a")["schema"]["properties"] == {"n": "int"}
 
 
 def test_metadata_columns_beside_a_closed_schema(run_target: Run, api: SandboxApi) -> None:
