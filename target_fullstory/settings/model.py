@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from target_fullstory.mapping import MappingOptions, MappingSpec, redacted_spec
+from target_fullstory.settings.masking import REDACTED
 from target_fullstory.settings.webhook_settings import WebhookSettings, redacted_webhook
 
 SANDBOX = "sandbox"
@@ -21,8 +22,6 @@ SANDBOX = "sandbox"
 
 API_BATCH_LIMIT = 50_000
 """Records that Fullstory takes in a batch job."""
-
-REDACTED = "****"
 
 
 def _doc(text: str, *, secret: bool = False, **limits: Any) -> Meta:
