@@ -1,7 +1,7 @@
 """The logger of the way to Fullstory, and what keeps the log safe: one line each, no record, no secret.
 
 What a library logs may hold addresses (with the id of a user, or a key), headers and tracebacks. So the
-handlers let through the target's own lines and a few of singer-sdk's, and nothing else, at any level.
+handlers let through the target's own lines and a few harmless ones of libraries, at any level nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pathlib import Path
 logger = logging.getLogger("target-fullstory")
 
 _OURS = frozenset({"target-fullstory", "target_fullstory"})
-_FROM_THE_SDK = frozenset({"singer_sdk.metrics", "singer_sdk.mapper"})
-_FROM_THE_SDK_AT_LEAST = logging.INFO  # what is below holds values of records
+_FROM_LIBRARIES = {
+    "singer_sdk.metrics": logging.INFO,
+    "singer_sdk.mapper": logging.INFO,  # what is below holds values of records
+    "uvicorn.error": logging.WARNING,  # of the embedded sandbox
+}
 
 
 def guard_logs() -> None:
@@ -42,9 +45,10 @@ def printable(text: str) -> str:
 
 def _safe_line(record: logging.LogRecord) -> bool:
     """Make a line safe, or drop it."""
-    ours = record.name.partition(".")[0] in _OURS
-    if not ours and (record.name not in _FROM_THE_SDK or record.levelno < _FROM_THE_SDK_AT_LEAST):
-        return False
+    if record.name.partition(".")[0] not in _OURS:
+        least = _FROM_LIBRARIES.get(record.name)
+        if least is None or record.levelno < least:
+            return False
     line = message = record.getMessage()
     if record.exc_info and record.exc_info[1] is not None:
         line += "".join(_places(record.exc_info[1]))
