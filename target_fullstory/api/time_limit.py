@@ -52,7 +52,7 @@ class _Watchdog:
     def add(self, limit: TimeLimit) -> None:
         with self._changed:
             self._limits.add(limit)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # it does not survive a fork
                 self._thread = threading.Thread(target=self._watch, name="time-limits", daemon=True)
                 self._thread.start()
             elif limit.deadline < self._wakes_at:

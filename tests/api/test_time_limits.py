@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -201,3 +203,22 @@ def test_one_thread_watches_over_all_attempts(tmp_path: Path) -> None:
         for _ in range(20):
             calls.call("GET", "/me")
     assert [thread.name for thread in threading.enumerate()].count("time-limits") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_watches_over_its_own(tmp_path: Path) -> None:
+    """The watching thread is not there after a fork."""
+    with ScriptedServer(lambda *_: Reply()) as server:
+        client(server.url, tmp_path).call("GET", "/me")
+    with RawServer(lambda connection, _: status_line(connection)) as drips, within(30):
+        child = multiprocessing.get_context("fork").Process(target=_call, args=(drips.url, tmp_path))
+        child.start()
+        child.join(20)
+        assert child.exitcode == 7
+
+
+def _call(url: str, directory: Path) -> None:
+    try:
+        client(url, directory).call("GET", "/me")
+    except DeliveryError as error:
+        os._exit(7 if "did not answer in time" in str(error) else 1)
