@@ -150,8 +150,8 @@ def _id_in(response: Response) -> str | None:
 
 
 def _without_secret(call: Call, response: Response) -> Response:
-    """The response without an endpoint's secret, should it repeat that."""
-    if call.action is None or call.content is None:
+    """A refusal without the endpoint's secret, should it repeat that."""
+    if response.ok or call.action is None or call.content is None:
         return response
     secret = msgspec.json.decode(call.body, type=dict[str, Any]).get("secret")
     if not isinstance(secret, str) or not secret:
