@@ -27,7 +27,7 @@ from singer_sdk.plugin_base import _ConfigInput  # noqa: E402
 from singer_sdk.singerlib.exceptions import SingerError  # noqa: E402
 
 from target_fullstory.errors import TargetFullstoryError, did_you_mean  # noqa: E402
-from target_fullstory.logs import logger  # noqa: E402
+from target_fullstory.logs import guard_logs, logger  # noqa: E402
 from target_fullstory.target import TargetFullstory  # noqa: E402
 
 gc.freeze()
@@ -62,6 +62,7 @@ class _Executable(click.Group):
 
 def _command() -> click.Group:
     load = TargetFullstory.cli
+    guard_logs()
 
     def callback(**options: Any) -> None:
         command = click.get_current_context().invoked_subcommand

@@ -175,6 +175,8 @@ class Load(Run):
 
             self._webhook = WebhookDelivery(settings.response_webhook, self._id)
             on_response = self._webhook.on_response
+        if advice := settings.advice_on_data_center:
+            logger.info(advice)
         accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
         self._client = Client(settings, url)
         self._account = KeyAccount(settings, Client(briefly(settings), url))

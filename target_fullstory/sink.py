@@ -82,7 +82,8 @@ class FullstorySink(Sink):
             "fast path" if self.decoder else "slow path (SCHEMA or settings ask for it)",
         )
         for source in self._mapper.sources if self.logger.isEnabledFor(DEBUG) else ():
-            self.logger.debug("Stream %s is mapped by\n%s", self.stream_name, source)
+            for line in source.splitlines():
+                self.logger.debug("Stream %s is mapped by %s", self.stream_name, line)
 
     def take(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
         """Map consecutive records and pass them on; what has no request goes to the rejects file.

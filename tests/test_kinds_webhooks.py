@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -254,7 +255,9 @@ def secrets_left(outcome: Outcome, secret: str) -> list[str]:
     return [name for name, text in texts.items() if secret in text]
 
 
-@pytest.mark.parametrize("where", ["api", "schema", "message", "const", "template", "stream_map"])
+@pytest.mark.parametrize(
+    "where", ["api", "schema", "message", "escaped", "code", "const", "template", "stream_map"]
+)
 def test_the_secret_is_nowhere(where: str, run_target: Callable[..., Outcome]) -> None:
     secret = "s3cret-0123456789"
     columns: dict[str, Any] = {"url": URL, "event_types": ["note.created"], "secret": secret}
@@ -270,7 +273,11 @@ def test_the_secret_is_nowhere(where: str, run_target: Callable[..., Outcome]) -
     elif where == "stream_map":
         settings["stream_maps"] = {"hooks": {"url": "int(record['url'])"}}
     message = f"{secret} is too short" if where == "message" else "no"
-    with ScriptedServer(architect(lambda _: Reply(400, {"code": "no", "message": message}))) as server:
+    if where == "escaped":
+        # As a proxy quotes the body it got.
+        message = json.dumps(secret.replace("0", "\\u0030"))
+    code = secret if where == "code" else "no"
+    with ScriptedServer(architect(lambda _: Reply(400, {"code": code, "message": message}))) as server:
         outcome = run_target(
             [HOOKS, hook("create", **columns), state(done=True)],
             api_url=server.url,
@@ -282,6 +289,7 @@ def test_the_secret_is_nowhere(where: str, run_target: Callable[..., Outcome]) -
     if where in {"api", "const"}:
         assert calls(server)[0].json["secret"] == secret
     assert not secrets_left(outcome, secret)
+    assert not secrets_left(outcome, "123456789")
 
 
 def test_without_an_action_nothing_is_created(run_target: Callable[..., Outcome]) -> None:

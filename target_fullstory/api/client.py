@@ -7,18 +7,16 @@ from collections.abc import Mapping
 
 import msgspec
 
+from target_fullstory.api.network_errors import NoResponseError, NotSendableError
+from target_fullstory.api.renewed_keys import RenewedKeys
 from target_fullstory.api.responses import Content, Response, is_acceptable, json_object, raise_refusal
-from target_fullstory.api.retry import RETRYABLE, Attempts, RetryableError, Throttle
-from target_fullstory.api.transport import (
-    Body,
-    HttpRequest,
-    HttpTransport,
-    NoResponseError,
-    NotSendableError,
-    Transport,
-)
+from target_fullstory.api.retry import RETRYABLE, Attempts, Throttle
+from target_fullstory.api.transport import Body, HttpRequest, HttpTransport, Transport
 from target_fullstory.errors import DeliveryError
+from target_fullstory.settings.masking import Mask
 from target_fullstory.settings.model import Settings
+
+_IN_A_LOAD = "What was accepted before is checkpointed; run again when Fullstory answers."
 
 
 def with_retry_limit(settings: Settings, seconds: float) -> Settings:
@@ -33,12 +31,17 @@ def with_retry_limit(settings: Settings, seconds: float) -> Settings:
 class Client:
     """Calls the Server API; used from several threads at a time."""
 
-    def __init__(self, settings: Settings, url: str, transport: Transport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, url: str, transport: Transport | None = None, *, advice: str = _IN_A_LOAD
+    ) -> None:
+        """Prepare calls; the `advice` says what to do where Fullstory does not answer."""
         self._url = url.rstrip("/")
         self._transport = transport or HttpTransport(settings, url)
         self._retry_seconds = settings.retry_max_seconds
-        self._secrets = settings.secrets
+        self._mask = Mask(settings.secrets)
         self._throttle = Throttle()
+        self._renewed = RenewedKeys(settings.output_dir)
+        self._advice = advice
 
     def close(self) -> None:
         """Close the connections."""
@@ -66,9 +69,11 @@ class Client:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
         """
         name = f"{method} {name or path}"
+        # A replay repeats the keys that it is given, never those made here.
+        renewed = self._renewed if key is not None else None
         if key is None and method == "POST":
             key = str(uuid.uuid4())
-        attempts = Attempts(self._throttle, self._retry_seconds, key)
+        attempts = Attempts(self._throttle, self._retry_seconds, key, renewed, self._advice)
 
         def attempt() -> Response:
             headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -78,21 +83,21 @@ class Client:
             try:
                 response = self._transport.send(request)
             except NoResponseError as error:
-                attempts.uncertain = True
-                raise RetryableError(f"no answer ({error})") from None
+                raise attempts.unanswered(name, error) from None
             except NotSendableError as error:
-                raise DeliveryError(f"{name} cannot be sent ({error}). Check the setting api_url.") from None
+                raise DeliveryError(
+                    f"{name} cannot be sent ({error}). Check the setting api_url, and HTTPS_PROXY where the "
+                    "environment names a proxy."
+                ) from None
             if response.status in RETRYABLE:
-                raise attempts.failed(response)
+                raise attempts.refused(response)
             raise_refusal(response.status, name, redirects=redirects)
-            redacted = response.content
-            for secret in self._secrets:  # a proxy may echo the headers it got
-                redacted = redacted.replace(secret.encode(), b"****")
-            data = json_object(redacted)
+            data = json_object(response.content)
             if data is None and response.status < 300 and not is_acceptable(response.content, content):
-                attempts.uncertain = True
                 wanted = "a JSON object" if content == "object" else "JSON"
-                raise RetryableError(f"the answer ({response.status}) is not {wanted}")
+                raise attempts.unclear(f"the answer ({response.status}) is not {wanted}")
+            if data and self._mask.may_be_in(response.content):  # a proxy may echo the headers it got
+                data = self._mask.data(data)
             return Response(response.status, data or {}, attempts.uncertain)
 
         return attempts.run(name, attempt)

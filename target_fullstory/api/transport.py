@@ -7,29 +7,28 @@ are not followed, and `~/.netrc` is not consulted.
 from __future__ import annotations
 
 import base64
-import time
+import contextlib
+import os
+import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+import urllib3.exceptions
 
-from target_fullstory.logs import keep_addresses_out
+from target_fullstory.api.network_errors import failed_exchange
+from target_fullstory.api.time_limit import BoundedAdapter, TimeLimit
+from target_fullstory.errors import ConfigurationError
+from target_fullstory.logs import silence_urllib3
 from target_fullstory.settings.addresses import is_loopback
 from target_fullstory.settings.model import Settings
 
 _SANDBOX_KEY = "sandbox"  # sent where no key is configured; only the embedded sandbox accepts it
 _LARGEST_RESPONSE = 256 * 1024 * 1024
 _READ_BYTES = 65536
-
-NETWORK_ERRORS = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
-"""Failures of the network: another attempt may succeed."""
+_SHORT_RESPONSE = 1024
 
 Authenticate: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -55,14 +54,6 @@ class HttpResponse(NamedTuple):
     content: bytes
 
 
-class NoResponseError(Exception):
-    """The network failed before a whole response was there; the request may have been carried out."""
-
-
-class NotSendableError(Exception):
-    """The request cannot be sent at all, now or later."""
-
-
 class Transport(Protocol):
     """Sends one request; used from several threads at a time."""
 
@@ -77,7 +68,6 @@ class HttpTransport:
     """Sends requests to the API over HTTP, with the key."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        keep_addresses_out()
         self._timeout = settings.request_timeout_seconds
         key = settings.bare_key or _SANDBOX_KEY
         if settings.api_key_encoding == "base64":
@@ -89,23 +79,16 @@ class HttpTransport:
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """See `Transport`."""
-        try:
-            with self._session.request(
-                request.method,
-                request.url,
-                data=request.body,
-                params=request.params,
-                headers=request.headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                content = read_content(response, _LARGEST_RESPONSE, self._timeout, _READ_BYTES)
-                return HttpResponse(response.status_code, response.headers, content)
-        except NETWORK_ERRORS as error:
-            raise NoResponseError(type(error).__name__) from None
-        except requests.RequestException as error:
-            raise NotSendableError(type(error).__name__) from None
+        response, content = exchange(
+            self._session,
+            request.method,
+            request.url,
+            seconds=self._timeout,
+            data=request.body,
+            params=request.params,
+            headers=request.headers,
+        )
+        return HttpResponse(response.status_code, response.headers, content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,15 +97,56 @@ class HttpTransport:
 
 def open_session(url: str, auth: Authenticate, *, pool_size: int = 1) -> requests.Session:
     """A session for one host; having an `auth`, it never looks for credentials in `~/.netrc`."""
+    silence_urllib3()
     session = requests.Session()
     # A loopback address is never behind a proxy, whatever the environment says.
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.auth = auth
     session.headers["User-Agent"] = "target-fullstory"
-    adapter = HTTPAdapter(pool_maxsize=pool_size)
+    adapter = BoundedAdapter(pool_maxsize=pool_size)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
+    if session.trust_env:
+        _check_certificates()
     return session
+
+
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    seconds: float,
+    largest: int | None = _LARGEST_RESPONSE,
+    **options: Any,
+) -> tuple[requests.Response, bytes]:
+    """Send a request and read its response, all within so many seconds.
+
+    A response may have `largest` bytes; None where only its status matters.
+
+    Raises:
+        NoResponseError: The network failed; another attempt may succeed.
+        NotSendableError: The request cannot be sent.
+    """
+    answered, content = False, b""
+    with TimeLimit(seconds) as limit:
+        try:
+            with session.request(
+                method, url, timeout=seconds, allow_redirects=False, stream=True, **options
+            ) as response:
+                if limit.is_over:  # what was cut off may look whole: headers may end with the connection
+                    raise TimeoutError
+                answered = True
+                content = _drain(response) if largest is None else _read(response, largest)
+        except (requests.RequestException, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            failure: Exception = error
+        else:
+            if not limit.is_over or largest is None:
+                return response, content
+            failure = TimeoutError()
+        host = urlsplit(url).hostname or ""
+        failure = failed_exchange(failure, host, timed_out=limit.is_over, answered=answered)
+    raise failure from None
 
 
 def header_auth(name: str, value: str) -> Authenticate:
@@ -135,12 +159,37 @@ def header_auth(name: str, value: str) -> Authenticate:
     return authenticate
 
 
-def read_content(response: requests.Response, limit: int, seconds: float, step: int) -> bytes:
-    """Read a body `step` bytes at a time; raises requests' errors, also where it is too long or too slow."""
-    deadline = time.monotonic() + seconds
+def _read(response: requests.Response, largest: int) -> bytes:
     content = bytearray()
-    for part in response.iter_content(step):
+    for part in response.iter_content(_READ_BYTES):
         content += part
-        if time.monotonic() > deadline or len(content) > limit:
+        if len(content) > largest:
             raise requests.Timeout("the response does not end")
     return bytes(content)
+
+
+def _drain(response: requests.Response) -> bytes:
+    """Read a short body to its end, so that the connection can be used again."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= _SHORT_RESPONSE:
+        with contextlib.suppress(requests.RequestException):
+            _read(response, _SHORT_RESPONSE)
+    return b""
+
+
+def _check_certificates() -> None:
+    """Refuse a CA bundle of the environment that requests could not use."""
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(variable)
+        if not path:
+            continue
+        try:
+            if not Path(path).is_dir():
+                ssl.create_default_context(cafile=path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise ConfigurationError(
+                f"The environment's {variable} names no usable file of CA certificates ({path}: "
+                f"{reason or 'not PEM'}). Correct it, or unset it."
+            ) from None
+        return

@@ -62,6 +62,8 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
     an error.
     """
     settings = read_settings(config_paths)
+    if advice := settings.advice_on_data_center:
+        logger.info(advice)
     with api_client(settings) as client:
         account = who_am_i(client)
         findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]

@@ -68,7 +68,8 @@ def api_client(settings: Settings, *, retry_seconds: float = 0) -> Iterator[Clie
     """
     settings = with_retry_limit(settings, max(retry_seconds, _LEAST_RETRY_SECONDS))
     sandbox = start_sandbox(settings) if settings.api_url == SANDBOX else None
-    client = Client(settings, sandbox.url if sandbox else settings.api_url)
+    url = sandbox.url if sandbox else settings.api_url
+    client = Client(settings, url, advice="Try again when Fullstory answers.")
     try:
         yield client
     finally:

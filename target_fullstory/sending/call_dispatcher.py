@@ -15,6 +15,7 @@ from target_fullstory.batching.batch import Batch
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Call, decode_call, join_calls, redacted_call
 from target_fullstory.sending.in_flight import InFlight
+from target_fullstory.settings.masking import Mask
 
 _ENVELOPE_BYTES = 8
 
@@ -77,6 +78,7 @@ class CallDispatcher:
             content="any" if call.action is None else "json",
             redirects=True,
         )
+        response = _without_secret(call, response)
         self._ledger.response(
             batch.stream, batch.kind, response.status, code=response.error_code, **_about(call, response)
         )
@@ -99,9 +101,7 @@ class CallDispatcher:
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
-            reject = refusal(batch, redacted_call(join_calls([call])), response)
-            reject.message = _without_secret(call, reject.message)
-            self._rejects.write(reject)
+            self._rejects.write(refusal(batch, redacted_call(join_calls([call])), response))
 
 
 def group_calls(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:
@@ -149,8 +149,11 @@ def _id_in(response: Response) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def _without_secret(call: Call, message: str) -> str:
-    if call.action is None or call.content is None:
-        return message
+def _without_secret(call: Call, response: Response) -> Response:
+    """A refusal without the endpoint's secret, should it repeat that."""
+    if response.ok or call.action is None or call.content is None:
+        return response
     secret = msgspec.json.decode(call.body, type=dict[str, Any]).get("secret")
-    return message.replace(secret, "****") if isinstance(secret, str) and secret else message
+    if not isinstance(secret, str) or not secret:
+        return response
+    return msgspec.structs.replace(response, data=Mask([secret]).data(response.data))

@@ -28,6 +28,21 @@ def normalized(address: str) -> str:
     return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
 
 
+def _is_host(name: str) -> bool:
+    """Whether a name, as an address has it, can be looked up."""
+    if ":" in name:  # IPv6, which urlsplit has checked
+        return True
+    if not name.isascii():
+        import idna  # noqa: PLC0415 - requests needs it too, for names such as this one
+
+        try:
+            name = idna.encode(name, uts46=True).decode()
+        except UnicodeError:
+            return False
+    name = name.removesuffix(".")
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split(".")) and name[0] != "*"
+
+
 def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> None:
     """Refuse an address that requests, and the secrets with them, must not be sent to.
 
@@ -42,6 +57,11 @@ def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> N
     if not usable or url.scheme not in {"http", "https"} or url.username or url.password:
         raise ConfigurationError(f"Setting {setting} is to be {wanted}.")
     host = url.hostname or ""
+    if not _is_host(host):
+        raise ConfigurationError(
+            f"Setting {setting} has a host name that no host can have: too long, or with a part that is "
+            f"empty, too long or not a name. It is to be {wanted}."
+        )
     if url.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"Setting {setting} uses plain http for {host}; {exposed} would travel in the clear. Use "

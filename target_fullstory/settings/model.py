@@ -14,15 +14,16 @@ import msgspec
 from msgspec import Meta
 
 from target_fullstory.mapping import MappingOptions, MappingSpec, redacted_spec
+from target_fullstory.settings.masking import REDACTED
 from target_fullstory.settings.webhook_settings import WebhookSettings, redacted_webhook
 
 SANDBOX = "sandbox"
 """The value of `api_url` that starts the embedded sandbox."""
 
+DEFAULT_API_URL = "https://api.fullstory.com"
+
 API_BATCH_LIMIT = 50_000
 """Records that Fullstory takes in a batch job."""
-
-REDACTED = "****"
 
 
 def _doc(text: str, *, secret: bool = False, **limits: Any) -> Meta:
@@ -42,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "none"
     api_url: Annotated[
         str, _doc("The Server API's address, or `sandbox` for an embedded local Fullstory Server API.")
-    ] = "https://api.fullstory.com"
+    ] = DEFAULT_API_URL
     streams: Annotated[
         dict[str, MappingSpec],
         _doc("Stream name or glob to mapping; an exact name wins, then the first glob that fits."),
@@ -151,6 +152,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The API key alone, without the scheme that it may have been pasted with."""
         key = (self.api_key or "").strip()
         return key[6:].strip() if key[:6].lower() == "basic " else key
+
+    @property
+    def advice_on_data_center(self) -> str | None:
+        """What to try where a key of the EU data center is refused by the default host."""
+        if self.api_url.rstrip("/") != DEFAULT_API_URL or not self.bare_key.startswith("eu1."):
+            return None
+        return (
+            "The API key is one of the EU data center (eu1). Should Fullstory refuse it, set api_url to "
+            "https://api.eu1.fullstory.com"
+        )
 
     @property
     def secrets(self) -> tuple[str, ...]:

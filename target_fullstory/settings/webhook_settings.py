@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.masking import REDACTED
 
 SETTING = "response_webhook"
 
@@ -113,14 +114,21 @@ def read_webhook(value: Any) -> WebhookSettings | None:
 def redacted_webhook(webhook: WebhookSettings) -> dict[str, Any]:
     """The setting as it may be written to a file: no secret, and of the address only the host."""
     shown: dict[str, Any] = msgspec.to_builtins(webhook)
-    url = urlsplit(webhook.url)
-    # A webhook's path or query is often all that keeps strangers from calling it.
-    private = url.path.strip("/") or url.query or url.fragment
-    shown["url"] = f"{url.scheme}://{url.netloc}" + ("/****" if private else "")
-    shown["headers"] = dict.fromkeys(webhook.headers, "****")
-    for name in SECRETS & set(shown["auth"] or ()):
-        shown["auth"][name] = "****"
+    shown["url"] = _redacted_url(webhook.url)
+    shown["headers"] = dict.fromkeys(webhook.headers, REDACTED)
+    auth = shown["auth"] or {}
+    for name in SECRETS & set(auth):
+        auth[name] = REDACTED
+    if "token_url" in auth:
+        auth["token_url"] = _redacted_url(auth["token_url"])
     return shown
+
+
+def _redacted_url(address: str) -> str:
+    """An address's host: its path or query is often all that keeps strangers from calling it."""
+    url = urlsplit(address)
+    private = url.path.strip("/") or url.query or url.fragment
+    return f"{url.scheme}://{url.netloc}" + (f"/{REDACTED}" if private else "")
 
 
 def _members(where: str, value: Any, needed: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from urllib.parse import quote_plus, urlencode
 
 import requests
 
+from target_fullstory.api.network_errors import NoResponseError, NotSendableError
 from target_fullstory.api.responses import json_object
 from target_fullstory.api.retry import retry_after
-from target_fullstory.api.transport import Authenticate, header_auth, open_session, read_content
+from target_fullstory.api.transport import Authenticate, exchange, header_auth, open_session
 from target_fullstory.settings import webhook_settings
 from target_fullstory.webhook.webhook_retry import FailedAttemptError, no_response, refused
 
@@ -133,21 +134,19 @@ class OAuth2Token:
         if in_body:
             form["client_id"], form["client_secret"] = client
         try:
-            with self._session.post(
+            response, content = exchange(
+                self._session,
+                "POST",
                 self._auth.token_url,
+                seconds=self._timeout,
+                largest=_LARGEST_TOKEN_RESPONSE,
                 data=urlencode(form).encode(),
                 headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
                 auth=_no_auth if in_body else _basic(*map(quote_plus, client)),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                after = retry_after(response.headers.get("Retry-After"))
-                # Byte by byte: with a body that drips, a larger read would never return.
-                content = read_content(response, _LARGEST_TOKEN_RESPONSE, self._timeout, 1)
-                return response.status_code, content, after
-        except requests.RequestException as error:
+            )
+        except (NoResponseError, NotSendableError) as error:
             raise no_response(error) from None
+        return response.status_code, content, retry_after(response.headers)
 
 
 def _lifetime(value: Any) -> float:

@@ -5,7 +5,6 @@ It neither slows nor fails the load: what finds no room, is refused or is unfini
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import Any
@@ -16,15 +15,15 @@ import msgspec
 import requests
 
 from target_fullstory.accounting.rejects import timestamp
+from target_fullstory.api.network_errors import NoResponseError, NotSendableError
 from target_fullstory.api.retry import retry_after
-from target_fullstory.api.transport import open_session, read_content
-from target_fullstory.logs import keep_addresses_out, logger
+from target_fullstory.api.transport import exchange, open_session
+from target_fullstory.logs import logger
 from target_fullstory.settings.webhook_settings import WebhookSettings
 from target_fullstory.webhook.webhook_auth import OAuth2Token, authentication
 from target_fullstory.webhook.webhook_queue import Message, WebhookQueue
 from target_fullstory.webhook.webhook_retry import FailedAttemptError, RetryRules, no_response, refused
 
-_SMALL_RESPONSE = 1024
 _TRIES_BEFORE_A_WARNING = 3
 _DEFAULT_RULES = RetryRules()
 
@@ -33,7 +32,6 @@ class WebhookDelivery:
     """Delivers the responses it is given, from threads of its own, which start with the first one."""
 
     def __init__(self, settings: WebhookSettings, run_id: str, rules: RetryRules = _DEFAULT_RULES) -> None:
-        keep_addresses_out()
         self._settings = settings
         self._run_id = run_id
         self._rules = rules
@@ -124,24 +122,18 @@ class WebhookDelivery:
             if status == 401 and isinstance(self._auth, OAuth2Token):
                 self._auth.forget(request)
                 status, after, _ = self._send(body)
-        except requests.RequestException as error:
+        except (NoResponseError, NotSendableError) as error:
             raise no_response(error) from None
         if not 200 <= status < 300:
             raise refused(status, after)
 
     def _send(self, body: bytes) -> tuple[int, float | None, requests.PreparedRequest]:
-        with self._session.request(
+        response, _ = exchange(
+            self._session,
             self._settings.method,
             self._settings.url,
+            seconds=self._rules.timeout,
+            largest=None,
             data=body,
-            timeout=self._rules.timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            length = response.headers.get("Content-Length", "")
-            if length.isdecimal() and int(length) <= _SMALL_RESPONSE:
-                # Read to its end, so that the connection can be used again; only the status matters.
-                with contextlib.suppress(requests.RequestException):
-                    read_content(response, _SMALL_RESPONSE, self._rules.timeout, 1)
-            after = retry_after(response.headers.get("Retry-After"))
-            return response.status_code, after, response.request
+        )
+        return response.status_code, retry_after(response.headers), response.request

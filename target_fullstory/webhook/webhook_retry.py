@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-import requests
 
-from target_fullstory.api.transport import NETWORK_ERRORS
+from target_fullstory.api.network_errors import NoResponseError, NotSendableError
 
 _RETRYABLE = frozenset({302, 303, 307, 429, *range(500, 600)})  # any other status is final
 
@@ -49,10 +48,8 @@ def refused(status: int, after: float | None) -> FailedAttemptError:
     return FailedAttemptError(f"http_{status}", retryable=status in _RETRYABLE, after=after or 0.0)
 
 
-def no_response(error: requests.RequestException) -> FailedAttemptError:
-    """The failure of an attempt without a response; without the error's text, which holds the address."""
-    if isinstance(error, requests.Timeout):
-        return FailedAttemptError("timeout", retryable=True)
-    if isinstance(error, NETWORK_ERRORS):
-        return FailedAttemptError("connection_error", retryable=True)
-    return FailedAttemptError(type(error).__name__, retryable=False)
+def no_response(error: NoResponseError | NotSendableError) -> FailedAttemptError:
+    """The failure of an attempt without a response."""
+    if isinstance(error, NoResponseError):
+        return FailedAttemptError(error.kind, retryable=True)
+    return FailedAttemptError(str(error), retryable=False)

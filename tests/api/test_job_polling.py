@@ -11,7 +11,8 @@ import pytest
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.client import Client
 from target_fullstory.api.job_polling import ListNotReadyError, PolledJob, poll_intervals
-from target_fullstory.api.transport import HttpRequest, HttpResponse, NoResponseError
+from target_fullstory.api.network_errors import NoResponseError
+from target_fullstory.api.transport import HttpRequest, HttpResponse
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.load_settings import load_settings
 

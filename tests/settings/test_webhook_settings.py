@@ -138,3 +138,11 @@ def test_what_a_file_may_show(auth: dict[str, Any]) -> None:
     assert seen["url"] == "https://hooks.example.com:8443/****"
     assert seen["headers"] == {"X-A": "****"}
     assert seen["auth"]["type"] == auth["type"]
+
+
+def test_an_address_of_tokens_is_shown_by_its_host() -> None:
+    token_url = "https://login.example.com:8443/t3nant/token?key=s3cret"
+    config = {"api_key": "key", "response_webhook": {"url": URL, "auth": OAUTH2 | {"token_url": token_url}}}
+    seen = load_settings(config).redacted(config)["response_webhook"]
+    assert seen["auth"]["token_url"] == "https://login.example.com:8443/****"
+    assert "s3cret" not in str(seen)

@@ -43,6 +43,8 @@ def make_server(app: Starlette, on_started: Callable[[], object]) -> uvicorn.Ser
         app,
         http=_Protocol,
         ws="none",
+        # Its lines go where the program's own go.
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="on",
