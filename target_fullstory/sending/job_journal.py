@@ -16,6 +16,7 @@ from typing import IO
 
 import msgspec
 
+from target_fullstory.accounting.output_files import make_directory
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 
@@ -78,7 +79,7 @@ class JobJournal:
                 return
             try:
                 if self._file is None:
-                    self._directory.mkdir(parents=True, exist_ok=True)
+                    make_directory(self._directory)
                     handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                     self._file = os.fdopen(handle, "ab")
                     _lock(self._file)

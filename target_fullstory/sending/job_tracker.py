@@ -52,6 +52,7 @@ class JobTracker:
         self._client = client
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
+        self._begin_report = accounting.begin_report
         self._in_flight = in_flight
         self._journal = journal
         in_flight.on_wait_for_jobs = self._watch
@@ -81,6 +82,7 @@ class JobTracker:
             created=str(job.get("created") or timestamp()),
         )
         reservation = self._in_flight.enter(Reservation(kind, rows, keys, job=True))
+        self._begin_report()
         if self._journal is not None:
             self._journal.accepted(entry.id, kind, stream)
         self._ledger.job(entry)
@@ -189,8 +191,8 @@ class JobTracker:
         if not job.own:
             if listed:
                 logger.warning(
-                    "Job %s of an earlier run refused %d records; they are in this run's rejects file, not "
-                    "in its counts",
+                    "Job %s of an earlier run refused %d records; they are in this run's rejects file and "
+                    "count towards its exit code",
                     entry.id,
                     listed,
                 )
@@ -220,7 +222,7 @@ class JobTracker:
                 job_id=entry.id,
                 request=item.request,
             )
-            self._rejects.write(reject, counted=job.own)
+            self._rejects.write(reject, own=job.own)
             listed += 1
         self._rejects.sync()
         return listed
