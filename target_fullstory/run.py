@@ -9,6 +9,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from target_fullstory.accounting.rejects import OVER_QUOTA, Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import RunReport, log_reasons, log_totals
 from target_fullstory.api.client import Client
+from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
 from target_fullstory.errors import DeliveryError, MostlyRejectedError, OutputError
@@ -31,7 +33,6 @@ from target_fullstory.sending.dispatcher import Dispatcher
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
-from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import SANDBOX, Settings
 
 _OVER_QUOTA = Rejected(OVER_QUOTA, "the run has sent max_events events")
@@ -215,24 +216,43 @@ class Load(Run):
 
             self._webhook = WebhookDelivery(settings.response_webhook, self._id)
             on_response = self._webhook.on_response
-        self._destination = Destination(normalized(settings.api_url))
-        self._report = RunReport(settings.output_dir, self._id, self._destination, self._report_now)
+        self._report = RunReport(settings.output_dir, self._id, self._report_now)
         accounting = Accounting(settings, self._id, on_response=on_response, report=self._report)
+        # The report needs it as soon as the jobs of earlier runs are looked at.
+        self._block = accounting.block
         in_flight = InFlight(settings)
         self._client = Client(settings, url)
-        self._role_check = RoleCheck(settings, url)
-        journal = JobJournal(settings.output_dir, self._id, settings.api_url)
-        self._jobs = JobTracker(
-            settings, self._client, accounting, in_flight, journal if settings.wait_for_jobs else None
-        )
+        self._account = KeyAccount(settings, Client(briefly(settings), url))
+        self._role_check = RoleCheck(settings, self._account)
+        accounting.block.organization = lambda: self._destination.organization
+        journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
+        self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
+
+    @property
+    def _destination(self) -> Destination:
+        """Where this run sends, as far as it is known by now."""
+        return self._account.destination()
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
         if kind is not None:
             self._role_check.require(stream, kind)
         super().open_stream(stream, kind)
+
+    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+        """Take requests; meanwhile the key's organization is asked for, which the state names."""
+        self._account.ask()
+        super().add(stream, chunk, record)
+
+    def flush(self) -> None:
+        """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""
+        super().flush()
+        if not self.interrupted:
+            with suppress(StopWaiting):
+                self._jobs.wait_for_looks()
+            self._account.wait()
 
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
@@ -275,7 +295,8 @@ class Load(Run):
 
     def _report_now(self) -> dict[str, Any]:
         config = self._settings.redacted(self._config)
-        return {**self._block.build(final=True, every_job=True), "config": config}
+        block = self._block.build(final=True, every_job=True)
+        return {**block, "destination": self._destination, "config": config}
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

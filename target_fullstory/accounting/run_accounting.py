@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from target_fullstory.accounting.checkpoints import Checkpoints, print_line
+from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.ledger import Ledger, OnResponse
 from target_fullstory.accounting.rejection_limit import RejectionLimit
 from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.run_report import RunReport
 from target_fullstory.accounting.state_block import StateBlock
 from target_fullstory.accounting.unresolved_rejects import EarlierRejects
+from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import Settings
 
 
@@ -32,7 +34,9 @@ class Accounting:
         A run with a report leaves files, which begin with it, and tells what earlier runs left unresolved.
         """
         self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
-        earlier = EarlierRejects(settings.output_dir, report.destination) if report else None
+        # The organization is not asked for yet, and not each key may ask: the address decides.
+        here = Destination(normalized(settings.api_url))
+        earlier = EarlierRejects(settings.output_dir, here) if report else None
         self.begin_report: Callable[[], None] = report.begin if report else lambda: None
         self.rejects = Rejects(
             self.ledger, settings.output_dir, run_id, take_reject, earlier, self.begin_report

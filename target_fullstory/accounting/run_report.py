@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.output_files import replace
 from target_fullstory.accounting.reject_reasons import RejectReasons
@@ -24,11 +23,8 @@ class RunReport:
     So the rejects of a run that was killed have their destination.
     """
 
-    def __init__(
-        self, output_dir: str, run_id: str, destination: Destination, build: Callable[[], dict[str, Any]]
-    ) -> None:
-        """Name the file; `build` makes what it holds as of now, beside where the run sends."""
-        self.destination = destination
+    def __init__(self, output_dir: str, run_id: str, build: Callable[[], dict[str, Any]]) -> None:
+        """Name the file; `build` makes what it holds as of now."""
         self._path = Path(output_dir) / f"run-{run_id}.json"
         self._build = build
         self._lock = threading.Lock()
@@ -48,7 +44,7 @@ class RunReport:
             self._write(more)
 
     def _write(self, more: dict[str, Any]) -> None:
-        report = {**self._build(), "destination": self.destination, **more}
+        report = self._build() | more
         try:
             replace(self._path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ class StateBlock:
         self._rejects = rejects
         self.started_at = timestamp()
         self._finished_at: str | None = None
+        # Set by a run that sends: whose key it is, None as long as that is not known.
+        self.organization: Callable[[], str | None] = lambda: None
 
     def finish(self) -> None:
         """Note the end of the run."""
@@ -35,8 +38,10 @@ class StateBlock:
             "run_id": self._run_id,
             "started_at": self.started_at,
             "finished_at": self._finished_at,
+            "organization": self.organization(),
             "streams": self._ledger.streams(final=final),
             "jobs": self._ledger.jobs(every=every_job),
+            "unfinished_jobs": self._ledger.unfinished_jobs(every=every_job),
             "responses": self._ledger.responses(),
             "rejects": self._rejects.summary(),
         }
