@@ -26,7 +26,7 @@ from singer_sdk.exceptions import ConfigValidationError, SingerSDKError  # noqa:
 from singer_sdk.plugin_base import _ConfigInput  # noqa: E402
 from singer_sdk.singerlib.exceptions import SingerError  # noqa: E402
 
-from target_fullstory.errors import TargetFullstoryError  # noqa: E402
+from target_fullstory.errors import TargetFullstoryError, did_you_mean  # noqa: E402
 from target_fullstory.logs import logger  # noqa: E402
 from target_fullstory.target import TargetFullstory  # noqa: E402
 
@@ -52,9 +52,11 @@ class _Executable(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            raise click.UsageError(
+                f"There is no command {cmd_name!r}{did_you_mean(cmd_name, _COMMANDS)}", ctx
+            )
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), f"{cmd_name}_command")
         return command
 

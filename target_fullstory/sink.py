@@ -7,14 +7,14 @@ from logging import DEBUG
 from typing import Any, Protocol, cast
 
 from singer_sdk import Target
-from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 
-from target_fullstory.errors import ConfigurationError, InputError
+from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.input.reader import parse
-from target_fullstory.mapping import LineDecoder, Mapper, Rejected, compile_mapper, spec_for
-from target_fullstory.record_validation import RecordValidator
+from target_fullstory.mapping import DEFAULT_STREAMS, LineDecoder, Mapper, Rejected, compile_mapper, spec_for
 from target_fullstory.run import Run
+from target_fullstory.schemas.record_validation import RecordValidator
+from target_fullstory.schemas.violations import violation
 from target_fullstory.settings.model import Settings
 
 
@@ -38,12 +38,7 @@ class FullstorySink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        try:
-            super().__init__(cast("Target", target), stream_name, schema, key_properties)
-        except InvalidJSONSchema as error:
-            raise InputError(
-                f"The SCHEMA of stream {stream_name!r} is no valid JSON Schema: {error}. Check the tap."
-            ) from None
+        super().__init__(cast("Target", target), stream_name, schema, key_properties)
         self._run = target.run
         self._keys = frozenset(self.key_properties)
         self.decoder: LineDecoder | None = None
@@ -65,10 +60,10 @@ class FullstorySink(Sink):
                 violation=self._violation if self._validator else None,
             )
         if settings.unmapped_streams == "error":
-            known = ", ".join(sorted(settings.streams)) or "none"
+            hint = did_you_mean(self.stream_name, [*settings.streams, *DEFAULT_STREAMS])
             raise ConfigurationError(
-                f"Stream {self.stream_name!r} has no mapping (configured: {known}). Add it under streams, or "
-                "set unmapped_streams to ignore."
+                f"Stream {self.stream_name!r} has no mapping{hint}{'' if hint.endswith('?') else '.'} Add it "
+                "under streams, or set unmapped_streams to ignore."
             )
         return None
 
@@ -136,10 +131,10 @@ class FullstorySink(Sink):
         record, rejected = self._mapper.redact(record, rejected)
         self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
 
-    def _violation(self, record: dict[str, Any]) -> str | None:
+    def _violation(self, record: dict[str, Any]) -> Rejected | None:
         if not record.keys() >= self._keys:
             name = next(name for name in self.key_properties if name not in record)
-            return f"the key property {name!r} is missing"
+            return violation(name, "missing, and it is a key column")
         return cast("RecordValidator", self._validator).violation(record)
 
     def get_validator(self) -> RecordValidator | None:

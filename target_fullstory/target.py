@@ -22,13 +22,16 @@ from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsEr
 from target_fullstory.input.line_chunks import chunks
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, parse
-from target_fullstory.mapping import Rejected
+from target_fullstory.mapping import spec_for
 from target_fullstory.run import Load, Run
+from target_fullstory.schemas.flattening import with_types
+from target_fullstory.schemas.schema_repair import repaired, told_of
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.environment import from_environment
 from target_fullstory.settings.load_settings import batch_storage, check_secrets, load_settings
 from target_fullstory.settings.model import JSON_SCHEMA
 from target_fullstory.sink import FullstorySink
+from target_fullstory.stream_maps import StreamMaps, rejection_of
 
 
 class MissingKeysError(TooManyRejectsError, MissingKeyPropertiesError):
@@ -82,6 +85,11 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
+        self._stream_maps = StreamMaps(
+            self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
+        )
+        # The last SCHEMA message of each stream, and what was told of its repair.
+        self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
         # The sinks that take a stream's records as the tap sent them, which their decoders may decode.
         self._direct_sinks: dict[str, FullstorySink] = {}
         self._stop_asked = False
@@ -118,24 +126,34 @@ class TargetFullstory(Target):
                     if run.interrupted:
                         break
                     run.tick()
+            else:
+                for warning in self._stream_maps.unused():
+                    self.logger.warning(warning)
         return reader.counts
 
     def take_schema(self, message: dict[str, Any]) -> None:
         """Make the sinks of a stream, by its SCHEMA message."""
-        stream, schema = message["stream"], message["schema"]
-        keys = message.get("key_properties")
-        known = self.mapper.stream_maps.get(stream)
-        if known and known[0].raw_schema == schema and known[0].raw_key_properties == keys:
+        stream = message["stream"]
+        known, told = self._schemas.get(stream, (None, ""))
+        if message == known:
             return
-        self.mapper.register_raw_stream_schema(stream, schema, keys)
-        for stream_map in self.mapper.stream_maps[stream]:
+        schema, flaws = repaired(message["schema"])
+        if (warning := told_of(flaws)) and warning != told:
+            self.logger.warning("Stream %s: the tap's SCHEMA was repaired: %s", stream, warning)
+        self._schemas[stream] = (message, warning)
+        options = self.mapper.flattening_options
+        if options.enabled and options.max_level > 0:
+            schema = with_types(schema, options.max_level)
+        keys = message.get("key_properties") or []
+        keys = [keys] if isinstance(keys, str) else keys
+        for stream_map in self._stream_maps.register(stream, schema, keys):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.run.open_stream(stream_map.stream_alias, None)
                 continue
             self.run.rejects.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
-                schema=_without_lost_columns(stream_map.transformed_schema),
+                schema=_complete(stream_map.transformed_schema, schema),
                 key_properties=stream_map.transformed_key_properties,
             )
             sink = self.sink_of(stream_map.stream_alias)
@@ -175,8 +193,7 @@ class TargetFullstory(Target):
         try:
             record = stream_map.transform(copy.copy(original))
         except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
-            rejected = Rejected("stream_map_error", f"{type(error).__name__}: {error}")
-            self.sink_of(stream).reject(original, rejected)
+            self.sink_of(stream).reject(original, rejection_of(error, stream_map))
             self.run.look_at(stream)
             return
         if record is None:
@@ -278,9 +295,15 @@ class TargetFullstory(Target):
         return super()._validate_config(raise_errors=raise_errors)
 
 
-def _without_lost_columns(schema: dict[str, Any]) -> dict[str, Any]:
-    """Flattening renames columns, but leaves the old names in `required`."""
-    if "required" not in schema:
+def _complete(schema: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
+    """What singer-sdk made of a SCHEMA, valid again.
+
+    Flattening renames columns, but leaves the old names in `required`; a stream map leaves out what the
+    columns refer to, or adds null to what has no type.
+    """
+    if schema is original:
         return schema
-    there = [name for name in schema["required"] if name in schema["properties"]]
-    return {**schema, "required": there}
+    made, _ = repaired({name: original[name] for name in ("$defs",) if name in original} | schema)
+    if "required" in made:
+        made["required"] = [name for name in made["required"] if name in made["properties"]]
+    return made

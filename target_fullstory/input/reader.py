@@ -256,11 +256,14 @@ def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
 
 
 def require_schema(message: dict[str, Any], number: int) -> None:
-    """Check that a SCHEMA message has what every SCHEMA needs."""
+    """Check that a SCHEMA message has what every SCHEMA needs; the schema itself is repaired elsewhere."""
     require(message, "stream", str, number)
     schema = require(message, "schema", dict, number)
-    require({**schema, "type": message["type"]}, "properties", dict, number)
+    if "$ref" not in schema:
+        require({**schema, "type": message["type"]}, "properties", dict, number)
     keys = message.get("key_properties") or []
+    if isinstance(keys, str):
+        return
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InputError(
             f"Line {number} of the input is a SCHEMA message whose `key_properties` is not an array of "

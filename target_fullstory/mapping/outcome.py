@@ -51,3 +51,8 @@ class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error
     def __init__(self, code: str, message: str, column: str | None = None) -> None:
         super().__init__(message)
         self.outcome = Rejected(code, message, column)
+
+    @classmethod
+    def of(cls, outcome: Rejected) -> Rejection:
+        """Carries this one."""
+        return cls(outcome.code, outcome.message, outcome.column)

@@ -57,11 +57,12 @@ class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
     hard_delete: bool = False
 
 
-_BY_NAME: dict[str, MappingSpec] = {
+DEFAULT_STREAMS: dict[str, MappingSpec] = {
     "users": MappingSpec(kind="users"),
     "events": MappingSpec(kind="events"),
     "user_deletions": MappingSpec(kind="user_deletions"),
 }
+"""The streams that need no mapping."""
 
 
 def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | None:
@@ -75,4 +76,4 @@ def spec_for(stream: str, streams: Mapping[str, MappingSpec]) -> MappingSpec | N
     for pattern, spec in streams.items():
         if fnmatchcase(stream, pattern):
             return spec
-    return _BY_NAME.get(stream)
+    return DEFAULT_STREAMS.get(stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -30,20 +29,10 @@ BAD_LINES = {
         b'{"type": "SCHEMA", "stream": "a", "schema": {}, "key_properties": []}',
         "`properties`",
     ),
+    "schema that is no object": (b'{"type": "SCHEMA", "stream": "a", "schema": true}', "`schema`"),
     "state without a value": (b'{"type": "STATE"}', "`value`"),
     "state that is no object": (b'{"type": "STATE", "value": 7}', "`value`"),
     "nested too deeply": (b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}", "Line 4 of the input is nested"),
-    "a schema that is none": (
-        json.dumps(
-            {
-                "type": "SCHEMA",
-                "stream": "users",
-                "schema": {"properties": {"uid": {"type": "strin"}}},
-                "key_properties": ["uid"],
-            }
-        ).encode(),
-        "chema",
-    ),
     "a mapping that does not fit": (schema("bad", {"id": "integer"}).encode(), "'nme'"),
     "a stream without a mapping": (schema("orders", {"id": "integer"}).encode(), "no mapping"),
 }

@@ -15,8 +15,6 @@ from tests.recorded.case import Case, Json
 PATH = Path(__file__).with_name("requests.json.xz")
 
 _AROUND = 160
-_BORROWED = ("schema_violation", "stream_map_error")
-"""Codes of rejects whose wording is a library's or Python's."""
 
 
 def wordings() -> Json:
@@ -51,9 +49,6 @@ def _without_borrowed(outcome: Json) -> Json:
     """An outcome without the words of libraries, which stand behind a colon in errors."""
     bare = copy.deepcopy(outcome)
     bare["error"] = bare["error"] and bare["error"].partition(": ")[0]
-    for reject in bare["rejects"]:
-        if reject["code"] in _BORROWED:
-            del reject["message"]
     return bare
 
 

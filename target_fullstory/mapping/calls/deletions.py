@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from target_fullstory.mapping.calls.server_call import Call, encode_call
-from target_fullstory.mapping.outcome import MadeRequest, Rejection
+from target_fullstory.mapping.outcome import MadeRequest, Rejected, Rejection
 from target_fullstory.mapping.plan.field_plan import Field, read_fields
 from target_fullstory.mapping.rules.destinations import missing_uid
 from target_fullstory.mapping.rules.path_values import id_step
@@ -37,7 +37,7 @@ class Deletions(msgspec.Struct, frozen=True):
     def of_deleted(
         self,
         record: dict[str, Any],
-        violation: str | None,
+        violation: Rejected | None,
         dropped: list[str],  # noqa: ARG002 - used for records that are there
     ) -> MadeRequest | None:
         """The deletion where the record says that it is gone; empty text, as of a CSV file, does not."""
@@ -45,5 +45,5 @@ class Deletions(msgspec.Struct, frozen=True):
             return None
         call = self.make(record, [])
         if violation is not None:
-            raise Rejection("schema_violation", violation)
+            raise Rejection.of(violation)
         return MadeRequest("user_deletions", msgspec.Raw(encode_call(call)), call.key)

@@ -140,11 +140,11 @@ class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()  # nothing is sent under another name
     sources: tuple[str, ...] = ()  # no code is generated
 
-    def map(self, record: dict[str, Any], violation: str | None, dropped: list[str]) -> MadeRequest:
+    def map(self, record: dict[str, Any], violation: Rejected | None, dropped: list[str]) -> MadeRequest:
         """Makes the call of a record, as `RecordMapping.map`."""
         call = self.maker.make(record, dropped)
         if violation is not None:
-            raise Rejection("schema_violation", violation)
+            raise Rejection.of(violation)
         return MadeRequest(self.kind, msgspec.Raw(encode_call(call)), call.key)
 
     def redact(self, record: dict[str, Any], rejected: Rejected) -> tuple[dict[str, Any], Rejected]:
@@ -159,7 +159,7 @@ class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
             written = json.dumps(secret, default=str)
             for text in (written, written.strip('"'), str(secret)):
                 message = message.replace(text, MASK)
-        return _masked(record, secrets), Rejected(rejected.code, message)
+        return _masked(record, secrets), Rejected(rejected.code, message, rejected.column)
 
 
 def _masked(value: Any, secrets: list[Any]) -> Any:

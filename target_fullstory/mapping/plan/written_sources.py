@@ -78,7 +78,7 @@ def bind(stream: str, key: str, shape: Shape, written: WrittenSource) -> Source:
     if isinstance(written, Const):
         return written
     if isinstance(written, str):
-        return find_column(stream, key, shape, written)
+        return find_column(stream, key, shape, written, may_be_const=True)
     return Template(
         tuple(
             literal if name is None else find_column(stream, key, shape, name)
@@ -87,14 +87,20 @@ def bind(stream: str, key: str, shape: Shape, written: WrittenSource) -> Source:
     )
 
 
-def find_column(stream: str, key: str, shape: Shape, name: str) -> Column:
-    """The column a mapping names; those of the SDK's record metadata are always there."""
+def find_column(stream: str, key: str, shape: Shape, name: str, *, may_be_const: bool = False) -> Column:
+    """The column a mapping names; those of the SDK's record metadata are always there.
+
+    With `may_be_const`, a name that is no column's may have been meant as a fixed text.
+    """
     steps = steps_to(shape, name)
     if steps is None and name.startswith("_sdc_"):
         steps = (name,)
     if steps is None:
         problem = f"the SCHEMA of stream {stream!r} has no column {name!r}"
-        raise config_error(stream, key, problem + did_you_mean(name, known_paths(shape)))
+        problem += did_you_mean(name, known_paths(shape))
+        if may_be_const:
+            problem += f"{'' if problem.endswith('?') else '.'} A fixed text is written {{const: {name}}}."
+        raise config_error(stream, key, problem)
     return Column(steps)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_fullstory.mapping.outcome import Rejected, Rejection
+from target_fullstory.mapping.outcome import Rejection
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.column_uses import uses_of
 from target_fullstory.mapping.program.emit_dict_properties import DictProperties
@@ -86,7 +86,7 @@ def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
     code.line("get = record.get")
     head, _, _ = _emit_fields(layout, plan)
     with code.block("if violation is not None:"):
-        code.line(f"return {code.know('Rejected', Rejected)}('schema_violation', violation)")
+        code.line("return violation")
     properties = DictProperties(layout, plan).emit()
     code.line(f"return {head}, {properties})")
     return code

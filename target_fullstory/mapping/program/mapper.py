@@ -20,7 +20,7 @@ OnReject: TypeAlias = Callable[[int, Rejected], None]
 """Called with a record that cannot become a request, by its index."""
 OnDropped: TypeAlias = Callable[[tuple[str, ...]], None]
 """Called with the names of what was left out of a record."""
-Violation: TypeAlias = Callable[[dict[str, Any]], str | None]
+Violation: TypeAlias = Callable[[dict[str, Any]], Rejected | None]
 """How a record violates the SCHEMA; None where it does not."""
 
 _record = attrgetter("record")
@@ -49,7 +49,7 @@ class LineDecoder:
         return map(_record, map(self._decoder.decode, lines))
 
 
-Delete: TypeAlias = Callable[[dict[str, Any], str | None, list[str]], MadeRequest | None]
+Delete: TypeAlias = Callable[[dict[str, Any], Rejected | None, list[str]], MadeRequest | None]
 """As `PlainMapping.map`, but None for a record that is there."""
 
 
@@ -69,7 +69,7 @@ class PlainMapping(Protocol):
         """The sources of generated functions."""
 
     def map(
-        self, record: dict[str, Any], violation: str | None, dropped: list[str]
+        self, record: dict[str, Any], violation: Rejected | None, dropped: list[str]
     ) -> MadeRequest | Rejected:
         """The request of a record; the names of what is left out are added to `dropped`.
 
@@ -93,7 +93,7 @@ class PlanMapping:
         self._delete = delete
 
     def map(
-        self, record: dict[str, Any], violation: str | None, dropped: list[str]
+        self, record: dict[str, Any], violation: Rejected | None, dropped: list[str]
     ) -> MadeRequest | Rejected:
         """See `PlainMapping`."""
         deletion = self._delete(record, violation, dropped) if self._delete else None
@@ -107,7 +107,7 @@ class PlanMapping:
         return MadeRequest("users", request, request.id if request.uid is None else request.uid)
 
     @cached_property
-    def _map(self) -> Callable[[dict[str, Any], str | None, list[str]], Any]:
+    def _map(self) -> Callable[[dict[str, Any], Rejected | None, list[str]], Any]:
         return emit_for_dicts(self._plan).compile()
 
     @property

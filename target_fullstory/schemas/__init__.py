@@ -1,0 +1,1 @@
+"""What a tap says of its records: its SCHEMA repaired, and the records held against it."""
