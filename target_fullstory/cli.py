@@ -40,6 +40,7 @@ _COMMANDS = {
     "preview": "target_fullstory.commands.preview",
     "jobs": "target_fullstory.commands.jobs",
     "replay": "target_fullstory.commands.replay",
+    "rejects": "target_fullstory.commands.rejects_command",
     "sandbox": "target_fullstory.sandbox.sandbox_command",
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""

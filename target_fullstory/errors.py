@@ -38,6 +38,10 @@ class TooManyRejectsError(TargetFullstoryError):
     """More records were rejected than `max_rejected_records` allows; the rest was delivered."""
 
 
+class MostlyRejectedError(TooManyRejectsError):
+    """A larger share of a stream was rejected than `max_rejected_percent` allows; reading has stopped."""
+
+
 def config_error(stream: str, key: str, problem: str) -> ConfigurationError:
     """An error that names the mapping's key, such as `streams.customers.fields.email`."""
     return ConfigurationError(f"streams.{stream}.{key}: {problem}")

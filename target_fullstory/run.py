@@ -17,14 +17,15 @@ from typing import Any
 import msgspec
 
 from target_fullstory.accounting.destination import Destination
-from target_fullstory.accounting.rejects import Reject, timestamp
+from target_fullstory.accounting.rejection_limit import FIRST_LOOK
+from target_fullstory.accounting.rejects import OVER_QUOTA, Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.accounting.run_report import log_totals, write_report
+from target_fullstory.accounting.run_report import RunReport, log_reasons, log_totals
 from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
-from target_fullstory.errors import DeliveryError, OutputError
+from target_fullstory.errors import DeliveryError, MostlyRejectedError, OutputError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
@@ -34,7 +35,7 @@ from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
-_OVER_QUOTA = Rejected("event_quota", "the run has sent max_events events")
+_OVER_QUOTA = Rejected(OVER_QUOTA, "the run has sent max_events events")
 
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -53,6 +54,10 @@ class Run(ABC):
         self.rejects = accounting.rejects
         self._block = accounting.block
         self._checkpoints = accounting.checkpoints
+        self._limit = accounting.rejection_limit
+        # The streams that had enough records to be looked at, and whether one was beyond the limit.
+        self._looked_at: set[str] = set()
+        self._beyond_limit = False
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events  # None: no quota
@@ -115,8 +120,42 @@ class Run(ABC):
                 name,
             )
 
+    def records_to_look(self, stream: str) -> int:
+        """How many records of a stream may be taken until its share of rejects is to be looked at; 0: any."""
+        if stream in self._looked_at or self._limit.percent is None:
+            return 0
+        return max(FIRST_LOOK - self.ledger.received(stream), 1)
+
+    def look_at(self, stream: str) -> None:
+        """Look at a stream's share of rejects where it has the records for it; called between records.
+
+        Raises:
+            MostlyRejectedError: It is beyond `max_rejected_percent`.
+        """
+        if stream not in self._looked_at and self.ledger.received(stream) >= FIRST_LOOK:
+            self._looked_at.add(stream)
+            self.check_limit(stream)
+
+    def check_limit(self, stream: str | None = None) -> None:
+        """Look at all streams' shares of rejects, or at one's.
+
+        Raises:
+            MostlyRejectedError: One is beyond `max_rejected_percent`.
+        """
+        try:
+            self._limit.check(stream)
+        except MostlyRejectedError:
+            self._beyond_limit = True
+            raise
+
     def state(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON."""
+        """Take a STATE message's value, as JSON.
+
+        Raises:
+            MostlyRejectedError: A stream is beyond `max_rejected_percent`.
+        """
+        self.check_limit()
+        self.rejects.reasons.mark_state()
         self._checkpoints.receive(value)
         self._batcher.mark_state()
         self._checkpoints.write_due()
@@ -135,11 +174,13 @@ class Run(ABC):
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
 
-        After a signal, events and calls behind the last STATE are left to the next run, which will read
-        them again; jobs that do not end in a short grace stay PROCESSING.
+        After a signal, or where a stream is beyond `max_rejected_percent`, events and calls behind the last
+        STATE are left to the next run, which will read them again. After a signal, jobs that do not end in a
+        short grace stay PROCESSING.
         """
         try:
-            leave_rest = self.interrupted and self._checkpoints.received_any
+            stopped = self.interrupted or self._beyond_limit
+            leave_rest = stopped and self._checkpoints.received_any
             self._batcher.flush_all(leave_rest=leave_rest)
             self._in_flight.wait_for_responses()
             if self._settings.wait_for_jobs:
@@ -158,7 +199,7 @@ class Load(Run):
         from those of runs with another `key_salt`.
         """
         self._config = config
-        self._began, self._clock = timestamp(), time.monotonic()
+        self._clock = time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._id = f"{stamp}-{secrets.token_hex(4)}"
         self._sandbox = None
@@ -177,7 +218,11 @@ class Load(Run):
             on_response = self._webhook.on_response
         if advice := settings.advice_on_data_center:
             logger.info(advice)
-        accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
+        self._report = RunReport(settings.output_dir, self._id, self._report_now)
+        accounting = Accounting(settings, self._id, on_response=on_response, report=self._report)
+        # The report needs it as soon as the jobs of earlier runs are looked at.
+        self._block = accounting.block
+        in_flight = InFlight(settings)
         self._client = Client(settings, url)
         self._account = KeyAccount(settings, Client(briefly(settings), url))
         self._role_check = RoleCheck(settings, self._account)
@@ -229,6 +274,7 @@ class Load(Run):
             self._dispatcher.close()
             self._jobs.close()
             self._client.close()
+            self._block.finish()
             self.rejects.close()
             totals = self.ledger.totals()
             self._checkpoints.write_last(complete=totals.received == totals.ended)
@@ -236,18 +282,23 @@ class Load(Run):
             error = error or failure
         error = error or self._in_flight.error
         log_totals(self._id, self.ledger)
-        report = self._block.build(final=True, every_job=True)
+        log_reasons(self.rejects.reasons)
+        more: dict[str, Any] = {}
         if self._webhook is not None:
             in_a_hurry = error is not None or not deliver or self.interrupted
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
-            report["response_webhook"] = self._webhook.close(grace)
+            more["response_webhook"] = self._webhook.close(grace)
         self._close_sandbox()
-        report["config"] = self._settings.redacted(self._config)
         seconds = round(time.monotonic() - self._clock, 3)
-        report["timings"] = {"began": self._began, "ended": timestamp(), "seconds": seconds}
-        write_report(self._settings.output_dir, self._id, report)
+        timings = {"began": self._block.started_at, "ended": timestamp(), "seconds": seconds}
+        self._report.finish(**more, timings=timings)
         if deliver and error is not None:
             raise error
+
+    def _report_now(self) -> dict[str, Any]:
+        config = self._settings.redacted(self._config)
+        block = self._block.build(final=True, every_job=True)
+        return {**block, "destination": self._destination, "config": config}
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

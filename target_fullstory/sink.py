@@ -93,6 +93,11 @@ class FullstorySink(Sink):
         if self._mapper is None:
             self._run.ignore(self.stream_name, len(records))
             return
+        before_look = self._run.records_to_look(self.stream_name)
+        if 0 < before_look < len(records):
+            self.take(records[:before_look], lines)
+            self.take(records[before_look:], lambda: lines()[before_look:])
+            return
         has_quota = self._run.events_left is not None
         if has_quota and len(records) > 1:
             for record in records:
@@ -110,6 +115,8 @@ class FullstorySink(Sink):
 
         for chunk in self._mapper.map(records, reject, count_dropped):
             self._run.add(self.stream_name, chunk, records[0] if has_quota else None)
+        if before_look:
+            self._run.look_at(self.stream_name)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Take one record, as singer-sdk gives it."""

@@ -194,6 +194,7 @@ class TargetFullstory(Target):
             record = stream_map.transform(copy.copy(original))
         except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
             self.sink_of(stream).reject(original, rejection_of(error, stream_map))
+            self.run.look_at(stream)
             return
         if record is None:
             self.run.ignore(stream, 1)
@@ -230,14 +231,24 @@ class TargetFullstory(Target):
 
     def process_endofpipe(self) -> None:
         """Send what is open, wait for it, write the last STATE and the run report."""
-        self.run.end()
-        limit, count = self.settings.max_rejected_records, self.run.ledger.totals().rejected
+        run = self.run
+        with self.ending_in_order():
+            run.check_limit()
+        run.end()
+        if not run.interrupted:
+            # What Fullstory has refused in the meantime. After a signal, records were left to the next run.
+            run.check_limit()
+        # Those that an earlier run's job has refused are among them.
+        count = max(run.rejects.count, run.ledger.totals().rejected)
+        limit = self.settings.max_rejected_records
         if limit is None or count <= limit:
             return
-        kind = MissingKeysError if self.run.missing_keys else TooManyRejectsError
+        kind = MissingKeysError if run.missing_keys else TooManyRejectsError
+        where = run.rejects.path
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
-            f"are delivered. The reasons are in {self.run.rejects.summary()['path']}."
+            "are delivered. "
+            + (f"The reasons are in {where}." if where else "No file holds them; the log has the reasons.")
         )
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002

@@ -53,13 +53,18 @@ class Checkpoints:
     """The run's STATE messages and open tickets; used by the reading thread and the sending threads."""
 
     def __init__(
-        self, block: StateBlock, rejects: Rejects, write: Callable[[bytes], None] = print_line
+        self,
+        block: StateBlock,
+        rejects: Rejects,
+        write: Callable[[bytes], None] = print_line,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Start before the first STATE."""
+        """Start before the first STATE; none is written while one is not `allowed`."""
         self._lock = threading.RLock()
         self._block = block
         self._rejects = rejects
         self._write_line = write
+        self._allowed = allowed
         self._now = Position(0, b"")
         self._written = 0
         self._tickets: set[Ticket] = set()
@@ -147,6 +152,8 @@ class Checkpoints:
         )
         number = position.number
         if number <= self._written or any(number in numbers for numbers in self._forbidden):
+            return None
+        if not self._allowed():
             return None
         return position
 

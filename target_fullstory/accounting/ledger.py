@@ -126,6 +126,12 @@ class Ledger:
             counts.merged += merged
             counts.ignored += ignored
 
+    def received(self, stream: str) -> int:
+        """How many records of a stream have come; 0 of one that is not counted."""
+        with self._lock:
+            counts = self._streams.get(stream)
+            return counts.received if counts else 0
+
     def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""
         with self._lock:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from target_fullstory.accounting.checkpoints import Checkpoints, print_line
+from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.ledger import Ledger, OnResponse
+from target_fullstory.accounting.rejection_limit import RejectionLimit
 from target_fullstory.accounting.rejects import Reject, Rejects
+from target_fullstory.accounting.run_report import RunReport
 from target_fullstory.accounting.state_block import StateBlock
+from target_fullstory.accounting.unresolved_rejects import EarlierRejects
+from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import Settings
 
 
@@ -22,9 +27,24 @@ class Accounting:
         on_response: OnResponse | None = None,
         take_reject: Callable[[Reject], None] | None = None,
         write_state: Callable[[bytes], None] = print_line,
+        report: RunReport | None = None,
     ) -> None:
-        """Begin; `take_reject` takes each reject instead of the rejects file."""
+        """Begin; `take_reject` takes each reject instead of the rejects file.
+
+        A run with a report leaves files, which begin with it, and tells what earlier runs left unresolved.
+        """
         self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
-        self.rejects = Rejects(self.ledger, settings.output_dir, run_id, take_reject)
+        # The organization is not asked for yet, and not each key may ask: the address decides.
+        here = Destination(normalized(settings.api_url))
+        earlier = EarlierRejects(settings.output_dir, here) if report else None
+        self.begin_report: Callable[[], None] = report.begin if report else lambda: None
+        self.rejects = Rejects(
+            self.ledger, settings.output_dir, run_id, take_reject, earlier, self.begin_report
+        )
         self.block = StateBlock(settings.state_key, run_id, self.ledger, self.rejects)
-        self.checkpoints = Checkpoints(self.block, self.rejects, write_state)
+        self.rejection_limit = RejectionLimit(
+            settings.max_rejected_percent, self.ledger, self.rejects.reasons
+        )
+        self.checkpoints = Checkpoints(
+            self.block, self.rejects, write_state, self.rejection_limit.allows_state
+        )

@@ -1,28 +1,55 @@
-"""What a run says at its end: a line with the totals, and the run report in a file."""
+"""The run report, a file; and what a run logs at its end: its totals, and why records were rejected."""
 
 from __future__ import annotations
 
-import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from target_fullstory.accounting.ledger import Ledger
+from target_fullstory.accounting.output_files import replace
+from target_fullstory.accounting.reject_reasons import RejectReasons
 from target_fullstory.logs import logger
 
+_MOST_REASONS_LOGGED = 10
 
-def write_report(output_dir: str, run_id: str, report: dict[str, Any]) -> None:
-    """Write `<output_dir>/run-<run_id>.json`; where that fails, the run has not: a warning says so."""
-    path = Path(output_dir) / f"run-{run_id}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The names of streams and columns are private, like the records in the rejects file.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    except OSError as error:
-        logger.warning("The run report %s cannot be written: %s", path, error.strerror or error)
+
+class RunReport:
+    """`<output_dir>/run-<run_id>.json`, written when the run begins to leave files, and anew at its end.
+
+    So the rejects of a run that was killed have their destination.
+    """
+
+    def __init__(self, output_dir: str, run_id: str, build: Callable[[], dict[str, Any]]) -> None:
+        """Name the file; `build` makes what it holds as of now."""
+        self._path = Path(output_dir) / f"run-{run_id}.json"
+        self._build = build
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def begin(self) -> None:
+        """Write it for the first time; later calls do nothing."""
+        with self._lock:
+            if not self._begun:
+                self._begun = True
+                self._write({})
+
+    def finish(self, **more: Any) -> None:
+        """Write it with what is known at the end only."""
+        with self._lock:
+            self._begun = True
+            self._write(more)
+
+    def _write(self, more: dict[str, Any]) -> None:
+        report = self._build() | more
+        try:
+            replace(self._path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        except OSError as error:
+            # The run has not failed.
+            logger.warning("The run report %s cannot be written: %s", self._path, error.strerror or error)
 
 
 def log_totals(run_id: str, ledger: Ledger) -> None:
@@ -42,4 +69,17 @@ def log_totals(run_id: str, ledger: Ledger) -> None:
         logger.warning(
             "%d records received have no end: no STATE covers them, the next run reads them again",
             totals.received - totals.ended,
+        )
+
+
+def log_reasons(reasons: RejectReasons) -> None:
+    """Log why records were rejected, the most frequent reasons."""
+    counted = reasons.counted()
+    for reason, count in counted[:_MOST_REASONS_LOGGED]:
+        logger.warning("Rejected: %d of stream %s: %s", count, reason.stream, reason)
+    if more := counted[_MOST_REASONS_LOGGED:]:
+        logger.warning(
+            "Rejected: %d more, for %d other reasons: `target-fullstory rejects` lists them",
+            sum(count for _, count in more),
+            len(more),
         )

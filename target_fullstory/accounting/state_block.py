@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from target_fullstory.accounting.ledger import Ledger
-from target_fullstory.accounting.rejects import Rejects
+from target_fullstory.accounting.rejects import Rejects, timestamp
 
 VERSION = 1
 
@@ -22,14 +22,22 @@ class StateBlock:
         self._run_id = run_id
         self._ledger = ledger
         self._rejects = rejects
+        self.started_at = timestamp()
+        self._finished_at: str | None = None
         # Set by a run that sends: whose key it is, None as long as that is not known.
         self.organization: Callable[[], str | None] = lambda: None
+
+    def finish(self) -> None:
+        """Note the end of the run."""
+        self._finished_at = timestamp()
 
     def build(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:
         """The block as of now, or `final` when the run is over; with the latest jobs or all of them."""
         return {
             "version": VERSION,
             "run_id": self._run_id,
+            "started_at": self.started_at,
+            "finished_at": self._finished_at,
             "organization": self.organization(),
             "streams": self._ledger.streams(final=final),
             "jobs": self._ledger.jobs(every=every_job),

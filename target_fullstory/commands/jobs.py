@@ -106,7 +106,14 @@ def _latest_report(output_dir: str) -> Path:
             f"There is no run report in {output_dir} (output_dir). Load something first, or give a STATE "
             "with --state."
         )
-    return max(found)[2]
+    latest_first = [path for *_, path in sorted(found, reverse=True)]
+    # The report of a run that is under way, or was killed, has but the first of its jobs.
+    return next(filter(_is_of_finished_run, latest_first), latest_first[0])
+
+
+def _is_of_finished_run(report: Path) -> bool:
+    document = json_object(report.read_bytes()) if report.is_file() else None
+    return (document or {}).get("finished_at", "") is not None
 
 
 def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:

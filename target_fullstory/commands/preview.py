@@ -11,8 +11,10 @@ from typing import IO, Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
-from target_fullstory.accounting.rejects import Reject
+from target_fullstory.accounting.rejection_limit import is_beyond
+from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
@@ -49,7 +51,11 @@ class Recorder:
     def __init__(self, settings: Settings, shown: int) -> None:
         self.streams: defaultdict[str, StreamRecord] = defaultdict(StreamRecord)
         self.accounting = Accounting(
-            settings, "preview", take_reject=self._take_reject, write_state=lambda _: None
+            # To show all that would be rejected it reads on where a load would stop.
+            replace(settings, max_rejected_percent=None),
+            "preview",
+            take_reject=self._take_reject,
+            write_state=lambda _: None,
         )
         self.max_bytes = settings.max_batch_bytes
         self._settings = settings
@@ -165,6 +171,9 @@ def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Sett
         yield f"    {_shortened(reject.record)}"
     if more := rejected - len(stream.rejects):
         yield f"  … and {more} more; in all {_counts(stream.codes, '')}"
+    over_quota, percent = stream.codes[OVER_QUOTA], settings.max_rejected_percent
+    if is_beyond(percent, received - over_quota, rejected - over_quota):
+        yield f"  a load would stop: more than max_rejected_percent ({percent:g}) of them would be rejected"
     if dropped := Counter[str](counts["dropped_properties"]):
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
     yield ""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from target_fullstory.accounting.unresolved_rejects import schemas_beside, set_aside, was_cut_off
 from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
@@ -41,11 +42,13 @@ def replay_command(
     """Send the records of rejects files again, in the order of the files.
 
     A record is mapped again, by the mapping as it is now; where only its request is in the file, that is sent
-    as it is. The files are not changed; what is refused again is in a new rejects file. Exit codes as for a
-    load; 1 also where it was stopped before the end.
+    as it is. What is refused again is in a new rejects file, and the files are renamed to ….replayed when all
+    their records have come to an end. Exit codes as for a load; 1 also where it was stopped before the end.
     """
+    # There is no STATE that rejects must hold back.
+    config = read_config(config_paths) | {"max_rejected_percent": None}
     # With the load's idempotency keys Fullstory would repeat the responses it gave then.
-    target = TargetFullstory(config=read_config(config_paths), key_salt=digest_of(rejects))
+    target = TargetFullstory(config=config, key_salt=digest_of(rejects))
     streams = _ReplayStreams(target)
     total = 0
     for entry, _ in read_entries(rejects):
@@ -57,9 +60,7 @@ def replay_command(
     size = sum(Path(path).stat().st_size for path in rejects)
     with target.ending_in_order(), progress_bar("Sending again", size) as advance:
         # The SCHEMAs that the loads have kept.
-        kept = [
-            Path(path).with_name(f"schemas-{Path(path).name.removeprefix('rejects-')}") for path in rejects
-        ]
+        kept = [schemas_beside(Path(path)) for path in rejects]
         streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
         for entry, length in read_entries(rejects):
             _send(target, entry)
@@ -68,12 +69,29 @@ def replay_command(
             target.run.tick()
             if target.run.interrupted:
                 break
+        target.run.flush()
+        if target.run.ledger.totals().ended >= total:
+            _set_aside(target, rejects)
     target.process_endofpipe()
     ended = target.run.ledger.totals().ended
     if ended < total:
         raise DeliveryError(
             f"Stopped after {ended} of {total} records. Start the same replay again, from the first."
         )
+
+
+def _set_aside(target: TargetFullstory, paths: tuple[str, ...]) -> None:
+    """Rename the files: their records are delivered, or safe in the new rejects file."""
+    target.run.rejects.sync()
+    if any(job.finished is None for job in target.run.ledger.jobs(every=True)):
+        logger.warning(
+            "The files stay as they are, as batch jobs are in progress. When these have ended well (`jobs`), "
+            "give the files up: `rejects --discard`"
+        )
+        return
+    for path in map(Path, dict.fromkeys(paths)):
+        if path.suffix not in {".replayed", ".discarded"}:
+            logger.info("All records of %s came to an end; it is %s now", path, set_aside(path, "replayed"))
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -132,7 +150,7 @@ def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
     for path in paths:
         with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
             for number, line in enumerate(file, start=1):
-                if line.strip():
+                if line.strip() and not was_cut_off(line):
                     yield _read(line, f"{path}, line {number}"), len(line)
 
 

@@ -86,7 +86,7 @@ class JobEnds:
 
     def _write(self, entry: JobEntry, rejects: list[Reject], *, own: bool) -> None:
         for reject in rejects:
-            self._rejects.write(reject, counted=own)
+            self._rejects.write(reject, own=own)
         self._rejects.sync()
         self._booked[entry.id] = len(rejects)
         self._journal.ended(entry.id)
@@ -95,7 +95,7 @@ class JobEnds:
         if rejects and not own:
             logger.warning(
                 "Job %s of an earlier run refused or lost %d records of stream %s; they are in this run's "
-                "rejects file, not in its counts",
+                "rejects file and count towards its exit code",
                 *(entry.id, len(rejects), entry.stream),
             )
 

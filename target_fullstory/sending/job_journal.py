@@ -22,6 +22,7 @@ from typing import IO
 import msgspec
 
 from target_fullstory.accounting.ledger import JobEntry
+from target_fullstory.accounting.output_files import make_directory
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
@@ -260,7 +261,7 @@ class JobJournal:
 
 def _create(directory: Path, name: str) -> _Note:
     """A new note; no other run sees it before it is locked."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     path, hidden = directory / name, directory / f"{name}.new"
     handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     file = os.fdopen(handle, "ab", buffering=0)

@@ -63,6 +63,7 @@ class JobTracker:
         self._settings = settings
         self._client = client
         self._ledger = accounting.ledger
+        self._begin_report = accounting.begin_report
         self._in_flight = in_flight
         self._journal = journal
         self._ends = JobEnds(accounting, journal)
@@ -138,6 +139,7 @@ class JobTracker:
             created=str(job.get("created") or timestamp()),
         )
         reservation = self._in_flight.enter(Reservation(batch.kind, rows, batch.keys, job=True))
+        self._begin_report()
         if self._can_be_learned:
             self._journal.accepted(entry, body)
         # What the job refuses is taken from it again.

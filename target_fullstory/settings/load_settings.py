@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from singer_sdk.helpers._batch import StorageTarget
@@ -13,6 +13,8 @@ from target_fullstory.settings.addresses import check_address
 from target_fullstory.settings.model import API_BATCH_LIMIT, SANDBOX, SECRET_SETTINGS, Settings
 from target_fullstory.settings.stream_mappings import read_mappings
 from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
+
+_Number = TypeVar("_Number", int, float)
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
@@ -35,13 +37,14 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         # Orchestrators cannot all say null; these forms say the same.
         state_key=settings.state_key or None,
         max_rejected_records=_or_none(settings.max_rejected_records),
+        max_rejected_percent=_or_none(settings.max_rejected_percent),
         max_events=_or_none(settings.max_events),
     )
     _check(settings)
     return settings
 
 
-def _or_none(limit: int | None) -> int | None:
+def _or_none(limit: _Number | None) -> _Number | None:
     return None if limit is not None and limit < 0 else limit
 
 

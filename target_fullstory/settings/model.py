@@ -100,6 +100,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "number: never."
         ),
     ] = 0
+    max_rejected_percent: Annotated[
+        float | None,
+        _doc(
+            "A stream of 20 records or more with a larger share rejected stops the run with exit code 1, and "
+            "no STATE behind them is written; null or a negative number: never."
+        ),
+    ] = 50.0
     max_events: Annotated[
         int | None,
         _doc(

@@ -55,6 +55,7 @@ def test_a_record_is_mapped_again_with_its_schema(
     loaded = run_target(lines, streams=wrong)
     assert [reject["code"] for reject in loaded.rejects] == ["missing_uid"]
     before = rejects_file(loaded).read_bytes()
+    replayed = Path(f"{rejects_file(loaded)}.replayed")
 
     to_sandbox["streams"] = {"people": {"kind": "users"}}
     done = command(tmp_path, to_sandbox, "replay", str(rejects_file(loaded)))
@@ -64,8 +65,13 @@ def test_a_record_is_mapped_again_with_its_schema(
     found = api.user("k1")
     assert found["properties"]["seats"] == 3
     assert found["schema"]["properties"]["seats"] == "int"
-    assert rejects_file(loaded).read_bytes() == before
-    assert len(list(done.output_dir.glob("rejects-*"))) == 1
+    assert replayed.read_bytes() == before
+    assert list(done.output_dir.glob("rejects-*")) == [replayed]
+    # With the SCHEMA that is still there, for both of its names.
+    again = command(tmp_path, to_sandbox, "replay", str(replayed))
+    assert again.code == 0, again.stderr
+    assert "SCHEMA of stream people is not known" not in again.stderr
+    assert list(done.output_dir.glob("rejects-*")) == [replayed]
     counts = reports(done.output_dir)[-1]["streams"]["people"]
     assert (counts["received"], counts["delivered"]) == (1, 1)
 
@@ -121,8 +127,8 @@ def test_an_event_that_was_refused_gets_an_answer_of_its_own(
 
     with ScriptedServer(script) as server:
         elsewhere = to_sandbox | {"api_url": server.url}
-        for _ in range(2):
-            done = command(tmp_path, elsewhere, "replay", str(rejects_file(loaded)))
+        for suffix in ("", ".replayed"):
+            done = command(tmp_path, elsewhere, "replay", f"{rejects_file(loaded)}{suffix}")
             assert done.code == 0, done.stderr
     assert len(keys) == 2
     assert keys[0] == keys[1], "a replay that is repeated is recognised"
@@ -166,10 +172,12 @@ def test_what_is_refused_again_goes_to_a_new_file(
     assert done.code == 1
     assert "3 records were rejected" in done.error_lines[0]
     assert [reject["code"] for reject in done.rejects] == ["missing_uid", "lost", "odd"]
-    assert rejects.read_text() == text
+    replayed = Path(f"{rejects}.replayed")
+    assert replayed.read_text() == text
+    assert not rejects.exists()
     assert api.user("u1")
     allowed = to_sandbox | {"max_rejected_records": 3}
-    assert command(tmp_path, allowed, "replay", str(rejects)).code == 0
+    assert command(tmp_path, allowed, "replay", str(replayed)).code == 0
 
 
 def test_the_quota_of_events_keeps_the_request(to_sandbox: Config, tmp_path: Path) -> None:

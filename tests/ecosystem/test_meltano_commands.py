@@ -19,7 +19,7 @@ OWN = [block for block in BLOCKS if block.document.name == "commands.md"]
 SCRIPTS = [block for block in OWN if block.language == "sh" and not block.text.startswith("#!")]
 (UTILITY,) = (block for block in OWN if block.text.startswith("#!"))
 (SCHEDULE,) = (block for block in OWN if block.language == "yaml")
-COMMANDS = ("check", "preview", "jobs", "replay")
+COMMANDS = ("check", "preview", "jobs", "replay", "rejects")
 OUTPUT = "output/target-fullstory"
 
 
@@ -79,6 +79,16 @@ def test_replay(demo: Demo) -> None:
     demo.sh(example("target-fullstory:replay"))
     (report,) = set(output.glob("run-*.json")) - before
     assert json.loads(report.read_text())["streams"]["customers"]["delivered"] == 1
+
+
+def test_rejects(demo: Demo) -> None:
+    """Those of the test above were replayed; the command fails where one is unresolved."""
+    demo.sh(example("target-fullstory:rejects"))
+    rejects = demo.project.path / OUTPUT / "rejects-s.jsonl"
+    rejects.write_text('{"stream": "s", "kind": "users", "stage": "map", "code": "x", "message": "y"}\n')
+    environment = {"TARGET_FULLSTORY_API_KEY": KEY, "TARGET_FULLSTORY_API_URL": "sandbox"}
+    demo.project.run("bash", "-c", example("target-fullstory:rejects"), code=1, **environment)
+    rejects.unlink()
 
 
 @pytest.fixture

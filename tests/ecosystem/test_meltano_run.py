@@ -36,7 +36,8 @@ def check_state(state: dict[str, Any], stream: str, kind: str, count: int) -> No
     }
     (job,) = block["jobs"]
     assert (job["status"], job["imports"], job["errors"]) == ("COMPLETED", count, 0)
-    assert block["rejects"] == {"count": 0, "path": None}
+    unresolved = {"count": 0, "files": 0}
+    assert block["rejects"] == {"count": 0, "path": None, "reasons": [], "unresolved": unresolved}
 
 
 def test_first_load(demo: Demo) -> None:

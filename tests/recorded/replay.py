@@ -63,6 +63,7 @@ def play(case: Case, fullstory: FakeFullstory, directory: Path) -> Json:
         "retry_max_seconds": 2,
         "state_responses": 1_000_000,
         "max_rejected_records": -1,
+        "max_rejected_percent": -1,
     } | case.settings
     text = "".join(f"{line}\n" for line in case.lines).replace("@FILES@", str(files))
     printed, error = io.StringIO(), None

@@ -1,0 +1,74 @@
+"""The setting `max_rejected_percent`: a stream that is mostly rejected must not use up the tap's bookmark.
+
+Where a column has another type than the mapping takes, every record is rejected. A STATE behind them would
+let the next run succeed without them; so the run stops, and the tap reads them again.
+"""
+
+from __future__ import annotations
+
+from target_fullstory.accounting.ledger import Ledger
+from target_fullstory.accounting.reject_reasons import RejectReasons
+from target_fullstory.errors import MostlyRejectedError
+
+LEAST_RECORDS = 20
+"""A stream with fewer records is never stopped."""
+
+FIRST_LOOK = 1000
+"""A stream is looked at when it has so many records, beside each STATE and the end."""
+
+
+def is_beyond(percent: float | None, received: int, rejected: int) -> bool:
+    """Whether so many rejected records are more than the percentage of those received."""
+    return percent is not None and received >= LEAST_RECORDS and rejected * 100 > percent * received
+
+
+class RejectionLimit:
+    """Holds the streams' rejects against the limit; used by several threads."""
+
+    def __init__(self, percent: float | None, ledger: Ledger, reasons: RejectReasons) -> None:
+        """Without a percentage there is no limit."""
+        self.percent = percent
+        self._ledger = ledger
+        self._reasons = reasons
+
+    def check(self, only: str | None = None) -> None:
+        """Look at all streams, or at one, as they stand now.
+
+        Raises:
+            MostlyRejectedError: One is beyond the limit.
+        """
+        if self.percent is None:
+            return
+        for name, rejects in self._reasons.by_stream().items():
+            received = self._ledger.received(name) - rejects.harmless
+            if only in {None, name} and is_beyond(self.percent, received, rejects.others):
+                raise MostlyRejectedError(
+                    f"Stream {name!r}: {rejects.others} of {received} records were rejected, more than "
+                    f"max_rejected_percent ({self.percent:g}) allows; {self._leading_reason(name)}. "
+                    "No STATE behind them is written, so that the next run reads them again: correct the "
+                    "mapping or the tap before it."
+                )
+
+    def _leading_reason(self, stream: str) -> str:
+        """The reason that most of a stream's rejects have."""
+        of_stream = [
+            f"{count} of them for {reason}"
+            for reason, count in self._reasons.counted()
+            if reason.stream == stream and reason.own and not reason.harmless
+        ]
+        return of_stream[0]
+
+    def allows_state(self) -> bool:
+        """Whether a STATE that was within the limit when it came still is.
+
+        Since then Fullstory may have refused more; what the mapping rejected comes behind that STATE.
+        """
+        if self.percent is None:
+            return True
+        for name, rejects in self._reasons.by_stream().items():
+            behind = rejects.since_state
+            received = self._ledger.received(name) - rejects.harmless - behind
+            changed = rejects.late or rejects.harmless
+            if changed and is_beyond(self.percent, received, rejects.others - behind):
+                return False
+        return True

@@ -1,0 +1,138 @@
+"""The command `rejects`: lists what is unresolved, or gives it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from target_fullstory.accounting.destination import Destination
+from target_fullstory.accounting.unresolved_rejects import (
+    is_unresolved,
+    open_file,
+    set_aside,
+    unresolved_files,
+    was_cut_off,
+)
+from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
+from target_fullstory.errors import InputError
+from target_fullstory.logs import logger
+from target_fullstory.settings.addresses import normalized
+
+
+class _Line(msgspec.Struct):
+    """A line of a rejects file; what is listed of it."""
+
+    stream: str
+    code: str
+    stage: str = ""
+    column: str | None = None
+    at: str | None = None
+
+
+class UnresolvedReason(msgspec.Struct, kw_only=True):
+    """Unresolved rejects of one stream, code, column and stage."""
+
+    stream: str
+    code: str
+    column: str | None
+    stage: str
+    count: int = 0
+    first: str | None = None  # when the first was rejected, and the last
+    last: str | None = None
+    example: str  # file and line of the first
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_UNREADABLE = _Line(stream="", code="unreadable_line")
+
+
+@click.command("rejects")
+@config_option
+@click.option("--discard", is_flag=True, help="Give the records of the files up: rename them to ….discarded.")
+@format_option
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False))
+def rejects_command(config_paths: tuple[str, ...], discard: bool, form: str, files: tuple[str, ...]) -> int:
+    """List the rejected records that were neither replayed nor discarded, by stream, code and column.
+
+    Without FILES: all of the loads to the configured destination, in output_dir. Exit code 0: there are none;
+    1: there are, also after others were discarded.
+    """
+    settings = read_settings(config_paths)
+    paths = [Path(file) for file in dict.fromkeys(files)]
+    if discard:
+        _discard(paths)
+    if discard or not paths:
+        paths = unresolved_files(settings.output_dir, Destination(normalized(settings.api_url)))
+    reasons: dict[tuple[str, ...], UnresolvedReason] = {}
+    counts = [_add_file(reasons, path) for path in paths]
+    unresolved = {"count": sum(counts), "files": sum(count > 0 for count in counts)}
+    logger.info("%d rejected records are unresolved, in %d files", *unresolved.values())
+    listed = sorted(reasons.values(), key=lambda reason: -reason.count)
+    print_as(form, {"unresolved": unresolved, "reasons": listed}, _table(listed))
+    return int(bool(listed))
+
+
+def _discard(paths: list[Path]) -> None:
+    if not paths:
+        raise InputError("--discard takes the files to give up: rejects --discard FILE…")
+    for path in paths:
+        if not is_unresolved(path):
+            raise InputError(f"{path} is no unresolved rejects file (rejects-….jsonl). Nothing was renamed.")
+    for path in paths:
+        logger.info("Discarded: %s is %s now", path, set_aside(path, "discarded"))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, _Line]]:
+    """The rejects in a file, each with its place."""
+    try:
+        with open_file(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip() or was_cut_off(line):
+                    continue
+                entry = _UNREADABLE
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    entry = _decode(line)
+                yield f"{path}:{number}", entry
+    except OSError as error:
+        logger.warning("%s cannot be read: %s", path, error.strerror)
+        yield str(path), _Line(stream="", code="unreadable_file")
+
+
+def _add_file(reasons: dict[tuple[str, ...], UnresolvedReason], path: Path) -> int:
+    """Count a file's rejects by their reasons; returns how many there are."""
+    count = 0
+    for place, line in _lines(path):
+        count += 1
+        key = (line.stream, line.code, line.column or "", line.stage)
+        reason = reasons.get(key)
+        if reason is None:
+            reason = reasons[key] = UnresolvedReason(
+                stream=line.stream,
+                code=line.code,
+                column=line.column,
+                stage=line.stage,
+                first=line.at,
+                example=place,
+            )
+        reason.count += 1
+        reason.last = line.at
+    return count
+
+
+def _table(reasons: list[UnresolvedReason]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in UnresolvedReason.__struct_fields__:
+        number = name == "count"
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for reason in reasons:
+        values: list[Any] = list(msgspec.structs.asdict(reason).values())
+        # As text: a stream's name may look like markup.
+        table.add_row(*(Text("" if value is None else str(value)) for value in values))
+    return table
