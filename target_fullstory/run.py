@@ -18,6 +18,7 @@ import msgspec
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import log_totals, write_report
+from target_fullstory.accounting.state_output import StateOutput
 from target_fullstory.api.client import Client
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
@@ -155,6 +156,7 @@ class Load(Run):
         from those of runs with another `key_salt`.
         """
         self._config = config
+        self._output = StateOutput()
         self._began, self._clock = timestamp(), time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._id = f"{stamp}-{secrets.token_hex(4)}"
@@ -172,7 +174,8 @@ class Load(Run):
 
             self._webhook = WebhookDelivery(settings.response_webhook, self._id)
             on_response = self._webhook.on_response
-        accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
+        accounting = Accounting(settings, self._id, write_state=self._output.write, on_response=on_response)
+        in_flight = InFlight(settings)
         self._client = Client(settings, url)
         self._role_check = RoleCheck(settings, url)
         journal = JobJournal(settings.output_dir, self._id, settings.api_url)
@@ -187,6 +190,11 @@ class Load(Run):
         if kind is not None:
             self._role_check.require(stream, kind)
         super().open_stream(stream, kind)
+
+    def interrupt(self) -> None:
+        """See `Run`."""
+        super().interrupt()
+        self._output.give_up_in(_GRACE_SECONDS)
 
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
@@ -208,6 +216,8 @@ class Load(Run):
             self._client.close()
             self.rejects.close()
             totals = self.ledger.totals()
+            if self.interrupted:
+                self._output.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
             self._checkpoints.write_last(complete=totals.received == totals.ended)
         except OutputError as failure:
             error = error or failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from target_fullstory.accounting.checkpoints import Checkpoints, print_line
+from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.ledger import Ledger, OnResponse
 from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.state_block import StateBlock
@@ -19,11 +19,11 @@ class Accounting:
         settings: Settings,
         run_id: str,
         *,
+        write_state: Callable[[bytes], None],
         on_response: OnResponse | None = None,
         take_reject: Callable[[Reject], None] | None = None,
-        write_state: Callable[[bytes], None] = print_line,
     ) -> None:
-        """Begin; `take_reject` takes each reject instead of the rejects file."""
+        """Begin; `write_state` takes each STATE line, `take_reject` each reject instead of a file."""
         self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
         self.rejects = Rejects(self.ledger, settings.output_dir, run_id, take_reject)
         self.block = StateBlock(settings.state_key, run_id, self.ledger, self.rejects)

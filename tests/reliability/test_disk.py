@@ -15,6 +15,7 @@ from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.state_block import StateBlock
+from target_fullstory.accounting.state_output import StateOutput
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import USERS, Outcome, SandboxApi, record, state, user
 from tests.reliability.live import Live
@@ -43,7 +44,6 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
     ledger = Ledger(responses=1)
     ledger.open_stream("s", "users")
     rejects = Rejects(ledger, str(tmp_path), "run")
-    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects)
     synced = 0
     seen: list[tuple[int, int]] = []
     fsync = os.fsync
@@ -62,6 +62,7 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr("sys.stdout", Output())
+    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects, StateOutput().write)
     for number in range(1, 6):
         for _ in range(number):
             rejects.write(Reject(stream="s", kind="users", stage="map", code="c", message="m"))
