@@ -99,8 +99,9 @@ class TargetFullstory(Target):
 
     def _load(self, file_input: IO[str] | None) -> Counter[str]:
         """Read to the end of the input, or until the run is asked to stop."""
+        source = chunks(file_input)
         run = self.run
-        reader = Reader(chunks(file_input), batch_storage(self.config))
+        reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             for event in reader:
                 if isinstance(event, Records):

@@ -118,7 +118,14 @@ def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
 
 def require_schema(message: dict[str, Any], number: int) -> None:
     """Check that a SCHEMA message has what every SCHEMA needs."""
-    require(message, "stream", str, number)
+    stream = require(message, "stream", str, number)
+    try:
+        stream.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"Line {number} of the input is a SCHEMA message whose `stream` is {stream!a}, which is not "
+            "Unicode text. Rename the stream in the tap."
+        ) from None
     schema = require(message, "schema", dict, number)
     require({**schema, "type": message["type"]}, "properties", dict, number)
     keys = message.get("key_properties") or []
