@@ -142,6 +142,8 @@ class TargetFullstory(Target):
                 schema=_without_lost_columns(stream_map.transformed_schema),
                 key_properties=stream_map.transformed_key_properties,
             )
+            # A sink that another one replaces holds nothing to send: the run does.
+            self._sinks_to_clear.clear()
             sink = self.sink_of(stream_map.stream_alias)
             # singer-sdk changes nothing about the records.
             direct = (

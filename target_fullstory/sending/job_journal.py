@@ -100,8 +100,10 @@ class JobJournal:
             for file in files:
                 if all_ended:
                     path = self._path if file is self._file else Path(file.name)
-                    path.unlink(missing_ok=True)
-                file.close()
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
+                with suppress(OSError):  # what could not be written before, see `accepted`
+                    file.close()
             self._taken_over, self._file = [], None
 
 

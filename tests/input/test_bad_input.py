@@ -44,6 +44,8 @@ BAD_LINES = {
         ).encode(),
         "chema",
     ),
+    "a stream that is no text": (schema("\ud800", {"uid": "string"}).encode(), "`stream`"),
+    "a record of a stream that is no text": (record("\ud800", uid="u").encode(), "came before"),
     "a mapping that does not fit": (schema("bad", {"id": "integer"}).encode(), "'nme'"),
     "a stream without a mapping": (schema("orders", {"id": "integer"}).encode(), "no mapping"),
 }

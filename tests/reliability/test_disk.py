@@ -163,6 +163,29 @@ def test_without_rejects_no_directory_is_needed(
     assert outcome.error_lines == []
 
 
+@pytest.mark.parametrize("delivery", ["single", "batch"])
+@pytest.mark.parametrize("room", [0, 50])
+def test_a_full_disk_does_not_fail_a_run_without_rejects(
+    room: int, delivery: str, sandbox: Sandbox, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """A file may grow to so many bytes; neither the run report nor the note of unfinished jobs fits."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    settings = {"api_url": sandbox.url, "delivery": delivery}
+    with Live(config | settings, tmp_path, preexec_fn=limit) as live:
+        live.feed(USERS, user(1), state(at=1), user(2), state(at=2))
+        live.close_input()
+        assert live.end() == 0
+        assert live.bookmarks[-1] == {"at": 2}
+        assert live.block["streams"]["users"]["delivered"] == 2
+        assert live.errors == []
+        warnings = [line for line in live.log if "| WARNING" in line]
+        assert any("run report" in line for line in warnings)
+        assert any("jobs-" in line for line in warnings) == (delivery == "batch")
+
+
 @pytest.mark.parametrize("trouble", ["full", "closed"])
 def test_a_state_that_cannot_be_written_ends_the_run(
     trouble: str, sandbox: Sandbox, api: SandboxApi, config: dict[str, Any], tmp_path: Path
