@@ -17,9 +17,7 @@ _NOTHING = {b"null", b"{}"}
 class _Block(msgspec.Struct):
     """What tells a block of ours."""
 
-    version: int
     run_id: str
-    streams: dict[str, Any]
 
 
 class StateBlock:

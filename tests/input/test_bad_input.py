@@ -69,6 +69,14 @@ def test_what_came_before_is_delivered_and_checkpointed(
     assert int(api.get("/v2/users")["total_records"]) == 1
 
 
+def test_a_line_that_does_not_end(run_target: Run, sandbox: Sandbox) -> None:
+    before = "".join(f"{text}\n" for text in (USERS, user(1), state(n=1))).encode()
+    done = run_target(before + b'{"' + b"x" * (65 << 20), api_url=sandbox.url)
+    assert done.code == 1
+    assert "longer than" in done.error_lines[0]
+    assert done.states[-1]["bookmarks"] == {"n": 1}
+
+
 def test_blank_lines_and_carriage_returns_are_nothing(run_target: Run, sandbox: Sandbox) -> None:
     data = "\r\n".join([USERS, "", user(1), "   ", state(n=1)]).encode()
     assert run_target(data, api_url=sandbox.url).code == 0
