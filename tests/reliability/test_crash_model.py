@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from target_fullstory import run as run_module
-from target_fullstory.api import roles
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import MappingOptions, MappingSpec
 from target_fullstory.run import Load, Run
@@ -85,8 +84,7 @@ class Story:
         """Stands in for stdout."""
 
     def _load_once(self) -> None:
-        for module in (roles, run_module):
-            self._monkeypatch.setattr(module, "Client", self.fullstory)
+        self._monkeypatch.setattr(run_module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         run = Load(self._settings, {})
         cut = DeliveryError("cut off")
