@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import logging
 import os
 import signal
@@ -86,6 +87,7 @@ def _command() -> click.Group:
 
 def main() -> None:
     """Run the command line; every error is one line on stderr and exit code 1."""
+    _prepare_streams()
     try:
         code = _command().main(prog_name="target-fullstory", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
@@ -96,7 +98,7 @@ def main() -> None:
     except ConfigValidationError as error:
         _fail("The configuration is not valid: " + "; ".join(error.errors))
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+        reason = ": ".join(str(part) for part in (error.filename, error.strerror) if part) or str(error)
         _fail(f"A file cannot be read or written: {reason.rstrip('.')}.")
     except (TargetFullstoryError, SingerSDKError, SingerError) as error:
         _fail(str(error))
@@ -109,6 +111,17 @@ def main() -> None:
         _fail(f"Unexpected {type(error).__name__}; set TARGET_FULLSTORY_LOGLEVEL=debug and report it.")
 
 
+def _prepare_streams() -> None:
+    """Keep the descriptors of closed streams from the next file, and print UTF-8 whatever the locale is."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def _fail(message: str) -> None:
     logger.error("%s", " ".join(message.split()))
     _leave(1)
@@ -118,6 +131,6 @@ def _leave(code: int) -> NoReturn:
     """Exit now: a thread that still sleeps between two attempts must not hold up the end."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # None where it is closed
             stream.flush()
     os._exit(code)

@@ -21,6 +21,7 @@ from target_fullstory.accounting.rejection_limit import FIRST_LOOK
 from target_fullstory.accounting.rejects import OVER_QUOTA, Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import RunReport, log_reasons, log_totals
+from target_fullstory.accounting.state_output import StateOutput
 from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
@@ -199,6 +200,7 @@ class Load(Run):
         from those of runs with another `key_salt`.
         """
         self._config = config
+        self._output = StateOutput()
         self._clock = time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._id = f"{stamp}-{secrets.token_hex(4)}"
@@ -219,7 +221,9 @@ class Load(Run):
         if advice := settings.advice_on_data_center:
             logger.info(advice)
         self._report = RunReport(settings.output_dir, self._id, self._report_now)
-        accounting = Accounting(settings, self._id, on_response=on_response, report=self._report)
+        accounting = Accounting(
+            settings, self._id, write_state=self._output.write, on_response=on_response, report=self._report
+        )
         # The report needs it as soon as the jobs of earlier runs are looked at.
         self._block = accounting.block
         in_flight = InFlight(settings)
@@ -242,6 +246,11 @@ class Load(Run):
         if kind is not None:
             self._role_check.require(stream, kind)
         super().open_stream(stream, kind)
+
+    def interrupt(self) -> None:
+        """See `Run`."""
+        super().interrupt()
+        self._output.give_up_in(_GRACE_SECONDS)
 
     def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
         """Take requests; meanwhile the key's organization is asked for, which the state names."""
@@ -277,6 +286,8 @@ class Load(Run):
             self._block.finish()
             self.rejects.close()
             totals = self.ledger.totals()
+            if self.interrupted:
+                self._output.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
             self._checkpoints.write_last(complete=totals.received == totals.ended)
         except OutputError as failure:
             error = error or failure

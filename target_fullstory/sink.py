@@ -10,7 +10,7 @@ from singer_sdk import Target
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
-from target_fullstory.input.reader import parse
+from target_fullstory.input.message_lines import parse
 from target_fullstory.mapping import DEFAULT_STREAMS, LineDecoder, Mapper, Rejected, compile_mapper, spec_for
 from target_fullstory.run import Run
 from target_fullstory.schemas.record_validation import RecordValidator
@@ -131,6 +131,15 @@ class FullstorySink(Sink):
             self._run.missing_keys = True
         record, rejected = self._mapper.redact(record, rejected)
         self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
+
+    def reject_unreadable(self, record: str, rejected: Rejected) -> None:
+        """Write a record that is known as text only to the rejects file."""
+        if self._mapper is None:
+            self._run.ignore(self.stream_name, 1)
+            return
+        kind = self._mapper.kind
+        # A webhook endpoint's may hold its secret, which cannot be told apart in a text.
+        self._run.reject(self.stream_name, kind, rejected, None if kind == "webhook_endpoints" else record)
 
     def _violation(self, record: dict[str, Any]) -> Rejected | None:
         if not record.keys() >= self._keys:

@@ -20,9 +20,10 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_fullstory.errors import DeliveryError, OutputError, TooManyRejectsError, did_you_mean
 from target_fullstory.input.line_chunks import chunks
+from target_fullstory.input.message_lines import parse
 from target_fullstory.input.progress import progress_bar, size_of
-from target_fullstory.input.reader import Reader, Records, Schema, State, parse
-from target_fullstory.mapping import spec_for
+from target_fullstory.input.reader import Reader, Records, Schema, State, Unreadable
+from target_fullstory.mapping import Rejected, spec_for
 from target_fullstory.run import Load, Run
 from target_fullstory.schemas.flattening import with_types
 from target_fullstory.schemas.schema_repair import repaired, told_of
@@ -106,12 +107,15 @@ class TargetFullstory(Target):
 
     def _load(self, file_input: IO[str] | None) -> Counter[str]:
         """Read to the end of the input, or until the run is asked to stop."""
+        source = chunks(file_input)
         run = self.run
-        reader = Reader(chunks(file_input), batch_storage(self.config))
+        reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             for event in reader:
                 if isinstance(event, Records):
                     self._take(event)
+                elif isinstance(event, Unreadable):
+                    self._reject_unreadable(event)
                 elif isinstance(event, State):
                     run.state(event.value)
                 elif isinstance(event, Schema):
@@ -156,6 +160,8 @@ class TargetFullstory(Target):
                 schema=_complete(stream_map.transformed_schema, schema),
                 key_properties=stream_map.transformed_key_properties,
             )
+            # A sink that another one replaces holds nothing to send: the run does.
+            self._sinks_to_clear.clear()
             sink = self.sink_of(stream_map.stream_alias)
             # singer-sdk changes nothing about the records.
             direct = (
@@ -176,16 +182,29 @@ class TargetFullstory(Target):
 
     def _take(self, event: Records) -> None:
         """Pass records to their stream's sink, through singer-sdk's stream maps where there are any."""
-        if event.stream not in self.mapper.stream_maps:
-            raise RecordsWithoutSchemaException(
-                f"A record of stream {event.stream!r} came before the stream's SCHEMA. Check the tap."
-            )
+        stream_maps = self._maps_of(event.stream)
         if sink := self._direct_sinks.get(event.stream):
             sink.take(event.records, event.lines)
             return
         for record, line in zip(event.records, event.lines(), strict=True):
-            for stream_map in self.mapper.stream_maps[event.stream]:
+            for stream_map in stream_maps:
                 self._transform(stream_map, record, line)
+
+    def _reject_unreadable(self, event: Unreadable) -> None:
+        rejected = Rejected("unreadable_record", event.reason)
+        for stream_map in self._maps_of(event.stream):
+            if isinstance(stream_map, RemoveRecordTransform):
+                self.run.ignore(stream_map.stream_alias, 1)
+            else:
+                self.sink_of(stream_map.stream_alias).reject_unreadable(event.record, rejected)
+                self.run.look_at(stream_map.stream_alias)
+
+    def _maps_of(self, stream: str) -> list[StreamMap]:
+        if stream not in self.mapper.stream_maps:
+            raise RecordsWithoutSchemaException(
+                f"A record of stream {stream!r} came before the stream's SCHEMA. Check the tap."
+            )
+        return self.mapper.stream_maps[stream]
 
     def _transform(self, stream_map: StreamMap, original: dict[str, Any], line: bytes) -> None:
         """Apply a stream map to a record and pass the result to its sink."""

@@ -8,13 +8,16 @@ them by their keys.
 Every batch holds a ticket from its first record to its acceptance. A ticket remembers the last STATE before
 that first record: the latest one that a restart could use without losing the batch. What may be written
 is the earliest STATE of all open tickets, or the latest STATE received where none is open.
+
+Where STATEs become due faster than their lines may be written, only the latest of them is written, later.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from target_fullstory.accounting.rejects import Rejects
@@ -37,16 +40,30 @@ class Ticket:
     position: Position
 
 
-def print_line(line: bytes) -> None:
-    """Write a STATE line to stdout."""
-    try:
-        sys.stdout.write(line.decode() + "\n")
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"The STATE cannot be written to stdout ({type(error).__name__}): whoever reads it is "
-            "gone. Run again from the last STATE that was saved."
-        ) from None
+class Allowance:
+    """How much may be written: so much at once, and so much a second.
+
+    A STATE line is as large as the run has streams and jobs; a tap may cause one with every record.
+    """
+
+    BYTES_AT_ONCE = 1024 * 1024
+    BYTES_A_SECOND = 256 * 1024
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = float(self.BYTES_AT_ONCE)
+        self._at = clock()
+
+    def wait(self) -> float:
+        """The seconds until a line may be written, of any size: a large one makes the next wait longer."""
+        now = self._clock()
+        self._left = min(self.BYTES_AT_ONCE, self._left + (now - self._at) * self.BYTES_A_SECOND)
+        self._at = now
+        return max(0.0, -self._left / self.BYTES_A_SECOND)
+
+    def take(self, size: int) -> None:
+        """Note a line."""
+        self._left -= size
 
 
 class Checkpoints:
@@ -56,10 +73,10 @@ class Checkpoints:
         self,
         block: StateBlock,
         rejects: Rejects,
-        write: Callable[[bytes], None] = print_line,
+        write: Callable[[bytes], None],
         allowed: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Start before the first STATE; none is written while one is not `allowed`."""
+        """Start before the first STATE; `write` takes each line, none while one is not `allowed`."""
         self._lock = threading.RLock()
         self._block = block
         self._rejects = rejects
@@ -68,6 +85,9 @@ class Checkpoints:
         self._now = Position(0, b"")
         self._written = 0
         self._tickets: set[Ticket] = set()
+        self._earliest: Position | None = None  # of the tickets, where that is known
+        self._allowance = Allowance()
+        self._timer: threading.Timer | None = None
         self._forbidden: list[range] = []
         self._last_value: bytes | None = None
         self._last_line: bytes | None = None
@@ -89,7 +109,12 @@ class Checkpoints:
             return self._written
 
     def receive(self, value: bytes) -> None:
-        """Take a STATE message's value, as JSON; `write_due` writes it once that is allowed."""
+        """Take a STATE message's value, as JSON; `write_due` writes it once that is allowed.
+
+        Raises:
+            InputError: It has a place of its own where the block is to go.
+        """
+        self._block.check(value)
         with self._lock:
             self._now = Position(self._now.number + 1, value)
 
@@ -104,6 +129,7 @@ class Checkpoints:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
         with self._lock:
             self._tickets.discard(ticket)
+            self._earliest = None
             self.write_due()
 
     def pin(self, ticket: Ticket) -> None:
@@ -117,6 +143,7 @@ class Checkpoints:
             for other in self._tickets:
                 if begin.number < other.position.number < end:
                     other.position = begin
+            self._earliest = None
 
     def forbid(self, numbers: range) -> None:
         """Forbid the STATEs of these numbers: what a restart from one of them would send is not the same."""
@@ -124,15 +151,32 @@ class Checkpoints:
             self._forbidden = [one for one in self._forbidden if one.stop > self._written]
             self._forbidden.append(numbers)
 
-    def write_due(self) -> None:
-        """Write the latest STATE that may be written, if there is a new one."""
+    def write_due(self, *, at_once: bool = False) -> None:
+        """Write the latest STATE that may be written, if there is a new one; `at_once` whatever its size."""
         with self._lock:
             due = self._due()
             if due is None or self._ended:
                 return
             if due.value != self._last_value:
+                wait = 0.0 if at_once else self._allowance.wait()
+                if wait:
+                    self._write_in(wait)
+                    return
                 self._write(due.value, final=False)
             self._written = due.number
+
+    def _write_in(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(seconds, self._write_late)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _write_late(self) -> None:
+        with self._lock:
+            self._timer = None
+            # Whoever writes next meets the same error, and is heard.
+            with suppress(OutputError):
+                self.write_due()
 
     def write_last(self, *, complete: bool) -> None:
         """End the run's STATE lines with one that holds the final job statuses and, if complete, counts."""
@@ -143,13 +187,17 @@ class Checkpoints:
                 self._write(value, final=complete)
             # A STATE that a late response allows is left to the next run.
             self._ended = True
+            if self._timer is not None:
+                self._timer.cancel()
 
     def _due(self) -> Position | None:
-        position = min(
-            (ticket.position for ticket in self._tickets),
-            key=lambda position: position.number,
-            default=self._now,
-        )
+        position = self._now
+        if self._tickets:
+            # A ticket is opened behind all others: the earliest one changes with their end alone.
+            if self._earliest is None:
+                positions = (ticket.position for ticket in self._tickets)
+                self._earliest = min(positions, key=lambda position: position.number)
+            position = self._earliest
         number = position.number
         if number <= self._written or any(number in numbers for numbers in self._forbidden):
             return None
@@ -162,4 +210,5 @@ class Checkpoints:
         line = self._block.insert(value, final=final)
         if line != self._last_line:
             self._write_line(line)
+            self._allowance.take(len(line))
         self._last_line, self._last_value = line, value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from target_fullstory.accounting.checkpoints import Checkpoints, print_line
+from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.ledger import Ledger, OnResponse
 from target_fullstory.accounting.rejection_limit import RejectionLimit
@@ -24,12 +24,12 @@ class Accounting:
         settings: Settings,
         run_id: str,
         *,
+        write_state: Callable[[bytes], None],
         on_response: OnResponse | None = None,
         take_reject: Callable[[Reject], None] | None = None,
-        write_state: Callable[[bytes], None] = print_line,
         report: RunReport | None = None,
     ) -> None:
-        """Begin; `take_reject` takes each reject instead of the rejects file.
+        """Begin; `write_state` takes each STATE line, `take_reject` each reject instead of the rejects file.
 
         A run with a report leaves files, which begin with it, and tells what earlier runs left unresolved.
         """

@@ -9,8 +9,16 @@ import msgspec
 
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects, timestamp
+from target_fullstory.errors import InputError
 
 VERSION = 1
+_NOTHING = {b"null", b"{}"}
+
+
+class _Block(msgspec.Struct):
+    """What tells a block of ours."""
+
+    run_id: str
 
 
 class StateBlock:
@@ -45,6 +53,21 @@ class StateBlock:
             "responses": self._ledger.responses(),
             "rejects": self._rejects.summary(),
         }
+
+    def check(self, value: bytes) -> None:
+        """Refuse a tap's STATE whose key of the block's name is not an earlier run's block."""
+        if self._key is None:
+            return
+        found = msgspec.json.decode(value, type=dict[str, msgspec.Raw]).get(self._key)
+        if found is None or bytes(found) in _NOTHING:
+            return
+        try:
+            msgspec.json.decode(found, type=_Block)
+        except msgspec.ValidationError:
+            raise InputError(
+                f"The tap's STATE has a key {self._key!r} of its own, where this target's block is to go. "
+                "Set state_key to another name, or to null for a STATE without the block."
+            ) from None
 
     def insert(self, value: bytes, *, final: bool) -> bytes:
         """The tap's STATE value with this block in place of an earlier run's."""

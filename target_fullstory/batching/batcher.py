@@ -16,7 +16,7 @@ import msgspec
 
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch, OpenBatch
-from target_fullstory.batching.memory_limits import max_open_bytes
+from target_fullstory.batching.memory_limits import open_bytes
 from target_fullstory.kinds import KINDS, USER_CHANGES, Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk
@@ -56,7 +56,7 @@ class Batcher:
         self._open: dict[tuple[str, Kind], OpenBatch] = {}
         # By whether they are cut at a STATE: the open batches' memory.
         self._memory: Counter[bool] = Counter()
-        self._most_memory = max_open_bytes(settings.max_batch_bytes)
+        self._most_memory = open_bytes(settings)
 
     def add(self, stream: str, chunk: Chunk) -> None:
         """Take requests that follow each other, encoded in as few calls as possible."""

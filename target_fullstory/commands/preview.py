@@ -18,6 +18,7 @@ from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
+from target_fullstory.batching.memory_limits import batch_bytes
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.mapping import decode_call, encode_call, join_calls, redacted_call
@@ -57,7 +58,7 @@ class Recorder:
             take_reject=self._take_reject,
             write_state=lambda _: None,
         )
-        self.max_bytes = settings.max_batch_bytes
+        self.max_bytes = batch_bytes(settings)
         self._settings = settings
         self._shown = shown
         checkpoints = self.accounting.checkpoints

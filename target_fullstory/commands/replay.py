@@ -14,8 +14,8 @@ from target_fullstory.accounting.unresolved_rejects import schemas_beside, set_a
 from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
+from target_fullstory.input.message_lines import UNREADABLE, parse, peek, require
 from target_fullstory.input.progress import progress_bar
-from target_fullstory.input.reader import UNREADABLE, parse, peek, require
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call

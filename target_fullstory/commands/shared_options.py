@@ -83,4 +83,4 @@ def print_as(form: str, document: Any, table: Table) -> None:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
-        Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)
+        Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)

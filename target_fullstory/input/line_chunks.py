@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import sys
+from codecs import lookup
 from collections.abc import Iterator
 from io import BufferedReader, FileIO, TextIOWrapper
+from locale import getpreferredencoding
 from os import read
 from typing import IO, Any
 
@@ -21,6 +23,10 @@ def chunks(source: IO[str] | None) -> Iterator[bytes | None]:
 
     Every line has its line end, but perhaps the last. The source is standard input where None.
     """
+    if source is None and sys.stdin is None:
+        raise InputError(
+            "Standard input is closed. Pipe a tap's output to the target, or name a file with --input."
+        )
     handle = _file_number(source)
     if handle is None:
         return whole_lines(parts_of(source or sys.stdin))
@@ -54,21 +60,22 @@ def whole_lines(parts: Iterator[bytes | None]) -> Iterator[bytes | None]:
 def _file_number(source: IO[str] | None) -> int | None:
     """The descriptor to read from, None where the stream itself has to be read.
 
-    Standard input, and a plain file of which nothing has been read, may be read below the stream; a stream
-    that decompresses or decodes has a descriptor too, but not of what it yields.
+    Standard input, and a plain file of which nothing has been read, may be read below the stream: messages
+    are UTF-8, whatever the locale says. A stream that decompresses, or was told another encoding, has a
+    descriptor too, but not of what it yields.
     """
     try:
         if source is None or source is sys.stdin:
             return sys.stdin.fileno()
         plain = (
             isinstance(source, TextIOWrapper)
-            and source.encoding.lower().replace("-", "") == "utf8"
+            and lookup(source.encoding).name in {"utf-8", lookup(getpreferredencoding(False)).name}
             and isinstance(source.buffer, BufferedReader)
             and isinstance(source.buffer.raw, FileIO)
             and source.tell() == 0
         )
         return source.fileno() if plain else None
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, LookupError, OSError, ValueError):
         return None
 
 
@@ -77,10 +84,14 @@ def _from_handle(handle: int) -> Iterator[bytes | None]:
     while True:
         if wait and not select.select([handle], [], [], _IDLE_SECONDS)[0]:
             yield None
-        elif part := read(handle, _CHUNK):
-            yield part
-        else:
+            continue
+        try:
+            part = read(handle, _CHUNK)
+        except OSError as error:
+            raise InputError(f"The input cannot be read: {error.strerror}. Check what is piped in.") from None
+        if not part:
             return
+        yield part
 
 
 def _waits(handle: int) -> bool:

@@ -18,7 +18,7 @@ def progress_bar(
 
     The context is what takes each advance; None where nothing is shown: without a terminal or a total.
     """
-    return _shown(label, total, in_bytes) if total and sys.stderr.isatty() else nullcontext()
+    return _shown(label, total, in_bytes) if total and sys.stderr and sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Errors in a line come after the events of all lines before it.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -17,12 +16,21 @@ import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import InputError
-from target_fullstory.input.batch_files import record_lines
+from target_fullstory.input.batch_files import BatchFile
+from target_fullstory.input.message_lines import (
+    UNREADABLE,
+    UnreadableError,
+    decode_record,
+    of_objects,
+    parse,
+    peek,
+    require,
+    require_schema,
+    state_value,
+)
+from target_fullstory.input.unreadable_records import unreadable_object, unreadable_record
 from target_fullstory.logs import logger
 from target_fullstory.mapping import LineDecoder
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for a line that it cannot decode."""
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -35,6 +43,14 @@ class Records(msgspec.Struct, frozen=True):
     stream: str
     records: list[Any]
     lines: Callable[[], list[bytes]]
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A record that is there, but cannot be decoded: as text, and why."""
+
+    stream: str
+    record: str
+    reason: str
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -55,7 +71,7 @@ class Idle(msgspec.Struct, frozen=True):
     bytes_read: int
 
 
-Event: TypeAlias = Records | Schema | State | Idle
+Event: TypeAlias = Records | Unreadable | Schema | State | Idle
 
 
 class Reader:
@@ -92,9 +108,10 @@ class Reader:
             records = decoder.decode_lines(chunk)
         except UNREADABLE:
             return self._events_by_line(chunk)
-        # Several times as fast as `count`.
-        self._line += len(chunk) - len(chunk.replace(b"\n", b""))
-        return self._go_on(records, lambda: [line for line in BytesIO(chunk) if not line.isspace()])
+        if len(records) != (lines := _count_lines(chunk)):
+            return self._events_by_line(chunk)
+        self._line += lines
+        return self._go_on(records, BytesIO(chunk).readlines)
 
     def _events_by_line(self, chunk: bytes) -> Iterator[Event]:
         # Several times as fast as `split`.
@@ -151,7 +168,15 @@ class Reader:
 
     def _events_of(self, line: bytes) -> Iterator[Event]:
         """Take a line that is not a record of the current stream, or needs the slower parser."""
-        message = parse(line, self._line)
+        try:
+            message = parse(line, self._line)
+        except UnreadableError as error:
+            found = unreadable_record(line)
+            if found is None:
+                raise
+            self.counts["RECORD"] += 1
+            yield Unreadable(found.stream, found.text, str(error))
+            return
         kind = message["type"]
         if kind == "RECORD":
             self._stream = require(message, "stream", str, self._line)
@@ -175,108 +200,59 @@ class Reader:
     def _events_in_files(self, message: dict[str, Any]) -> Iterator[Event]:
         for name, kind in (("stream", str), ("encoding", dict), ("manifest", list)):
             require(message, name, kind, self._line)
-        self._stream, line = message["stream"], self._line
-        for chunk in record_lines(message, self._storage):
-            yield from self._events_in(chunk)
-            # An error names the line of the BATCH message.
-            self._line = line
-            yield Idle(0)
+        if not all(isinstance(url, str) for url in message["manifest"]):
+            raise InputError(
+                f"Line {self._line} of the input is a BATCH message whose `manifest` is not an array of "
+                "addresses. Check the tap."
+            )
+        self._stream = message["stream"]
+        for url in message["manifest"]:
+            file = BatchFile(message, url, self._storage)
+            line = 0
+            for chunk in file.chunks():
+                yield from self._records_of(chunk, file.name, line)
+                line += _count_lines(chunk)
+                yield Idle(0)
+
+    def _records_of(self, chunk: bytes, file: str, line: int) -> Iterator[Event]:
+        """The records of a BATCH file, one a line; `line` is the number of those before them."""
+        decoder = self._decoders.get(self._stream)
+        of_records = decoder.of_records if decoder else of_objects
+        try:
+            records = of_records.decode_lines(chunk)
+        except UNREADABLE:
+            records = []
+        lines = BytesIO(chunk).readlines
+        if len(records) == _count_lines(chunk):
+            yield from self._go_on_in_file(records, lines)
+            return
+        records, kept = [], []
+        for number, text in enumerate(lines(), start=line + 1):
+            if text.isspace():
+                continue
+            try:
+                records.append(decode_record(text, of_records, f"Line {number} of the BATCH file {file}"))
+                kept.append(text)
+            except InputError as error:
+                yield from self._go_on_in_file(records, kept.copy)
+                records, kept = [], []
+                unreadable = unreadable_object(text) if isinstance(error, UnreadableError) else None
+                if unreadable is None:
+                    raise
+                self.counts["RECORD"] += 1
+                yield Unreadable(self._stream, unreadable, str(error))
+        yield from self._go_on_in_file(records, kept.copy)
+
+    def _go_on_in_file(self, records: list[Any], lines: Callable[[], list[bytes]]) -> Iterator[Records]:
+        """Pass on the records of a BATCH file, and their lines as the messages that they stand for."""
+        return self._go_on(records, lambda: list(map(self._message_of, lines())))
+
+    def _message_of(self, record: bytes) -> bytes:
+        """The RECORD message of a line that is one object and nothing else."""
+        stream = msgspec.json.encode(self._stream)
+        return b'{"type":"RECORD","stream":%s,"record":%s}' % (stream, record.strip())
 
 
-class Envelope(msgspec.Struct):
-    """The type of a message, its stream, and the record of a RECORD message."""
-
-    type: str
-    stream: str | None = None
-    record: dict[str, Any] | None = None
-
-    @property
-    def record_stream(self) -> str | None:
-        """The stream of its record; None for any other message."""
-        return self.stream if self.type == "RECORD" and self.record is not None else None
-
-
-class _State(msgspec.Struct):
-    value: msgspec.Raw
-
-
-_decode = msgspec.json.Decoder().decode
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_state = msgspec.json.Decoder(_State).decode
-_NAMES: dict[type, str] = {dict: "an object", str: "a string", list: "an array"}
-_CHECK_TAP = "Check the tap, or what prints to its standard output."
-
-
-def peek(line: bytes) -> Envelope | None:
-    """What is common to messages, and the record; None where the line needs `parse`."""
-    try:
-        return _decode_envelope(line)
-    except UNREADABLE:
-        return None
-
-
-def parse(line: bytes, number: int) -> dict[str, Any]:
-    """Read one message; `number` is the line's, for the error.
-
-    Numbers beyond JSON's usual range, NaN and infinities, and half surrogate pairs, all of which taps in
-    Python can write, are read as Python reads them.
-    """
-    try:
-        message = _decode(line)
-    except UNREADABLE:
-        message = _parse_as_python(line, number)
-    if not isinstance(message, dict):
-        raise InputError(f"Line {number} of the input is JSON but not an object. {_CHECK_TAP}")
-    if not isinstance(message.get("type"), str):
-        raise InputError(f"Line {number} of the input has no `type`. {_CHECK_TAP}")
-    return message
-
-
-def _parse_as_python(line: bytes, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except RecursionError:
-        raise InputError(
-            f"Line {number} of the input is nested too deeply to be read. Flatten or drop the column in "
-            "the tap."
-        ) from None
-    except ValueError:
-        raise InputError(f"Line {number} of the input is not JSON. {_CHECK_TAP}") from None
-
-
-def require(message: dict[str, Any], name: str, kind: type, number: int) -> Any:
-    """A message's member of the type it must have, an InputError where it has none."""
-    value = message.get(name)
-    if not isinstance(value, kind):
-        raise InputError(
-            f"Line {number} of the input is a {message['type']} message whose `{name}` is missing or not "
-            f"{_NAMES[kind]}. {_CHECK_TAP}"
-        )
-    return value
-
-
-def require_schema(message: dict[str, Any], number: int) -> None:
-    """Check that a SCHEMA message has what every SCHEMA needs; the schema itself is repaired elsewhere."""
-    require(message, "stream", str, number)
-    schema = require(message, "schema", dict, number)
-    if "$ref" not in schema:
-        require({**schema, "type": message["type"]}, "properties", dict, number)
-    keys = message.get("key_properties") or []
-    if isinstance(keys, str):
-        return
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise InputError(
-            f"Line {number} of the input is a SCHEMA message whose `key_properties` is not an array of "
-            "column names. Check the tap."
-        )
-
-
-def state_value(line: bytes, message: dict[str, Any], number: int) -> bytes:
-    """The value of a STATE message as the tap wrote it; `message` is the same line, parsed."""
-    require(message, "value", dict, number)
-    try:
-        return bytes(_decode_state(line).value)
-    except UNREADABLE:
-        raise InputError(
-            f"Line {number} of the input is a STATE message whose value is not plain JSON. {_CHECK_TAP}"
-        ) from None
+def _count_lines(chunk: bytes) -> int:
+    # Several times as fast as `count`.
+    return len(chunk) - len(chunk.replace(b"\n", b"")) + (not chunk.endswith(b"\n"))

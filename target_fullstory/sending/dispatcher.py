@@ -105,6 +105,7 @@ class Dispatcher:
             return frozenset()
         # As soon as what was sent is accepted, the STATE behind the deletions may be written.
         self._in_flight.wait_for_responses()
+        self._checkpoints.write_due(at_once=True)
         return self._deletions.repeated_before(batch.requests(), batch.covered_by)
 
     def _start(self, send: Callable[..., None], *args: Any) -> None:

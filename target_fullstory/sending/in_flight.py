@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from target_fullstory.batching.batch import Keys
-from target_fullstory.batching.memory_limits import MAX_IN_FLIGHT_BYTES
+from target_fullstory.batching.memory_limits import batch_bytes, in_flight_bytes
 from target_fullstory.kinds import KINDS, Kind
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
@@ -51,7 +51,8 @@ class InFlight:
         self._concurrency = self._slots = settings.concurrency
         self._max_jobs = settings.max_jobs_in_progress
         self._max_operations = settings.max_operations_in_progress
-        self.max_body_bytes = settings.max_batch_bytes  # read without the lock
+        self._max_bytes = in_flight_bytes(settings)
+        self.max_body_bytes = batch_bytes(settings)  # read without the lock
         # Called, perhaps repeatedly, where something waits for a job; set by what polls the jobs.
         self.on_wait_for_jobs: Callable[[], None] = lambda: None
         self._error: Exception | None = None
@@ -120,7 +121,7 @@ class InFlight:
 
     def _has_room(self, new: Reservation) -> bool:
         size = sum(one.size for one in self._reservations)
-        return not size or not new.size or size + new.size <= MAX_IN_FLIGHT_BYTES
+        return not size or not new.size or size + new.size <= self._max_bytes
 
     def _is_in_window(self, new: Reservation, part_of: Reservation | None) -> bool:
         jobs = [one.rows for one in self._reservations if one.job and one is not part_of]

@@ -16,9 +16,37 @@ from target_fullstory.settings.webhook_settings import check_header_value, read_
 
 _Number = TypeVar("_Number", int, float)
 
+_TAPS_KEYS = {
+    "bookmark",
+    "bookmarks",
+    "completed",
+    "currently_syncing",
+    "current_stream",
+    "global",
+    "partial_state",
+    "partitions",
+    "shared_state",
+    "singer_state",
+    "starting_replication_value",
+    "state",
+    "streams",
+    "type",
+    "value",
+}
+"""What taps and orchestrators have at the top of a STATE."""
+
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
     """Read and check a configuration, which may hold singer-sdk's own settings beside ours."""
+    try:
+        msgspec.json.encode(config)
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            "The configuration holds half a surrogate pair (\\ud800 to \\udfff), which is not Unicode text. "
+            "Correct it."
+        ) from None
+    except (TypeError, ValueError, RecursionError):
+        """Not from a file; what is wrong with it is found below."""
     known = {name: config[name] for name in Settings.__struct_fields__ if name in config}
     streams = known.pop("streams", None) or {}
     response_webhook = known.pop("response_webhook", None)
@@ -49,6 +77,12 @@ def _or_none(limit: _Number | None) -> _Number | None:
 
 
 def _check(settings: Settings) -> None:
+    if "\0" in settings.output_dir:
+        raise ConfigurationError("Setting output_dir holds a NUL character, which no path can. Correct it.")
+    if settings.state_key in _TAPS_KEYS:
+        raise ConfigurationError(
+            f"Setting state_key is {settings.state_key!r}, where taps keep their state. Take another name."
+        )
     check_header_value("api_key", (settings.api_key or "").strip())
     check_header_value("integration_source", settings.integration_source.strip())
     if settings.batch_size_rows > API_BATCH_LIMIT:

@@ -71,6 +71,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1024,
         ),
     ] = 16 * 1024 * 1024
+    max_open_bytes: Annotated[
+        int,
+        _doc(
+            "Bytes of all batches together, those that still grow and those in flight; past it the largest "
+            "is sent and reading waits. A batch has at most a quarter of it.",
+            ge=1024 * 1024,
+        ),
+    ] = 64 * 1024 * 1024
     batch_wait_limit_seconds: Annotated[
         float, _doc("An open batch older than this is flushed, also while the tap is silent.", gt=0)
     ] = 300.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_fullstory.accounting.checkpoints import Checkpoints, Ticket
+from target_fullstory.accounting.checkpoints import Allowance, Checkpoints, Ticket
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Rejects
 from target_fullstory.accounting.state_block import StateBlock
@@ -177,3 +178,48 @@ def test_a_forbidden_state_is_not_written_but_the_next_one_is() -> None:
         states.write_due()
         assert states.last_written() == written[-1]
     assert written == [1, 4, 5]
+
+
+def test_states_that_come_faster_than_they_may_be_written_are_written_later() -> None:
+    written: list[bytes] = []
+    states = checkpoints(written.append)
+    line = b'{"n": %06d, "pad": "' + b"x" * 20_000 + b'"}'
+    began = time.monotonic()
+    for number in range(2000):
+        states.receive(line % number)
+        states.write_due()
+    taken = time.monotonic() - began
+    most = Allowance.BYTES_AT_ONCE + taken * Allowance.BYTES_A_SECOND + 2 * len(line)
+    assert sum(map(len, written)) <= most
+    assert states.last_written() < 2000
+    deadline = time.monotonic() + 10
+    while states.last_written() < 2000:
+        assert time.monotonic() < deadline, "it waits for nothing but time"
+        time.sleep(0.01)
+    assert written[-1] == line % 1999
+
+
+def test_one_that_must_be_written_at_once_is() -> None:
+    written: list[bytes] = []
+    states = checkpoints(written.append)
+    for number in range(1, 4):
+        states.receive(b"%d" % number + b" " * 2 * Allowance.BYTES_AT_ONCE)
+        states.write_due(at_once=number > 2)
+    assert [int(line) for line in written] == [1, 3]
+
+
+def test_an_allowance_fills_up_again() -> None:
+    now = 0.0
+    allowance = Allowance(lambda: now)
+    allowance.take(3 * Allowance.BYTES_AT_ONCE)
+    assert allowance.wait() == 2 * Allowance.BYTES_AT_ONCE / Allowance.BYTES_A_SECOND
+    now = allowance.wait()
+    assert allowance.wait() == 0
+    allowance.take(1)
+    assert allowance.wait() > 0
+    now = 1000.0
+    assert allowance.wait() == 0
+    allowance.take(Allowance.BYTES_AT_ONCE)
+    assert allowance.wait() == 0
+    allowance.take(1)
+    assert allowance.wait() > 0

@@ -14,14 +14,12 @@ import pytest
 from target_fullstory import run as run_module
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.responses import Response
-from target_fullstory.batching import batcher as batcher_module
 from target_fullstory.batching import memory_limits
 from target_fullstory.batching.batch import Batch, BatchBody
 from target_fullstory.batching.batcher import Batcher
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
 from target_fullstory.run import Load
-from target_fullstory.sending import in_flight
 from target_fullstory.settings.model import Settings
 
 MOST = 200_000
@@ -54,7 +52,7 @@ class Input:
 
     def __init__(self, kind: Kind, directory: Path) -> None:
         self.kind: Kind = kind
-        settings = Settings(api_key="k", output_dir=str(directory))
+        settings = Settings(api_key="k", output_dir=str(directory), max_open_bytes=MOST * 8 // 3)
         self.taken = Taken()
         self.accounting = Accounting(settings, "run", write_state=lambda _: None)
         self.batcher = Batcher(settings, self.taken, self.accounting)
@@ -71,11 +69,6 @@ class Input:
                 self.accounting.checkpoints.receive(b"{}")
                 self.batcher.mark_state()
                 self.states.append(number + 1)
-
-
-@pytest.fixture(autouse=True)
-def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batcher_module, "max_open_bytes", lambda _: MOST)
 
 
 @pytest.mark.parametrize("kind", ["users", "events"])
@@ -128,11 +121,12 @@ def test_how_the_lines_were_read_does_not_move_the_end_of_a_batch_of_events(tmp_
     assert formed[0] == formed[1] == formed[2]
 
 
-def test_a_limit_has_room_for_one_full_batch() -> None:
-    for size in (1024, 16 << 20, 100 << 20):
-        assert memory_limits.max_open_bytes(size) > size
-    open_bytes = memory_limits.max_open_bytes(Settings().max_batch_bytes)
-    assert 2 * open_bytes + memory_limits.MAX_IN_FLIGHT_BYTES == memory_limits.MAX_OPEN_BYTES
+def test_the_shares_are_the_whole() -> None:
+    for settings in (Settings(), Settings(max_open_bytes=1 << 20)):
+        shares = 2 * memory_limits.open_bytes(settings) + memory_limits.in_flight_bytes(settings)
+        assert shares == settings.max_open_bytes
+    # By default `max_batch_bytes` is what it says.
+    assert memory_limits.batch_bytes(Settings()) == Settings().max_batch_bytes
 
 
 class SlowServer:
@@ -170,12 +164,12 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
 ) -> None:
     server = SlowServer()
     monkeypatch.setattr(run_module, "Client", server)
-    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", 5000)
     settings = Settings(
         api_key="k",
         output_dir=str(tmp_path),
         delivery=delivery_mode,
         batch_size_rows=20,
+        max_open_bytes=4 * 5000,
         concurrency=8,
         wait_for_jobs=False,
     )
@@ -189,17 +183,16 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
     assert server.most_requests > 1
 
 
-def test_a_batch_larger_than_the_limit_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_larger_than_the_limit_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = SlowServer()
     monkeypatch.setattr(run_module, "Client", server)
-    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", 100)
     settings = Settings(
-        api_key="k", output_dir=str(tmp_path), delivery="batch", batch_size_rows=20, wait_for_jobs=False
+        api_key="k", output_dir=str(tmp_path), delivery="batch", max_open_bytes=4 * 40, wait_for_jobs=False
     )
     run = Load(settings, {})
     run.open_stream("events", "events")
-    for number in range(200):
+    for number in range(60):
         run.add("events", chunk("events", number))
     run.end()
-    assert run.ledger.totals().delivered == 200
+    assert run.ledger.totals().delivered == 60
     assert server.most_requests == 1

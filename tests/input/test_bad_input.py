@@ -33,6 +33,8 @@ BAD_LINES = {
     "state without a value": (b'{"type": "STATE"}', "`value`"),
     "state that is no object": (b'{"type": "STATE", "value": 7}', "`value`"),
     "nested too deeply": (b'{"type": ' + b"[" * 5000 + b"]" * 5000 + b"}", "Line 4 of the input is nested"),
+    "a stream that is no text": (schema("\ud800", {"uid": "string"}).encode(), "`stream`"),
+    "a record of a stream that is no text": (record("\ud800", uid="u").encode(), "came before"),
     "a mapping that does not fit": (schema("bad", {"id": "integer"}).encode(), "'nme'"),
     "a stream without a mapping": (schema("orders", {"id": "integer"}).encode(), "no mapping"),
 }
@@ -54,6 +56,14 @@ def test_what_came_before_is_delivered_and_checkpointed(
     assert done.states[-1]["bookmarks"] == {"n": 1}
     assert done.block["streams"]["users"]["delivered"] == 1
     assert int(api.get("/v2/users")["total_records"]) == 1
+
+
+def test_a_line_that_does_not_end(run_target: Run, sandbox: Sandbox) -> None:
+    before = "".join(f"{text}\n" for text in (USERS, user(1), state(n=1))).encode()
+    done = run_target(before + b'{"' + b"x" * (65 << 20), api_url=sandbox.url)
+    assert done.code == 1
+    assert "longer than" in done.error_lines[0]
+    assert done.states[-1]["bookmarks"] == {"n": 1}
 
 
 def test_blank_lines_and_carriage_returns_are_nothing(run_target: Run, sandbox: Sandbox) -> None:

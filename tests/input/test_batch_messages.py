@@ -81,3 +81,108 @@ def test_a_file_that_cannot_be_read_ends_the_run_after_what_came_before(
     assert len(done.error_lines) == 1, done.stderr
     assert says in done.error_lines[0]
     assert done.states[-1]["bookmarks"] == {"n": 1}
+
+
+STREAMS = {
+    "typed": USERS,
+    # A SCHEMA that types cannot express: its records are decoded to dictionaries.
+    "untyped": json.dumps(
+        {
+            "type": "SCHEMA",
+            "stream": "users",
+            "schema": {"type": "object", "properties": {"uid": {"type": "string"}}, "minProperties": 1},
+            "key_properties": ["uid"],
+        }
+    ),
+}
+FORGED = {
+    "a state": '{"uid": "b2"},"type":"STATE","value":{"bookmarks":{"n":99}},"x":{}',
+    "a record of another stream": '{"uid": "b2"},"stream":"others","record":{"uid":"b3"}',
+    "a member more": '{"uid": "b2"},"x":1',
+    "no object": "[1]",
+    "a text": '"uid"',
+    "null": "null",
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("line", FORGED.values(), ids=FORGED)
+def test_a_line_of_a_file_is_a_record_or_ends_the_run(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: Path, stream: str, line: str
+) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_text('{"uid": "b1"}\n' + line + '\n{"uid": "b4"}\n')
+    lines = [STREAMS[stream], user(1), state(n=1), batch([path.as_uri()], format="jsonl"), state(n=2)]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 1
+    (error,) = done.error_lines
+    assert "Line 2 of the BATCH file" in error
+    assert path.name in error
+    assert done.states[-1]["bookmarks"] == {"n": 1}
+    # What came before it was delivered, and nothing that it pretends to be.
+    assert int(api.get("/v2/users")["total_records"]) == 2
+    assert api.user("b1")
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_record_of_a_file_that_cannot_be_decoded_is_rejected(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: Path, stream: str
+) -> None:
+    path, deep = tmp_path / "file.jsonl", '{"uid": "b2", "x": ' + "[" * 5000 + "]" * 5000 + "}"
+    path.write_text(f'{{"uid": "b1"}}\n{deep}\n{{"uid": "b3"}}\n{{"seats": 1}}\n')
+    lines = [STREAMS[stream], batch([path.as_uri()], format="jsonl"), state(n=1)]
+    done = run_target(lines, api_url=sandbox.url)
+    assert [(one["code"], one["record"]) for one in done.rejects] == [
+        ("unreadable_record", deep),
+        ("missing_uid", {"seats": 1}),
+    ]
+    assert "Line 2 of the BATCH file" in done.rejects[0]["message"]
+    assert done.states[-1]["bookmarks"] == {"n": 1}
+    assert int(api.get("/v2/users")["total_records"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:1/a.jsonl", "http:// are not taken"),
+        ("https://user:pass-word@127.0.0.1:1/a.jsonl?X-Signature=sig-nature", "https:// are not taken"),
+        ("s3://bucket/a.jsonl", "Install singer-sdk[s3]"),
+        ("gs://bucket/a.jsonl", "Install gcsfs"),
+        ("az://container/a.jsonl", "Install adlfs"),
+        ("sftp://127.0.0.1:1/a.jsonl", "Install singer-sdk[ssh]"),
+        ("ftp://127.0.0.1:1/a.jsonl", "ftp:// are not taken"),
+        ("http://[/a.jsonl", "cannot be read"),
+        ("file:///no/such/directory/a.jsonl", "cannot be read"),
+        ("file:///no/\x00/a.jsonl", "cannot be read"),
+        ("file:///no/\ud800/a.jsonl", "cannot be read"),
+        ("", "cannot be read"),
+        ("/", "cannot be read"),
+        (5, "`manifest`"),
+    ],
+)
+def test_a_manifest_that_is_not_taken_ends_the_run_in_one_line(
+    run_target: Run, sandbox: Sandbox, url: Any, says: str
+) -> None:
+    lines = [USERS, user(1), state(n=1), batch([url], format="jsonl"), state(n=2)]
+    done = run_target(lines, api_url=sandbox.url)
+    assert done.code == 1
+    (error,) = done.error_lines
+    assert says in error
+    assert "Unexpected" not in error
+    assert "pass-word" not in error
+    assert "sig-nature" not in error
+    assert done.states[-1]["bookmarks"] == {"n": 1}
+
+
+def test_an_address_may_be_escaped_or_not(run_target: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    directory = tmp_path / "a b ü%41"
+    directory.mkdir()
+    (directory / "x.jsonl").write_text('{"uid": "b1"}\n')
+    path = str(directory / "x.jsonl")
+    manifest = [path, f"file://{path}", Path(path).as_uri()]
+    done = run_target([USERS, batch(manifest, format="jsonl"), state(n=1)], api_url=sandbox.url)
+    assert done.code == 0, done.stderr
+    assert done.block["streams"]["users"]["received"] == 3
+    done = run_target([USERS, batch(["file:///no/such/x.jsonl"], format="jsonl")], api_url=sandbox.url)
+    assert done.code == 1
+    assert not Path("/no").exists()

@@ -29,6 +29,7 @@ class Typed:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(_Line)
+        self.of_records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(User)
 
     def _record(self, line: _Line) -> User:
         if line.stream != "users":

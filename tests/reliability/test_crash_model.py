@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 
 from target_fullstory import run as run_module
-from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import MappingOptions, MappingSpec
 from target_fullstory.run import Load, Run
-from target_fullstory.sending import in_flight
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
 from tests.mapping.one_by_one import Mapped, compile_mapping
@@ -65,9 +63,9 @@ class Story:
             batch_size_rows=rng.randint(2, 30),
             max_batch_bytes=rng.choice([1024, 1 << 20]),
             concurrency=rng.choice([1, 3, 6]),
+            # Now and then the open batches together take too much memory.
+            max_open_bytes=4 * rng.choice([700, 2000, 1 << 30]),
         )
-        # Now and then the open batches together take too much memory.
-        self._most_memory = rng.choice([700, 2000, 1 << 30])
 
     def load(self, cuts: int) -> None:
         for number in range(cuts + 1):
@@ -88,8 +86,6 @@ class Story:
     def _load_once(self) -> None:
         self._monkeypatch.setattr(run_module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
-        self._monkeypatch.setattr(batcher, "max_open_bytes", lambda _: self._most_memory)
-        self._monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", self._most_memory)
         run = Load(self._settings, {})
         cut = DeliveryError("cut off")
         self.fullstory.when_down = lambda: run._in_flight.fail(cut)

@@ -15,6 +15,7 @@ from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.state_block import StateBlock
+from target_fullstory.accounting.state_output import StateOutput
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import USERS, Outcome, SandboxApi, record, state, user
 from tests.reliability.live import Live
@@ -43,7 +44,6 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
     ledger = Ledger(responses=1)
     ledger.open_stream("s", "users")
     rejects = Rejects(ledger, str(tmp_path), "run")
-    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects)
     synced = 0
     seen: list[tuple[int, int]] = []
     fsync = os.fsync
@@ -62,6 +62,7 @@ def test_rejects_are_on_the_disk_before_a_state_covers_them(
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr("sys.stdout", Output())
+    checkpoints = Checkpoints(StateBlock("block", "run", ledger, rejects), rejects, StateOutput().write)
     for number in range(1, 6):
         for _ in range(number):
             rejects.write(Reject(stream="s", kind="users", stage="map", code="c", message="m"))
@@ -160,6 +161,29 @@ def test_without_rejects_no_directory_is_needed(
     assert outcome.states[-1]["bookmarks"] == {"at": 1}
     assert "report" in outcome.stderr
     assert outcome.error_lines == []
+
+
+@pytest.mark.parametrize("delivery", ["single", "batch"])
+@pytest.mark.parametrize("room", [0, 50])
+def test_a_full_disk_does_not_fail_a_run_without_rejects(
+    room: int, delivery: str, sandbox: Sandbox, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """A file may grow to so many bytes; neither the run report nor the note of unfinished jobs fits."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    settings = {"api_url": sandbox.url, "delivery": delivery}
+    with Live(config | settings, tmp_path, preexec_fn=limit) as live:
+        live.feed(USERS, user(1), state(at=1), user(2), state(at=2))
+        live.close_input()
+        assert live.end() == 0
+        assert live.bookmarks[-1] == {"at": 2}
+        assert live.block["streams"]["users"]["delivered"] == 2
+        assert live.errors == []
+        warnings = [line for line in live.log if "| WARNING" in line]
+        assert any("run report" in line for line in warnings)
+        assert any("jobs cannot be noted" in line for line in warnings) == (delivery == "batch")
 
 
 @pytest.mark.parametrize("trouble", ["full", "closed"])

@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 
 from target_fullstory import run as run_module
-from target_fullstory.batching import batcher
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
 from target_fullstory.run import Load
-from target_fullstory.sending import in_flight
 from target_fullstory.settings.model import Settings
 from tests.reliability.fake import FakeFullstory
 
@@ -140,11 +138,9 @@ def test_order_windows_checkpoints_and_replays(
         "concurrency": rng.choice([1, 3, 6]),
         "max_jobs_in_progress": rng.choice([1, 2, 90]),
         "max_operations_in_progress": rng.choice([5, 450_000]),
+        # Now and then the open batches together take too much memory.
+        "max_open_bytes": 4 * rng.choice([700, 2000, 1 << 30]),
     }
-    # Now and then the open batches together take too much memory.
-    most_memory = rng.choice([700, 2000, 1 << 30])
-    monkeypatch.setattr(batcher, "max_open_bytes", lambda _: most_memory)
-    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", most_memory)
     harness = Harness(monkeypatch, tmp_path)
     first = FakeFullstory(random.Random(seed))
     written = harness.run(given, first, **settings)

@@ -135,3 +135,19 @@ def test_what_no_header_can_carry_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} has a character") as error:
         load(**{name: value})
     assert value not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"output_dir": "a\0b"}, "NUL"),
+        ({"output_dir": "a\ud800"}, "surrogate"),
+        ({"state_key": "\ud800"}, "surrogate"),
+        ({"streams": {"\ud800": {"kind": "users"}}}, "surrogate"),
+        ({"state_key": "bookmarks"}, "state_key"),
+        ({"max_open_bytes": 1000}, "max_open_bytes"),
+    ],
+)
+def test_what_no_path_and_no_state_can_hold_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        load_settings({"api_url": "sandbox"} | settings)

@@ -33,6 +33,8 @@ class LineDecoder:
         fields = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
         message = msgspec.defstruct("Message", fields, gc=False)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)
+        self.of_records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(record)
+        """Decodes lines that are a record each, without a message around it."""
 
     def decode_lines(self, lines: bytes) -> list[Any]:
         """Decode whole lines, every one a RECORD message of the stream.
