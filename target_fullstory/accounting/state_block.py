@@ -28,6 +28,7 @@ class StateBlock:
             "version": VERSION,
             "run_id": self._run_id,
             "streams": self._ledger.streams(final=final),
+            "events_without_timestamp": self._ledger.events_without_timestamp,
             "jobs": self._ledger.jobs(every=every_job),
             "responses": self._ledger.responses(),
             "rejects": self._rejects.summary(),

@@ -12,13 +12,20 @@ from target_fullstory.mapping.spec import MappingOptions
 _SCALARS = {"integer": "int", "number": "real", "boolean": "bool", "string": "str"}
 
 
-def declared_type(shape: Shape, options: MappingOptions) -> str | None:
-    """The type to declare for a column, None where nothing is to be declared.
+def declared_type(shape: Shape, options: MappingOptions) -> tuple[str | None, bool]:
+    """The type that a column's values are held against, None for any; and whether it is to be declared.
 
     A column of several types besides null is left to Fullstory's inference: a record's value may be of any.
+    Dates are sent alike, declared or not.
     """
-    declared = None if options.declare_types == "none" else _schema_type(shape)
-    return None if options.declare_types == "auto" and declared in INFERRED_WELL else declared
+    found = _schema_type(shape)
+    if options.declare_types == "none":
+        return found if found in _DATES else None, False
+    inferred = options.declare_types == "auto" and found in INFERRED_WELL
+    return None if inferred else found, True
+
+
+_DATES = ("date", "dates")
 
 
 def _schema_type(shape: Shape) -> str | None:

@@ -162,17 +162,18 @@ class Planner:
         if shape.may_be_object and (shape.columns or excluded.paths) and level.depth < MAX_DEPTH:
             inner = _Level(NameScope(), f"{path}.", level.depth + 1)
             scope = self._scope(shape, excluded, inner)
-        return Node(name, path, self._type(path, shape), scope)
+        declared, spoken = self._type(path, shape)
+        return Node(name, path, declared, not spoken, scope)
 
-    def _type(self, path: str, shape: Shape) -> str | None:
-        """The type to declare for a property."""
+    def _type(self, path: str, shape: Shape) -> tuple[str | None, bool]:
+        """The type of a property's values, None for any, and whether it is to be declared."""
         declared = self._declared.get(path)
         if declared is None:
             return declared_type(shape, self._options)
         if not may_fit(declared, shape):
             problem = f"the property is never of type {declared!r}, but of {sorted(shape.types)}"
             raise config_error(self._stream, f"json.schema.properties.{path}", problem)
-        return declared
+        return declared, True
 
     def _note(self, column: str, path: str, *, collided: bool) -> None:
         reason = "that name was taken" if collided else "Fullstory does not take its own name"

@@ -43,10 +43,11 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
 def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
     """Write the function that maps a list of decoded records.
 
-    It adds the requests and the users' keys to lists, and the rejections to a third, each with the index of
-    its record; reports what was dropped of a record, and returns whether all events carry a timestamp.
+    It adds the requests and the users' keys to lists, the rejections to a third, each with the index of its
+    record, and the names of properties that are not of their type to a fourth; reports what was dropped of a
+    record, and returns whether all events carry a timestamp.
     """
-    code = FunctionSource("def map_records(records, requests, keys, rejected, report_dropped):")
+    code = FunctionSource("def map_records(records, requests, keys, rejected, undeclared, report_dropped):")
     code.line("add, add_key = requests.append, keys.append")
     code.line("begin, dropped = len(requests) + len(rejected), []")
     code.line(f"timed = {plan.kind == 'events'}")
@@ -78,10 +79,11 @@ def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
 def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
     """Write the function that maps one record; it returns a `Rejected` or raises a `Rejection` instead.
 
-    The names of what is left out are added to `dropped`. A violation of the SCHEMA rejects a record whose
+    The names of what is left out are added to `dropped`, those of properties that are not of their type to
+    `undeclared`. A violation of the SCHEMA rejects a record whose
     fields do not: their codes say more.
     """
-    code = FunctionSource("def map_record(record, violation, dropped):")
+    code = FunctionSource("def map_record(record, violation, dropped, undeclared):")
     layout = DictLayout(code, plan.schema)
     code.line("get = record.get")
     head, _, _ = _emit_fields(layout, plan)
