@@ -123,8 +123,8 @@ class Run(ABC):
         """Count values that are not of their column's type, by property; each name is logged once."""
         for name in self.ledger.undeclared(stream, names):
             logger.warning(
-                "Stream %s: a value of property %s is not of the type that the SCHEMA gives its column, and is "
-                "sent as it is, without a type; the count is under undeclared_values in the state",
+                "Stream %s: a value of property %s is not of its column's type, and is sent as it is, "
+                "undeclared; the count is under undeclared_values in the state",
                 stream,
                 name,
             )

@@ -73,6 +73,7 @@ class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
 OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Called with each response: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
+
 def _count_names(counts: dict[str, int], names: Iterable[str]) -> list[str]:
     """Add one for each name; returns the names that are new."""
     before = set(counts)

@@ -167,6 +167,8 @@ def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Sett
         yield f"  … and {more} more; in all {_counts(stream.codes, '')}"
     if dropped := Counter[str](counts["dropped_properties"]):
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
+    if undeclared := Counter[str](counts["undeclared_values"]):
+        yield f"  values that are not of their column's type, sent as they are: {_counts(undeclared, 'of ')}"
     yield ""
 
 

@@ -61,3 +61,7 @@ class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error
     def __init__(self, code: str, message: str, column: str | None = None) -> None:
         super().__init__(message)
         self.outcome = Rejected(code, message, column)
+
+    def of(self, column: str | None) -> Rejection:
+        """The same of a column, where it names none."""
+        return Rejection(self.outcome.code, self.outcome.message, self.outcome.column or column)

@@ -159,7 +159,7 @@ class CallMapping(msgspec.Struct, frozen=True, kw_only=True):
             written = json.dumps(secret, default=str)
             for text in (written, written.strip('"'), str(secret)):
                 message = message.replace(text, MASK)
-        return _masked(record, secrets), Rejected(rejected.code, message)
+        return _masked(record, secrets), Rejected(rejected.code, message, rejected.column)
 
 
 def _masked(value: Any, secrets: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from target_fullstory.mapping.outcome import Rejected, Rejection
+from target_fullstory.mapping.plan.schema_shapes import schema_at, shape_of
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.column_uses import uses_of
 from target_fullstory.mapping.program.emit_dict_properties import DictProperties
@@ -10,7 +11,7 @@ from target_fullstory.mapping.program.emit_fields import emit_event, emit_fields
 from target_fullstory.mapping.program.emit_struct_properties import StructProperties
 from target_fullstory.mapping.program.function_writer import FunctionSource
 from target_fullstory.mapping.program.layouts import DictLayout, Layout, StructLayout
-from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of
+from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of, use_at
 from target_fullstory.mapping.program.request_structs import EventRequest, UserRequest
 from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, MAX_USER_PROPERTIES
 
@@ -18,10 +19,10 @@ _DEEPEST = 30
 """Levels of objects that an expression is written for."""
 
 
-def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> RecordType:
+def record_type_for(plan: StreamPlan, *, validate: bool) -> RecordType:
     """The Struct whose instances `emit_for_structs` can map; with `validate` it takes only valid records.
 
-    A record whose column `void` is not null is left to `emit_for_dicts`.
+    A record whose column for deletions is not null is left to `emit_for_dicts`.
 
     Raises:
         UntypedError: There is none.
@@ -34,8 +35,11 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
     if too_many or any(len(node.path) > MAX_NAME_LENGTH or node.path.count(".") > _DEEPEST for node in nodes):
         raise UntypedError
     uses = uses_of(plan)
-    if void is not None:
-        uses.part(void).void = True
+    if plan.deleted is not None:
+        if shape_of(schema_at(shape_of(plan.schema), plan.deleted.steps)).types == {"boolean"}:
+            # Hardly ever null: nearly every record would be left.
+            raise UntypedError
+        use_at(uses, plan.schema, plan.deleted.steps).void = True
     nulls, keys = not plan.properties.send_nulls, frozenset(plan.key_properties)
     return record_type_of(plan.schema, uses, validate=validate, nulls=nulls, required=keys)
 
@@ -105,6 +109,6 @@ def _emit_fields(layout: Layout, plan: StreamPlan) -> tuple[str, str, str]:
         return f"{layout.code.know('UserRequest', UserRequest)}({values}", key, "None"
     for group in plan.groups if isinstance(layout, DictLayout) else ():
         layout.code.line(f"{layout.code.know('note_unknown', group.note_unknown)}(record, dropped)")
-    values = emit_event(layout, fields)
+    values = emit_event(layout, plan, fields)
     made = f"{layout.code.know('EventRequest', EventRequest)}({values}"
     return made, "None", fields.get("timestamp", "None")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from target_fullstory.mapping.plan.property_plan import Entry, Node
-from target_fullstory.mapping.plan.sources import MISSING, Column
+from target_fullstory.mapping.plan.sources import MISSING, Column, Converted
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import DictLayout, load
 from target_fullstory.mapping.program.property_writer import PropertyWriter
@@ -53,12 +53,12 @@ class DictProperties:
         """Write a top-level property, or an object column whose parts are."""
         code, source, missing = self._code, entry.source, self._code.know("MISSING", MISSING)
         column = source if isinstance(source, Column) and source.keys is not None else None
-        # Only of a column can null be other than absent.
-        asks = isinstance(source, Column) and (self._plan.send_nulls or entry.node is None)
+        # Only of columns can null be other than absent.
+        asks = isinstance(source, (Column, Converted)) and (self._plan.send_nulls or entry.node is None)
         if column is not None and len(column.steps) == 1:
             default = f", {missing}" if asks else ""
             value = code.let(column.steps[0], f"get({column.steps[0]!r}{default})")
-        elif isinstance(source, Column):
+        elif isinstance(source, Column) or (isinstance(source, Converted) and asks):
             asks, value = True, code.let("made", f"{code.know('read', source.read)}(record)")
         else:
             value = load(self._layout, source).variable

@@ -234,10 +234,10 @@ class StructProperties:
             self._note(node, present if "null" in loaded.kinds else "True")
             return value
         place = None if steps is None else self._place(loaded, node, steps)
-        fits, undeclared = code.variable("fits"), f"undeclared.append({node.path!r})"
+        undeclared = f"undeclared.append({node.path!r})"
         if declared == "date" and loaded.is_sure({"string"}):
             check = self._layout.check(loaded, are_moments)
-            code.line(f"{fits} = {present}")
+            fits = code.let("fits", present)
             if place is None:
                 value = code.let(node.name, value)
             with code.block(f"if {fits} and not {check}:" if check else f"if {fits}:"):
@@ -248,10 +248,11 @@ class StructProperties:
                 with code.block("else:"):
                     code.line(f"{place or value} = {moment}")
         else:
-            made = code.let(node.name, self._called("fitting", fitting, repr(declared), value))
-            value = code.let(node.name, f"{made}[0]")
-            code.line(f"{fits} = {made}[1] is not None")
-            with code.block(f"if not {fits} and {value} is not None:"):
+            call = self._called("fitting", fitting, repr(declared), value)
+            value, kind = code.variable(node.name), code.variable("kind")
+            code.line(f"{value}, {kind} = {call}")
+            fits = f"{kind} is not None"
+            with code.block(f"if {kind} is None and {value} is not None:"):
                 code.line(undeclared)
             if place is not None and declared.startswith("date"):
                 with code.block(f"if {fits}:"):

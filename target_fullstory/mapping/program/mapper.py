@@ -128,9 +128,9 @@ class PlanMapping:
 class TypedMapping:
     """Maps users or events that were decoded from their lines."""
 
-    def __init__(self, stream: str, plan: StreamPlan, *, validate: bool, void: str | None) -> None:
+    def __init__(self, stream: str, plan: StreamPlan, *, validate: bool) -> None:
         """Compile a plan; arguments and errors as of `record_type_for`."""
-        types = record_type_for(plan, validate=validate, void=void)
+        types = record_type_for(plan, validate=validate)
         code = emit_for_structs(plan, types)
         self.decoder = LineDecoder(stream, types.struct)
         self.source = code.text
@@ -144,9 +144,7 @@ class TypedMapping:
         def report_dropped(names: list[str]) -> None:
             on_dropped(tuple(dict.fromkeys(names)))
 
-        made.timed = self._map(
-            records, made.requests, made.keys, made.rejected, undeclared, report_dropped
-        )
+        made.timed = self._map(records, made.requests, made.keys, made.rejected, undeclared, report_dropped)
         if undeclared:
             on_undeclared(undeclared)
         return made

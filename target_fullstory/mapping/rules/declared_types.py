@@ -22,6 +22,7 @@ ALWAYS_FIT: Final = {
 }
 """By declared type, the JSON types of which every value fits unchanged."""
 
+
 def fitting(declared: str | None, value: Any, zone: tzinfo | None = None) -> tuple[Any, str | None]:
     """Fit a value to its column's declared type.
 
