@@ -12,8 +12,9 @@ import pytest
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected, check_spec
+from target_fullstory.mapping.spec import SoftDelete
 from tests.mapping.one_by_one import Mapped, OneByOne, compile_mapping
-from tests.mapping.test_mapping_typed import same
+from tests.mapping.test_mapping_typed import line_of, same
 
 NAIVE = datetime(2026, 1, 5, 9, 12, 44, 5000)  # noqa: DTZ001 - without a time zone
 ANY = {"type": "object", "properties": {"uid": {}, "v": {}, "w": {}}}
@@ -325,3 +326,34 @@ def test_a_rejection_is_of_the_column_on_both_paths() -> None:
         assert isinstance(outcome, Rejected)
         assert outcome.column == column
         assert same(mapping, record)
+
+
+@pytest.mark.parametrize("properties", [None, ["plan"], ["gone", "plan"]])
+@pytest.mark.parametrize("keys", [["uid"], []])
+def test_a_flag_that_says_deleted_needs_no_dictionary_where_it_is_false(
+    properties: Any, keys: list[str]
+) -> None:
+    flag = {"type": ["null", "boolean"]}
+    columns = {"uid": {"type": ["null", "string"]}, "gone": flag, "plan": {"type": ["null", "string"]}}
+    spec = MappingSpec(kind="users", properties=properties, soft_delete=SoftDelete(column="gone"))
+    schema = {"type": "object", "properties": columns, "required": ["plan"]}
+    options = MappingOptions(hard_delete=True)
+    mapping = compile_mapping("s", spec, schema, keys, options, validate=True)
+    kinds = []
+    for gone in (False, True, None):
+        assert same(mapping, {"uid": "u", "gone": gone, "plan": None})
+        outcome = mapping.map_record({"uid": "u", "gone": gone, "plan": "p"})
+        assert isinstance(outcome, Mapped)
+        kinds.append(outcome.kind)
+    assert kinds == [None, "user_deletions", None]
+    assert same(mapping, {"uid": None, "gone": True, "plan": "p"})
+    assert same(mapping, {"uid": "u", "plan": "p"})
+    assert mapping.decoder is not None
+    lines = [line_of({"uid": str(n), "gone": n % 3 == 1, "plan": "p"}) for n in range(7)]
+    rejected: list[Any] = []
+    records = mapping.decoder.decode_lines(b"\n".join(lines))
+    chunks = mapping.mapper.map(records, lambda *one: rejected.append(one), rejected.append)
+    found = [(chunk.kind, chunk.keys) for chunk in chunks]
+    gone, there = "user_deletions", "users"
+    assert found == [(there, ["0"]), (gone, ["1"]), (there, ["2", "3"]), (gone, ["4"]), (there, ["5", "6"])]
+    assert rejected == []

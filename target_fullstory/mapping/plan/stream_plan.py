@@ -14,7 +14,7 @@ from target_fullstory.mapping.plan.json_form import read_json_form
 from target_fullstory.mapping.plan.json_properties import plan_json
 from target_fullstory.mapping.plan.property_plan import PropertyPlan
 from target_fullstory.mapping.plan.property_planner import Planner
-from target_fullstory.mapping.plan.schema_shapes import Shape, shape_of
+from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Source, columns_in
 from target_fullstory.mapping.plan.written_sources import (
     bind,
@@ -42,6 +42,13 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     deleted: Column | None  # the column in which a record says that its user is gone; None for none
     schema: dict[str, Any]  # the SCHEMA it was made for
     key_properties: tuple[str, ...]  # the columns every record of the stream has
+
+    @property
+    def deletes_by_flag(self) -> bool:
+        """Whether a boolean column of the record's own says that its user is gone."""
+        if self.deleted is None or len(self.deleted.steps) > 1:
+            return False
+        return shape_of(schema_at(shape_of(self.schema), self.deleted.steps)).only == "boolean"
 
 
 def plan_stream(

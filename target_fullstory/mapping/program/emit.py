@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from target_fullstory.mapping.outcome import Rejected, Rejection
-from target_fullstory.mapping.plan.schema_shapes import schema_at, shape_of
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.column_uses import uses_of
 from target_fullstory.mapping.program.emit_dict_properties import DictProperties
@@ -22,7 +21,7 @@ _DEEPEST = 30
 def record_type_for(plan: StreamPlan, *, validate: bool) -> RecordType:
     """The Struct whose instances `emit_for_structs` can map; with `validate` it takes only valid records.
 
-    A record whose column for deletions is not null is left to `emit_for_dicts`.
+    A record whose column for deletions is not null is left to `emit_for_dicts`, unless that is a flag.
 
     Raises:
         UntypedError: There is none.
@@ -36,10 +35,8 @@ def record_type_for(plan: StreamPlan, *, validate: bool) -> RecordType:
         raise UntypedError
     uses = uses_of(plan)
     if plan.deleted is not None:
-        if shape_of(schema_at(shape_of(plan.schema), plan.deleted.steps)).types == {"boolean"}:
-            # Hardly ever null: nearly every record would be left.
-            raise UntypedError
-        use_at(uses, plan.schema, plan.deleted.steps).void = True
+        use = use_at(uses, plan.schema, plan.deleted.steps)
+        use.plain, use.void = plan.deletes_by_flag, not plan.deletes_by_flag
     nulls, keys = not plan.properties.send_nulls, frozenset(plan.key_properties)
     return record_type_of(plan.schema, uses, validate=validate, nulls=nulls, required=keys)
 

@@ -135,6 +135,20 @@ class TypedMapping:
         self.decoder = LineDecoder(stream, types.struct)
         self.source = code.text
         self._map = code.compile()
+        self._flag = None
+        if plan.deleted is not None and plan.deletes_by_flag:
+            flag = types.columns.get(plan.deleted.steps[0])
+            self._flag = attrgetter(flag.attribute) if flag else None
+
+    def without_deletions(self, records: list[Any]) -> list[Any]:
+        """The records, as dictionaries those whose flag says that their user is gone."""
+        flag = self._flag
+        if flag is None:
+            return records
+        return [
+            msgspec.to_builtins(record) if type(record) is not dict and flag(record) else record
+            for record in records
+        ]
 
     def map(self, records: list[Any], on_dropped: OnDropped, on_undeclared: OnUndeclared) -> TypedRequests:
         """The requests of records."""
@@ -211,6 +225,8 @@ class Mapper:
 
         The decoder's records are used up. Plain ones may hold Decimal, date, time and datetime as well.
         """
+        if self._typed is not None:
+            records = self._typed.without_deletions(records)
         plain = [at for at, record in enumerate(records) if type(record) is dict]
         made = TypedRequests([], [], [], timed=self.kind == "events")
         if len(plain) < len(records) and self._typed is not None:
