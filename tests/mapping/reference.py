@@ -471,7 +471,7 @@ def date_of(value: Any, source: dict[str, Any], zone: Any) -> Any:
 
 def day_or_moment(text: str, zone: Any) -> str | None:
     """A date as a property: a day stays one."""
-    moment = timestamp(text, zone) if re.match(r"\d{4}-\d\d-\d\d|\d{8}(T|$)", text, re.ASCII) else None
+    moment = timestamp(text, zone) if re.match(r"\d{4}-\d\d-\d\d|\d{8}([Tt]|$)", text, re.ASCII) else None
     return moment[:10] if moment is not None and len(text) <= 10 else moment
 
 
@@ -541,7 +541,8 @@ def timestamp(value: Any, zone: Any = timezone.utc) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
     number = value if isinstance(value, int | float) else None
     found = re.fullmatch(
-        r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?", text
+        r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?([Zz]|[+-]\d\d:\d\d)?)?",
+        text,
     )
     if found is not None:
         year, month, day, hour, minute, second, fraction, offset = found.groups()
@@ -552,7 +553,7 @@ def timestamp(value: Any, zone: Any = timezone.utc) -> str | None:
             return None
         if offset is None:
             return offset_of(clock, fraction or "", zone)
-        return f"{clock.isoformat()}{fraction or ''}{offset}"
+        return f"{clock.isoformat()}{fraction or ''}{offset.upper()}"
     if number is None and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         number = float(text)
     if number is None or not math.isfinite(number):
@@ -814,7 +815,7 @@ def schema_of(template: Any, schema: Any) -> Any:
             kind, many = CASTS[template[0]]
             return {"type": "array", "items": CAST_SCHEMAS[kind]} if many else CAST_SCHEMAS[kind]
         inner = [schema_of(item, schema) for item in template[1:]]
-        alike = inner and all(type_of(effective(one)) == type_of(effective(inner[0])) for one in inner)
-        return {"type": "array", "items": inner[0] if alike else None}
+        of_one_kind = inner and all(alike(one, inner[0]) for one in inner)
+        return {"type": "array", "items": inner[0] if of_one_kind else None}
     names = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return {"type": names[type(template)]}

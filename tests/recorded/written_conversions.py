@@ -129,9 +129,4 @@ def _soft_delete() -> list[Case]:
         for name, more in {"deletes": {"hard_delete": True}, "does nothing": {}}.items():
             kinds = {"gone": "any", "was": "any", "n": "integer"}
             made += _load(f"soft_delete {column}, {name}", mapping, kinds, rows, **more)
-    rows = [
-        {"gone": mark, "n": at} for at, mark in enumerate([False, True, None, False, True, True, False] * 3)
-    ]
-    mapping = {"kind": "users", "fields": {"uid": "id"}, "soft_delete": {"column": "gone"}}
-    kinds = {"gone": "boolean", "n": "integer"}
-    return [*made, *_load("soft_delete, a flag", mapping, kinds, rows, hard_delete=True)]
+    return made
