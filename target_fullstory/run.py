@@ -91,6 +91,13 @@ class Run(ABC):
                 return
             self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
+        if chunk.kind == "events" and not chunk.timed and self.ledger.untimed(stream, chunk.untimed):
+            logger.warning(
+                "Stream %s: an event has no timestamp. Fullstory takes its time of arrival, and does not "
+                "recognise it when it is sent again: map a column to fields.timestamp. The count is "
+                "events_without_timestamp in the state",
+                stream,
+            )
         self._batcher.add(stream, chunk)
 
     def reject(
@@ -117,6 +124,16 @@ class Run(ABC):
             logger.warning(
                 "Stream %s: a value of property %s was left out, as Fullstory cannot take it; the count is "
                 "under dropped_properties in the state",
+                stream,
+                name,
+            )
+
+    def count_undeclared(self, stream: str, names: list[str]) -> None:
+        """Count values that are not of their column's type, by property; each name is logged once."""
+        for name in self.ledger.undeclared(stream, names):
+            logger.warning(
+                "Stream %s: a value of property %s is not of its column's type, and is sent as it is, "
+                "undeclared; the count is under undeclared_values in the state",
                 stream,
                 name,
             )

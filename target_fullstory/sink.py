@@ -113,7 +113,10 @@ class FullstorySink(Sink):
         def count_dropped(names: tuple[str, ...]) -> None:
             self._run.count_dropped(self.stream_name, names)
 
-        for chunk in self._mapper.map(records, reject, count_dropped):
+        def count_undeclared(names: list[str]) -> None:
+            self._run.count_undeclared(self.stream_name, names)
+
+        for chunk in self._mapper.map(records, reject, count_dropped, count_undeclared):
             self._run.add(self.stream_name, chunk, records[0] if has_quota else None)
         if before_look:
             self._run.look_at(self.stream_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -17,8 +17,9 @@ class StreamCounts(msgspec.Struct, kw_only=True):
 
     `received = delivered + rejected + merged + ignored` once the run is over; before that, the
     difference is what still waits in a batch or a request. `merged` are records absorbed by another update of
-    the same user in the same batch, `dropped_properties` the number of values left out, by property. The kind
-    is `ignored` for a stream without a mapping.
+    the same user in the same batch, `dropped_properties` the number of values left out, by property, and
+    `undeclared_values` that of values that are not of their column's type. The kind is `ignored` for a stream
+    without a mapping.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class StreamCounts(msgspec.Struct, kw_only=True):
     merged: int = 0
     ignored: int = 0
     dropped_properties: dict[str, int] = {}
+    undeclared_values: dict[str, int] = {}
 
     @property
     def ended(self) -> int:
@@ -86,6 +88,15 @@ class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
 OnResponse: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Called with each response: its event (`job_created`, `job_finished`, `request`) and its entry."""
 
+
+def _count_names(counts: dict[str, int], names: Iterable[str]) -> list[str]:
+    """Add one for each name; returns the names that are new."""
+    before = set(counts)
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return [name for name in counts if name not in before]
+
+
 _LISTED_JOBS = 1000
 _ENDS = ("received", "delivered", "rejected", "merged", "ignored")
 
@@ -98,6 +109,7 @@ class Ledger:
         self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
+        self._untimed: dict[str, int] = {}
         self._jobs: dict[str, JobEntry] = {}
         self._unfinished: dict[str, UnfinishedJob] = {}
         self._responses: deque[ResponseEntry] = deque(maxlen=responses)
@@ -132,14 +144,28 @@ class Ledger:
             counts = self._streams.get(stream)
             return counts.received if counts else 0
 
-    def dropped(self, stream: str, names: tuple[str, ...]) -> list[str]:
+    def dropped(self, stream: str, names: Iterable[str]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""
         with self._lock:
-            dropped = self._streams[stream].dropped_properties
-            new = [name for name in names if name not in dropped]
-            for name in names:
-                dropped[name] = dropped.get(name, 0) + 1
-            return new
+            return _count_names(self._streams[stream].dropped_properties, names)
+
+    def undeclared(self, stream: str, names: Iterable[str]) -> list[str]:
+        """Count values that are not of their column's type, as `dropped`."""
+        with self._lock:
+            return _count_names(self._streams[stream].undeclared_values, names)
+
+    def untimed(self, stream: str, events: int) -> bool:
+        """Count events without a timestamp; returns whether they are the stream's first."""
+        with self._lock:
+            first = stream not in self._untimed
+            self._untimed[stream] = self._untimed.get(stream, 0) + events
+            return first
+
+    @property
+    def events_without_timestamp(self) -> int:
+        """Events of all streams that carried no timestamp."""
+        with self._lock:
+            return sum(self._untimed.values())
 
     def job(self, entry: JobEntry) -> None:
         """Enter a job, or its later status."""

@@ -48,6 +48,7 @@ class StateBlock:
             "finished_at": self._finished_at,
             "organization": self.organization(),
             "streams": self._ledger.streams(final=final),
+            "events_without_timestamp": self._ledger.events_without_timestamp,
             "jobs": self._ledger.jobs(every=every_job),
             "unfinished_jobs": self._ledger.unfinished_jobs(every=every_job),
             "responses": self._ledger.responses(),

@@ -177,6 +177,8 @@ def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Sett
         yield f"  a load would stop: more than max_rejected_percent ({percent:g}) of them would be rejected"
     if dropped := Counter[str](counts["dropped_properties"]):
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
+    if undeclared := Counter[str](counts["undeclared_values"]):
+        yield f"  values that are not of their column's type, sent as they are: {_counts(undeclared, 'of ')}"
     yield ""
 
 

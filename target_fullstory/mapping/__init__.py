@@ -10,6 +10,7 @@ from target_fullstory.mapping.calls.server_call import (
     stored_call,
 )
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
+from target_fullstory.mapping.plan.written_sources import ORIGINS
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
 from target_fullstory.mapping.spec import DEFAULT_STREAMS, BatchSpec, MappingOptions, MappingSpec, spec_for
 from target_fullstory.mapping.spec_checks import check_spec
@@ -17,6 +18,7 @@ from target_fullstory.mapping.stream_compiler import compile_mapper
 
 __all__ = [
     "DEFAULT_STREAMS",
+    "ORIGINS",
     "BatchSpec",
     "Call",
     "Chunk",

@@ -21,6 +21,15 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     keys: list[str]
     timed: bool  # every event carries a timestamp of its own, so that its body identifies it
 
+    @property
+    def untimed(self) -> int:
+        """How many events carry none; at least one where the chunk is not `timed`."""
+        return 0 if self.timed else max(1, sum(map(_is_untimed, self.requests)))
+
+
+def _is_untimed(request: Any) -> bool:
+    return getattr(request, "timestamp", "") is None
+
 
 class MadeRequest(msgspec.Struct, frozen=True, gc=False):
     """The request of one record, with what `Chunk` has for several."""
@@ -29,6 +38,7 @@ class MadeRequest(msgspec.Struct, frozen=True, gc=False):
     request: Any
     key: str | None = None
     timed: bool = False
+    undeclared: list[str] = []  # properties whose value is not of its column's type
 
     @property
     def chunk(self) -> Chunk:
@@ -56,3 +66,7 @@ class Rejection(Exception):  # noqa: N818 - it is an outcome, not an error
     def of(cls, outcome: Rejected) -> Rejection:
         """Carries this one."""
         return cls(outcome.code, outcome.message, outcome.column)
+
+    def in_column(self, column: str | None) -> Rejection:
+        """The same of a column, where it names none."""
+        return Rejection(self.outcome.code, self.outcome.message, self.outcome.column or column)

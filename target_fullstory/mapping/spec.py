@@ -21,21 +21,30 @@ class BatchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     group_by: str | None = None
 
 
+class SoftDelete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which column says that a user is gone."""
+
+    column: Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One stream's mapping, as configured."""
 
     kind: Kind  # what the records become
-    # Destination to source. A source is a column (dots reach into nested objects), `{"const": value}` or
-    # `{"template": "…{column}…"}`.
+    # Destination to source. A source is a column (dots reach into nested objects), or an object of one of
+    # `const`, `template`, `column` and `coalesce`, and what is made of the value.
     fields: dict[str, Any] = {}
-    # Columns to send as custom properties, or destination name to source column. Absent: every column that
+    # Columns to send as custom properties, or destination name to source. Absent: every column that
     # `fields` does not use.
-    properties: list[str] | dict[str, str] | None = None
+    properties: list[str] | dict[str, Any] | None = None
     # Columns never sent as properties, nor as part of an object that is a whole group of fields (`context`),
     # nor as a default for a field that Fullstory does not require.
     exclude: list[str] = []
     # The whole request as a template of Fullstory's Streams, in place of `fields` and `properties`.
     json: Any = None
+    timezone: str | None = None  # the time zone of moments without one; absent: UTC
+    # For kind `users`: the column in which a record says that its user is gone, for `hard_delete`.
+    soft_delete: SoftDelete | None = None
     # For kind `request`: the HTTP method. Absent here and in `fields`: the column `method`.
     method: str | None = None
     # For kind `request`: the path on the API's host, with `{column}` placeholders. Absent here and in
@@ -53,7 +62,8 @@ class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):
     # `auto` declares the types Fullstory infers wrongly (int, date and their lists), `all` every type in the
     # SCHEMA, `none` none.
     declare_types: Literal["auto", "all", "none"] = "auto"
-    # Whether a record of kind `users` with a non-null `_sdc_deleted_at` becomes the deletion of that user.
+    # Whether a record of kind `users` with a non-null `_sdc_deleted_at`, or what `soft_delete` names, becomes
+    # the deletion of that user.
     hard_delete: bool = False
 
 

@@ -12,8 +12,9 @@ from target_fullstory.mapping.plan.json_form import read_json_form
 from target_fullstory.mapping.plan.json_properties import plan_json
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Const
-from target_fullstory.mapping.plan.written_sources import written_source
+from target_fullstory.mapping.plan.written_sources import names_in, written_source, zone_of
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
+from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
 
@@ -29,6 +30,7 @@ def check_spec(stream: str, spec: MappingSpec) -> None:
         problem = f"unknown kind {spec.kind!r}{did_you_mean(spec.kind, get_args(Kind))}"
         raise config_error(stream, "kind", problem)
     check_keys(stream, spec)
+    zone_of(stream, spec)
     if spec.json is not None and spec.kind in ("users", "events"):
         _check_json(stream, spec)
         return
@@ -50,7 +52,7 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
     key = f"fields.{name}"
     known = DESTINATIONS[spec.kind]
     groups = GROUPS[spec.kind]
-    written = written_source(stream, key, source)
+    written = written_source(stream, key, source, zone_of(stream, spec))
     if name in groups:
         if not isinstance(written, str):
             problem = f"takes an object column; set {name}.… one by one for constants and templates"
@@ -69,18 +71,23 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
 
 
 def _check_properties(stream: str, spec: MappingSpec) -> None:
-    excluded = set(spec.exclude)
     if spec.properties is None:
         return
-    if isinstance(spec.properties, dict):
-        keyed: Iterable[tuple[str, str]] = spec.properties.items()
-    else:
-        keyed = [(str(index), column) for index, column in enumerate(spec.properties)]
-        for index, column in keyed:
-            if spec.properties.index(column) != int(index):
-                raise config_error(stream, f"properties.{index}", f"{column!r} is given twice")
-    for name, column in keyed:
-        if not column or not name:
-            raise config_error(stream, f"properties.{name}", "the name is empty")
-        if column in excluded:
-            raise config_error(stream, f"properties.{name}", f"{column!r} is also under exclude")
+    named = isinstance(spec.properties, dict)
+    keyed: Iterable[tuple[str, Any]] = (
+        spec.properties.items()
+        if isinstance(spec.properties, dict)
+        else ((str(index), column) for index, column in enumerate(spec.properties))
+    )
+    for name, source in keyed:
+        key = f"properties.{name}"
+        if not name or not source:
+            raise config_error(stream, key, "the name is empty")
+        if not named and [*spec.properties].index(source) != int(name):
+            raise config_error(stream, key, f"{source!r} is given twice")
+        written = written_source(stream, key, source, zone_of(stream, spec))
+        for column in names_in(written):
+            if column in spec.exclude:
+                raise config_error(stream, key, f"{column!r} is also under exclude")
+        if isinstance(written, Const) and (written.value is None or leaf_of(written.value) is LEFT_OUT):
+            raise config_error(stream, key, f"a property cannot be {written.value!r:.80}")

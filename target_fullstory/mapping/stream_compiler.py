@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 from target_fullstory.mapping.calls.call_plan import COMPILERS
-from target_fullstory.mapping.calls.deletions import DELETED_AT, Deletions
+from target_fullstory.mapping.calls.deletions import Deletions
 from target_fullstory.mapping.plan.schema_shapes import shape_of
-from target_fullstory.mapping.plan.stream_plan import StreamPlan, plan_stream
-from target_fullstory.mapping.plan.written_sources import has
+from target_fullstory.mapping.plan.stream_plan import plan_stream
 from target_fullstory.mapping.program.mapper import Mapper, PlanMapping, TypedMapping, Violation
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 from target_fullstory.mapping.spec_checks import check_spec
@@ -38,14 +37,10 @@ def compile_mapper(
     if compile_calls is not None:
         return Mapper(compile_calls(stream, spec, shape_of(schema), key_properties, options), violation)
     plan = plan_stream(stream, spec, schema, key_properties, options)
-    deletions = _deletions(plan) if options.hard_delete else None
-    mapping = PlanMapping(plan, deletions.of_deleted if deletions else None)
-    validate, void = violation is not None, DELETED_AT if deletions else None
-    typed = partial(TypedMapping, stream, plan, validate=validate, void=void)
+    delete = None
+    if plan.deleted is not None:
+        ids = tuple(field for field in plan.fields if field.destination.name in ("uid", "id"))
+        delete = partial(Deletions(ids).of_deleted, plan.deleted)
+    mapping = PlanMapping(plan, delete)
+    typed = partial(TypedMapping, stream, plan, validate=violation is not None)
     return Mapper(mapping, violation, typed)
-
-
-def _deletions(plan: StreamPlan) -> Deletions | None:
-    if plan.kind != "users" or not has(shape_of(plan.schema), DELETED_AT):
-        return None
-    return Deletions(tuple(f for f in plan.fields if f.destination.name in ("uid", "id")))

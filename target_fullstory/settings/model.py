@@ -133,7 +133,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     hard_delete: Annotated[
-        bool, _doc("Whether a users record with a non-null `_sdc_deleted_at` deletes that user.")
+        bool,
+        _doc("Whether a users record deletes its user by `_sdc_deleted_at`, or the column of `soft_delete`."),
     ] = False
     output_dir: Annotated[
         str, _doc("Directory of the rejects files and run reports, created when first needed.")

@@ -9,10 +9,12 @@ import msgspec
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping import BatchSpec, MappingSpec, check_spec
+from target_fullstory.mapping import ORIGINS, BatchSpec, MappingSpec, check_spec
 
 _KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = MappingSpec.__struct_fields__
+# Keys that tell a source from a name that was split; the other ones of a source may well end a name.
+_OF_SOURCES = {*ORIGINS, "as", "lower", "upper", "trim"}
 _BATCH_KEYS = BatchSpec.__struct_fields__
 
 
@@ -72,7 +74,7 @@ def _read(stream: str, value: Any) -> MappingSpec:
 
 def _joined(prefix: str, members: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for key, value in members.items():
-        nested = isinstance(value, Mapping) and value and not {"const", "template"} & set(value)
+        nested = isinstance(value, Mapping) and value and not _OF_SOURCES & set(value)
         if nested:
             yield from _joined(f"{prefix}{key}.", value)
         else:

@@ -31,6 +31,7 @@ class Mapped:
     key: str | None = None
     timed: bool = False
     dropped: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
     kind: Kind | None = None
 
     def chunk(self, kind: Kind) -> Chunk:
@@ -52,10 +53,14 @@ class OneByOne:
         """Maps a plain record, or one of the decoder."""
         rejected: list[tuple[int, Rejected]] = []
         dropped: list[tuple[str, ...]] = []
-        chunks = list(self.mapper.map([record], lambda *one: rejected.append(one), dropped.append))
+        undeclared: list[str] = []
+        chunks = self.mapper.map(
+            [record], lambda *one: rejected.append(one), dropped.append, undeclared.extend
+        )
         if rejected:
             assert not chunks
             assert not dropped
+            assert not undeclared
             ((index, reason),) = rejected
             assert index == 0
             return reason
@@ -64,7 +69,8 @@ class OneByOne:
         assert len(chunk.requests) == 1
         (key,) = chunk.keys or (None,)
         kind = None if chunk.kind == self.kind else chunk.kind
-        return Mapped(msgspec.json.encode(chunk.requests[0]), key, chunk.timed, names, kind)
+        body = msgspec.json.encode(chunk.requests[0])
+        return Mapped(body, key, chunk.timed, names, tuple(undeclared), kind)
 
     def map_line(self, line: bytes) -> Mapped | Rejected:
         """Maps a line through the decoder; raises one of `REFUSED` where it does not take it."""
@@ -77,7 +83,7 @@ class OneByOne:
         assert self.decoder is not None
         rejected: list[tuple[int, Rejected]] = []
         records = self.decoder.decode_lines(lines)
-        chunks = list(self.mapper.map(records, lambda *one: rejected.append(one), lambda _: None))
+        chunks = self.mapper.map(records, lambda *one: rejected.append(one), lambda _: None)
         (chunk,) = chunks or [Chunk(self.kind, [], [], timed=False)]
         return chunk, rejected
 

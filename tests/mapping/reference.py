@@ -10,7 +10,9 @@ import json
 import math
 import re
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo
 
 ABSENT = object()
 """No value at all, where null is one."""
@@ -42,15 +44,19 @@ class Reference:
         self.kind, self.spec, self.schema, self.keys = kind, spec, schema, keys
         self.options = options
         self.columns = list((schema or {}).get("properties") or {})
+        self.zone = ZoneInfo(spec["timezone"]) if spec.get("timezone") else timezone.utc
+        self.undeclared: list[str] = []
 
-    def map(self, record: dict[str, Any]) -> tuple[dict[str, Any] | str, list[str]]:
-        """The request, or the code of the reason why there is none; and the names left out."""
+    def map(self, record: dict[str, Any]) -> tuple[dict[str, Any] | str, list[str], list[str]]:
+        """The request, or the code of the reason why there is none; and the names left out or undeclared."""
         dropped: list[str] = []
+        self.undeclared = []
         try:
             fields = self.user(record, dropped) if self.kind == "users" else self.event(record, dropped)
-            return fields | self.properties(record, dropped), sorted(set(dropped))
+            made = fields | self.properties(record, dropped)
+            return made, sorted(set(dropped)), sorted(self.undeclared)
         except RejectError as reject:
-            return str(reject), []
+            return str(reject), [], []
 
     # Sources
 
@@ -84,26 +90,58 @@ class Reference:
         """The columns that fields take as a whole."""
         names: list[str] = []
         for source in sources.values():
-            if isinstance(source, str):
-                names.append(source)
-            elif "template" in source:
-                names += re.findall(r"\{([^{}]+)\}", source["template"])
+            names += named_in(source)
         return {name for name in names if name in self.columns}
 
     def value(self, source: Any, record: dict[str, Any]) -> Any:
         """A source's value; a template of the `json` form is a source, too."""
         if "json" in self.spec:
-            return evaluated(source, record)
+            return evaluated(source, record, self.zone)
         if isinstance(source, str):
             return at(record, source, self.columns)
         if "const" in source:
             return source["const"]
+        if source.keys() - {"template"}:
+            return self.converted(source, record)
         parts = re.split(r"\{([^{}]+)\}", source["template"])
         return joined(
             part if number % 2 == 0 else at(record, part, self.columns)
             for number, part in enumerate(parts)
             if part
         )
+
+    def converted(self, source: dict[str, Any], record: dict[str, Any]) -> Any:
+        """A value that is converted."""
+        default = source.get("default", ABSENT)
+        value = self.value({"template": source["template"]}, record) if "template" in source else ABSENT
+        for name in source.get("coalesce") or ([source["column"]] if "column" in source else []):
+            found = at(record, name, self.columns)
+            if found is not ABSENT and (value is ABSENT or found is not None):
+                value = found
+            if not is_nothing(found, trim="coalesce" in source and source.get("trim")):
+                break
+        else:
+            if "coalesce" in source and value is not None:
+                value = ABSENT
+        if value is UNUSABLE:
+            return UNUSABLE
+        if isinstance(value, str):
+            value = value.strip() if source.get("trim") else value
+            value = value.lower() if source.get("lower") else value
+            value = value.upper() if source.get("upper") else value
+        kind = "date" if source.keys() & {"format", "timezone"} else source.get("as")
+        entries = source.get("map") or {}
+        if is_nothing(value) and not ("" in entries and value == ""):
+            if default is not ABSENT:
+                return cast(kind, default, source, self.zone)
+            if value == "" and not entries and kind in (None, "str", "bool"):
+                return False if kind == "bool" else ""
+            return ABSENT if value == "" else value
+        if entries:
+            text = "" if value == "" else text_of(value)
+            value = entries.get(text, default)
+            return UNUSABLE if value is ABSENT else cast(kind, value, source, self.zone)
+        return cast(kind, value, source, self.zone)
 
     # Fields
 
@@ -151,7 +189,7 @@ class Reference:
             if isinstance(source, list) and source[0] == "toUnixTimestamp" and isinstance(moment, int):
                 # As a number, seconds of a distant year would be taken for milliseconds.
                 moment = written_seconds(moment)
-            found["timestamp"] = timestamp(moment)
+            found["timestamp"] = timestamp(moment, self.zone)
             if found["timestamp"] is None:
                 raise RejectError("invalid_timestamp")
         for name, value in asked.items():
@@ -212,7 +250,7 @@ class Reference:
         if chosen is not None:
             pairs = chosen.items() if isinstance(chosen, dict) else [(name, name) for name in chosen]
             rows = [
-                (name, without(at(record, path, self.columns), path, exclude), schema_at(types, path))
+                (name, without(self.value(path, record), path, exclude), self.schema_of(path, types))
                 for name, path in pairs
             ]
             named = isinstance(chosen, dict)
@@ -230,7 +268,7 @@ class Reference:
     def rows_of_template(self, record: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         template = self.spec["json"]["properties"]
         return [
-            (name, evaluated(inner, record), schema_of(inner, self.schema))
+            (name, evaluated(inner, record, self.zone), schema_of(inner, self.schema))
             for name, inner in template.items()
         ]
 
@@ -259,20 +297,50 @@ class Reference:
                 dropped.append(full)
                 continue
             made[name] = leaf
-            kind = self.declared(schema)
-            if kind is not None and fits(kind, leaf):
+            kind = self.held(schema)
+            if kind is None or leaf is None:
+                continue
+            if not fits(kind, leaf):
+                self.undeclared.append(full)
+                continue
+            if self.options.declare_types != "none":
                 declared[full] = kind
-                if kind == "int":
-                    made[name] = int(leaf)
-                if kind == "ints":
-                    made[name] = [int(item) for item in leaf]
+            change = {"int": int, "date": lambda one: day_or_moment(one, self.zone)}.get(kind.rstrip("s"))
+            if change is not None:
+                made[name] = [change(item) for item in leaf] if kind.endswith("s") else change(leaf)
         return made
 
-    def declared(self, schema: Any) -> str | None:
-        """The type to declare for a column."""
+    def held(self, schema: Any) -> str | None:
+        """The type that a column's values are held against: dates always, others where it is declared."""
         kind = type_of(effective(schema))
-        choice = self.options.declare_types
-        return kind if choice == "all" or (choice == "auto" and kind in AUTO) else None
+        choices = {"all": TYPES, "auto": AUTO, "none": ("date", "dates")}
+        return kind if kind in choices[self.options.declare_types] else None
+
+    def schema_of(self, source: Any, types: dict[str, Any]) -> Any:
+        """What a source of `properties` tells of its values."""
+        if isinstance(source, str):
+            return schema_at(types, source)
+        if "const" in source:
+            return schema_of(source["const"], {})
+        kind = "date" if source.keys() & {"format", "timezone"} else source.get("as")
+        if kind is not None:
+            return CAST_SCHEMAS[kind]
+        told = [schema_of(value, {}) for value in (source.get("map") or {}).values()]
+        if "map" not in source:
+            names = source.get("coalesce") or [source.get("column")]
+            told = [schema_at(types, name) if name else {"type": "string"} for name in names]
+        told += [schema_of(source["default"], {})] if "default" in source else []
+        return told[0] if all(alike(one, told[0]) for one in told) else {}
+
+
+CAST_SCHEMAS: dict[str, Any] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "real": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "date": {"type": "string", "format": "date-time"},
+}
+TYPES = tuple(name + many for name in CAST_SCHEMAS for many in ("", "s"))
 
 
 AUTO = ("int", "date", "ints", "dates")
@@ -326,6 +394,102 @@ def identified(found: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+# Conversions
+
+
+def named_in(source: Any) -> list[str]:
+    """The columns that a source names."""
+    if isinstance(source, str):
+        return [source]
+    names = re.findall(r"\{([^{}]+)\}", source.get("template", ""))
+    return [*names, *source.get("coalesce", []), *([source["column"]] if "column" in source else [])]
+
+
+def is_nothing(value: Any, *, trim: Any = False) -> bool:
+    return value is ABSENT or value is None or value == "" or bool(trim and value == " " * len(str(value)))
+
+
+def alike(one: Any, other: Any) -> bool:
+    one, other = effective(one), effective(other)
+    return types_of(one) == types_of(other) and one.get("format") == other.get("format")
+
+
+def cast(kind: str | None, value: Any, source: dict[str, Any], zone: Any) -> Any:
+    """A value as one of a type."""
+    if kind is None:
+        return value
+    if kind == "str":
+        if isinstance(value, dict | list):
+            return json_of(value)
+        text = text_of(value)
+        return UNUSABLE if text is None else text
+    if kind == "bool":
+        texts = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False, "": False}
+        if isinstance(value, str):
+            return texts.get(value.strip().lower(), UNUSABLE)
+        return bool(value) if value in (0, 1) else UNUSABLE
+    if kind == "date":
+        return date_of(value, source, zone)
+    number = number_of(value)
+    if number is None:
+        return UNUSABLE
+    if kind == "real":
+        return number
+    return int(number) if number == int(number) and -(2**63) <= number < 2**63 else UNUSABLE
+
+
+def number_of(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        try:
+            number = Decimal(value.strip() if re.fullmatch(r"[-+.0-9eE\s]+", value, re.ASCII) else "x")
+        except InvalidOperation:
+            return None
+        return int(number) if re.fullmatch(r"[-+]?\d+", value.strip()) else float(number)
+    return value if isinstance(value, int | float) else None
+
+
+def date_of(value: Any, source: dict[str, Any], zone: Any) -> Any:
+    own = ZoneInfo(source["timezone"]) if "timezone" in source else None
+    if "format" in source:
+        try:
+            text = (text_of(value) or "").strip()
+            clock = datetime.strptime(text, source["format"])  # noqa: DTZ007 - the zone is added below
+        except ValueError:
+            return UNUSABLE
+        if "H" not in source["format"] and own is None:
+            return clock.date().isoformat()
+        return offset_of(clock, "", own or zone)
+    if isinstance(value, str) and own is None:
+        made = day_or_moment(value.strip(), zone)
+        if made is not None:
+            return made
+    made = timestamp(value, own or zone)
+    return UNUSABLE if made is None else made
+
+
+def day_or_moment(text: str, zone: Any) -> str | None:
+    """A date as a property: a day stays one."""
+    moment = timestamp(text, zone) if re.match(r"\d{4}-\d\d-\d\d|\d{8}([Tt]|$)", text, re.ASCII) else None
+    return moment[:10] if moment is not None and len(text) <= 10 else moment
+
+
+def offset_of(clock: datetime, fraction: str, zone: Any) -> str:
+    """A clock's time in a zone, with its offset."""
+    here = clock.replace(tzinfo=zone)
+    written = here.isoformat()
+    if re.search(r"[+-]\d\d:\d\d:\d\d$", written):
+        written = here.astimezone(timezone.utc).isoformat()
+    return (written[:19] + fraction + written[19:]).replace("+00:00", "Z")
+
+
+def json_of(value: Any) -> str:
+    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # As others write a large number.
+    return re.sub(r"(?<=\d)e\+(?=\d)", "e", encoded)
+
+
 # Values
 
 
@@ -363,33 +527,33 @@ def leaf_of(value: Any) -> Any:
         items = [item for item in value if item is not None]
         if is_unusable(items):
             return UNUSABLE
-        encoded = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
-        # As others write a large number.
-        encoded = re.sub(r"(?<=\d)e\+(?=\d)", "e", encoded)
+        encoded = json_of(items)
         if not is_text(encoded) or len(encoded.encode()) > 8192:
             return UNUSABLE
         return encoded if any(isinstance(item, dict | list) for item in items) else items
     return value
 
 
-def timestamp(value: Any) -> str | None:
+def timestamp(value: Any, zone: Any = timezone.utc) -> str | None:
     """A moment as it is sent."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = value.strip() if isinstance(value, str) else ""
     number = value if isinstance(value, int | float) else None
     found = re.fullmatch(
-        r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?", text
+        r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(\.\d+)?)?)?([Zz]|[+-]\d\d:\d\d)?)?",
+        text,
     )
     if found is not None:
         year, month, day, hour, minute, second, fraction, offset = found.groups()
-        clock = [int(part or 0) for part in (hour, minute, second)]
+        parts = [int(part or 0) for part in (year, month, day, hour, minute, second)]
         try:
-            datetime(int(year), int(month), int(day), *clock, tzinfo=timezone.utc)
+            clock = datetime(*parts)  # noqa: DTZ001 - what the clock shows
         except ValueError:
             return None
-        written = f"{year}-{month}-{day}T{clock[0]:02}:{clock[1]:02}:{clock[2]:02}"
-        return f"{written}{fraction or ''}{offset or 'Z'}"
+        if offset is None:
+            return offset_of(clock, fraction or "", zone)
+        return f"{clock.isoformat()}{fraction or ''}{offset.upper()}"
     if number is None and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         number = float(text)
     if number is None or not math.isfinite(number):
@@ -402,11 +566,11 @@ def timestamp(value: Any) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
 
 
-def unix_seconds(value: Any) -> Any:
+def unix_seconds(value: Any, zone: Any) -> Any:
     """Whole seconds since 1970."""
     if value is ABSENT or value is None:
         return ABSENT
-    text = timestamp(value)
+    text = timestamp(value, zone)
     if text is None:
         return UNUSABLE
     whole = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
@@ -475,9 +639,6 @@ def type_of(schema: Any, *, element: bool = False) -> str | None:
     return names.get(next(iter(types))) if len(types) == 1 else None
 
 
-DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
-
-
 def fits(kind: str, value: Any) -> bool:
     """Whether a value is of a declared type."""
     if kind.endswith("s"):
@@ -490,7 +651,7 @@ def fits(kind: str, value: Any) -> bool:
         return isinstance(value, int | float) and value == int(value) and -(2**63) <= value < 2**63
     if kind == "real":
         return isinstance(value, int | float)
-    return isinstance(value, str) and (kind == "str" or DATE.fullmatch(value) is not None)
+    return isinstance(value, str) and (kind == "str" or day_or_moment(value, timezone.utc) is not None)
 
 
 # The record
@@ -578,23 +739,50 @@ def flat(template: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def is_call(template: Any) -> bool:
-    names = ("var", "concat", "list", "toUnixTimestamp")
+    names = ("var", "concat", "list", "toUnixTimestamp", *CASTS)
     return isinstance(template, list) and bool(template) and template[0] in names
 
 
-def evaluated(template: Any, record: dict[str, Any]) -> Any:
+CASTS = {
+    f"as{name}{many}": (kind, many)
+    for name, kind in {"String": "str", "Number": "real", "Bool": "bool"}.items()
+    for many in ("", "s")
+}
+
+
+def evaluated_cast(function: str, value: Any) -> Any:
+    kind, many = CASTS[function]
+    if value is UNUSABLE:
+        return value
+    if is_nothing(value) and not (value == "" and kind != "real"):
+        return ABSENT if value == "" else value
+    if many:
+        values = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
+        made = [evaluated_cast(function[:-1], one) for one in values if kind != "real" or one != ""]
+        return UNUSABLE if UNUSABLE in made else made
+    if value == "":
+        return "" if kind == "str" else False
+    if kind == "str" and isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        texts = ["" if one == "" else text_of(one) for one in value if one is not None]
+        return UNUSABLE if None in texts else ", ".join(map(str, texts))
+    return cast(kind, value, {}, timezone.utc)
+
+
+def evaluated(template: Any, record: dict[str, Any], zone: Any) -> Any:
     """What a template gives."""
     if isinstance(template, dict):
-        members = {key: evaluated(inner, record) for key, inner in template.items()}
+        members = {key: evaluated(inner, record, zone) for key, inner in template.items()}
         return {key: one for key, one in members.items() if one is not ABSENT and one is not None}
     if not isinstance(template, list):
         return template
     function, arguments = template[0], template[1:]
     if function == "var":
         return at(record, arguments[0])
-    values = [evaluated(argument, record) for argument in arguments]
+    values = [evaluated(argument, record, zone) for argument in arguments]
+    if function in CASTS:
+        return evaluated_cast(function, values[0])
     if function == "toUnixTimestamp":
-        return UNUSABLE if values[0] is UNUSABLE else unix_seconds(values[0])
+        return UNUSABLE if values[0] is UNUSABLE else unix_seconds(values[0], zone)
     if function == "concat":
         return joined(values)
     return [value for value in values if value is not ABSENT and value is not None]
@@ -623,8 +811,11 @@ def schema_of(template: Any, schema: Any) -> Any:
             return schema_at(schema["properties"], template[1])
         if template[0] in kinds:
             return kinds[template[0]]
+        if template[0] in CASTS:
+            kind, many = CASTS[template[0]]
+            return {"type": "array", "items": CAST_SCHEMAS[kind]} if many else CAST_SCHEMAS[kind]
         inner = [schema_of(item, schema) for item in template[1:]]
-        alike = inner and all(type_of(effective(one)) == type_of(effective(inner[0])) for one in inner)
-        return {"type": "array", "items": inner[0] if alike else None}
+        of_one_kind = inner and all(alike(one, inner[0]) for one in inner)
+        return {"type": "array", "items": inner[0] if of_one_kind else None}
     names = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return {"type": names[type(template)]}

@@ -195,7 +195,7 @@ def test_a_timestamp_that_is_none() -> None:
     template = {"name": "n", "timestamp": ["toUnixTimestamp", var("at")]}
     for value in ("noon", ""):
         assert compiled(template).map_record({"at": value}) == Rejected(
-            "invalid_timestamp", "timestamp is neither ISO 8601 nor Unix seconds or milliseconds"
+            "invalid_timestamp", "timestamp is neither ISO 8601 nor Unix seconds or milliseconds", "at"
         )
 
 

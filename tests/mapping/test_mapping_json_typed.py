@@ -63,6 +63,17 @@ OF_THE_PAGE = {
         },
         {"customer_id": 8, "code": None, "campaign": None, "lines": []},
     ),
+    "imports": (
+        {
+            "at": null_or("string", format="date-time"),
+            "rows": TEXT,
+            "complete": TEXT,
+            "files": {"type": "array", "items": {"type": "string"}},
+            "sizes": {"type": "array", "items": {"type": "string"}},
+        },
+        {"at": "2026-01-05T09:12:44Z", "rows": "1200", "complete": "T", "files": ["a", "b"], "sizes": ["10"]},
+        {"at": None, "rows": "many", "complete": "", "files": [], "sizes": ["x"]},
+    ),
     "accounts": (
         {
             "id": {"type": "integer"},

@@ -49,7 +49,11 @@ def test_an_exact_name_wins_then_the_first_glob_then_the_streams_own_name() -> N
         ({"kind": "people"}, "streams.c.kind: unknown kind 'people'; there is 'users', 'events'"),
         ({"kind": "user"}, "streams.c.kind: unknown kind 'user'; did you mean 'users'?"),
         ({"fields": {"email": {"const": "a", "template": "{b}"}}}, "streams.c.fields.email: a so"),
-        ({"fields": {"email": {"column": "a"}}}, "streams.c.fields.email: a source is"),
+        (
+            {"fields": {"email": {"colum": "a"}}},
+            "streams.c.fields.email: a source is a column's name, or has",
+        ),
+        ({"fields": {"email": {"colum": "a"}}}, "coalesce; did you mean 'column'?"),
         ({"fields": {"email": 5}}, "streams.c.fields.email: a source is"),
         ({"fields": {"email": ""}}, "streams.c.fields.email: the column's name is empty"),
         ({"fields": {"uid": {"template": "u_{id"}}}, "fields.uid.template: malformed template: "),

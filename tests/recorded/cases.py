@@ -8,6 +8,7 @@ from tests.recorded import (
     generated,
     refused,
     written_clean,
+    written_conversions,
     written_json,
     written_kinds,
     written_loads,
@@ -36,6 +37,7 @@ def all_cases() -> tuple[Case, ...]:
     makers = (
         written_mappings,
         written_properties,
+        written_conversions,
         written_json,
         written_kinds,
         written_clean,

@@ -47,7 +47,7 @@ _MAPPINGS: dict[str, Any] = {
     "empty column": {"kind": "users", "fields": {"email": ""}},
     "source of another type": {"kind": "users", "fields": {"email": 5}},
     "source of two forms": {"kind": "users", "fields": {"email": {"const": "a", "template": "b"}}},
-    "source of no form": {"kind": "users", "fields": {"email": {"column": "email"}}},
+    "source of no form": {"kind": "users", "fields": {"email": {"colum": "email"}}},
     "open template": {"kind": "users", "fields": {"uid": {"template": "u_{id"}}},
     "empty template": {"kind": "users", "fields": {"uid": {"template": "u_{}"}}},
     "template of an absent column": {"kind": "users", "fields": {"uid": {"template": "{idd}"}}},

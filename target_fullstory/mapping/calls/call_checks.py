@@ -18,6 +18,10 @@ def check_keys(stream: str, spec: MappingSpec) -> None:
     """Finds keys that a mapping of this kind cannot have, and misses those that it must."""
     if spec.json is not None and spec.kind in ("request", *_WITHOUT_COLUMNS):
         check_json(stream, spec)
+    if spec.soft_delete is not None and spec.kind != "users":
+        raise config_error(stream, "soft_delete", f"only kind 'users' has this key, not {spec.kind!r}")
+    if spec.timezone is not None and spec.kind in _WITHOUT_COLUMNS:
+        raise config_error(stream, "timezone", f"kind {spec.kind!r} sends no dates")
     if spec.kind == "request":
         _check_request(stream, spec)
         return

@@ -60,10 +60,7 @@ class PathTemplate(msgspec.Struct, frozen=True):
     def read(self, record: dict[str, Any]) -> str:
         """The path of a record."""
         return "".join(
-            part
-            if isinstance(part, str)
-            else path_value(f"column {'.'.join(part.steps)!r}", part.read(record))
-            for part in self.parts
+            part if isinstance(part, str) else path_value(part.path, part.read(record)) for part in self.parts
         )
 
 
@@ -85,11 +82,11 @@ class PathValue(msgspec.Struct, frozen=True):
         """
         value = self.source.read(record)
         if value is None or value is MISSING or value == "":
-            raise Rejection("missing_path_value", "the record has no path")
+            raise Rejection("missing_path_value", "the record has no path", self.source.path)
         text = value if isinstance(value, str) and text_of(value) else None
         trouble = "it is no text" if text is None else trouble_with(text)
         if text is None or trouble is not None:
-            raise Rejection("invalid_path", f"the record's path cannot be sent: {trouble}")
+            raise Rejection("invalid_path", f"the record's path cannot be sent: {trouble}", self.source.path)
         return encoded(text)
 
 

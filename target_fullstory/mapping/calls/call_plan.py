@@ -20,12 +20,15 @@ from target_fullstory.mapping.plan.json_functions import compile_template
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Column, Const, Source, columns_in
 from target_fullstory.mapping.plan.written_sources import (
+    WrittenConversion,
     WrittenSource,
     bind,
+    check_not_excluded,
     find_column,
     has,
     whole_column,
     written_source,
+    zone_of,
 )
 from target_fullstory.mapping.rules.destinations import DESTINATIONS
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
@@ -101,7 +104,7 @@ def _requests(
     body: BodySource = (
         _column_body(stream, spec, shape, taken, options)
         if spec.json is None
-        else TemplateBody(compile_template(stream, "json", spec.json, shape))
+        else TemplateBody(compile_template(stream, "json", spec.json, shape, zone_of(stream, spec)))
     )
     group = None
     if spec.batch is not None and spec.batch.group_by is not None:
@@ -129,7 +132,7 @@ def _fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
     if spec.json is not None:
         return json_fields(stream, spec, shape)
     return {
-        name: bind(stream, key, shape, written_source(stream, key, source))
+        name: bind(stream, key, shape, written_source(stream, key, source, zone_of(stream, spec)))
         for name, source in spec.fields.items()
         if (key := f"fields.{name}")
     }
@@ -138,7 +141,7 @@ def _fields(stream: str, spec: MappingSpec, shape: Shape) -> dict[str, Source]:
 def _written(stream: str, spec: MappingSpec, shape: Shape, name: str) -> WrittenSource:
     """The method or the path: under `fields`, as a key of its own, else the column of its name."""
     if name in spec.fields:
-        return written_source(stream, f"fields.{name}", spec.fields[name])
+        return written_source(stream, f"fields.{name}", spec.fields[name], zone_of(stream, spec))
     given = getattr(spec, name)
     if given is not None:
         return Const(given)
@@ -155,6 +158,10 @@ def _path(stream: str, spec: MappingSpec, shape: Shape) -> PathTemplate | PathVa
         return PathValue(find_column(stream, key, shape, written))
     if isinstance(written, Const):
         parts = check_path(stream, key, str(written.value))
+    elif isinstance(written, WrittenConversion):
+        raise config_error(
+            stream, key, "takes a column, a constant or a template: nothing can stand beside it"
+        )
     else:
         parts = check_path(stream, key, str(spec.fields["path"]["template"]))
     return PathTemplate(
@@ -170,13 +177,18 @@ def _column_body(
     )
     named = spec.properties
     pairs = named.items() if isinstance(named, dict) else [(name, name) for name in named or ()]
+    zone = zone_of(stream, spec)
     chosen = tuple(
         (
             tuple(name.split(".")) if isinstance(named, dict) else (name,),
-            find_column(stream, f"properties.{name}", shape, column),
+            bind(stream, key, shape, written_source(stream, key, source, zone)),
         )
-        for name, column in pairs
+        for name, source in pairs
+        if (key := f"properties.{name}")
     )
+    for place, source in chosen:
+        if not isinstance(source, Column):
+            check_not_excluded(stream, f"properties.{'.'.join(place)}", source, excluded)
     check_body_path(stream, [place for place, _ in chosen])
     used = {whole_column(shape, column) for column in taken}
     used |= {steps[0] for steps in excluded if len(steps) == 1}

@@ -8,7 +8,8 @@ import msgspec
 
 from target_fullstory.mapping.calls.call_paths import PathTemplate, PathValue
 from target_fullstory.mapping.calls.server_call import Call, Sharing
-from target_fullstory.mapping.plan.sources import MISSING, Column, Source
+from target_fullstory.mapping.outcome import Rejection
+from target_fullstory.mapping.plan.sources import MISSING, Column, Source, column_of
 from target_fullstory.mapping.rules.path_values import method_of
 from target_fullstory.mapping.spec import BatchSpec
 
@@ -32,7 +33,10 @@ class OtherCalls(msgspec.Struct, frozen=True, kw_only=True):
 
     def make(self, record: dict[str, Any], dropped: list[str]) -> Call:
         """The call for a record."""
-        method = method_of(self.method.read(record))
+        try:
+            method = method_of(self.method.read(record))
+        except Rejection as rejection:
+            raise rejection.in_column(column_of(self.method)) from None
         path = self.path.read(record)
         if method == "GET" or (method == "DELETE" and not self.body_asked):
             return Call(method=method, path=path)

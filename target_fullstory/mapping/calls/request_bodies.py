@@ -14,8 +14,8 @@ from target_fullstory.mapping.rules.property_values import LEFT_OUT, encodable, 
 class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):
     """A body of columns: those chosen, or all that remain."""
 
-    # The keys that lead to the column's place in the body, and the column.
-    chosen: tuple[tuple[tuple[str, ...], Column], ...]
+    # The keys that lead to a value's place in the body, and where it comes from.
+    chosen: tuple[tuple[tuple[str, ...], Source], ...]
     # Columns that are no members of the body; None where only the chosen ones are.
     used: frozenset[str] | None
     excluded: frozenset[tuple[str, ...]]  # the keys that lead to what is not sent of a column
@@ -24,8 +24,9 @@ class ColumnBody(msgspec.Struct, frozen=True, kw_only=True):
     def read(self, record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
         """The body of a record."""
         body: dict[str, Any] = {}
-        for place, column in self.chosen:
-            self._put(body, place, column.steps, column.read(record), dropped)
+        for place, source in self.chosen:
+            steps = source.steps if isinstance(source, Column) else place
+            self._put(body, place, steps, source.read(record), dropped)
         if self.used is not None:
             for name, value in record.items():
                 if name not in self.used and not name.startswith("_sdc_"):

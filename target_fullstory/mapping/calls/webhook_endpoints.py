@@ -8,7 +8,7 @@ import msgspec
 
 from target_fullstory.mapping.calls.server_call import MASK, Call, masked_secret
 from target_fullstory.mapping.outcome import Rejection
-from target_fullstory.mapping.plan.field_plan import Field, read_fields
+from target_fullstory.mapping.plan.field_plan import Field, column_for, read_fields
 from target_fullstory.mapping.rules.path_values import id_step
 
 ENDPOINTS: Final = "/webhooks/v1/endpoints"
@@ -25,17 +25,20 @@ class Endpoints(msgspec.Struct, frozen=True):
         fields = read_fields(self.fields, record, dropped)
         action, endpoint = fields.pop("action", None), fields.pop("id", None)
         if action is None:
-            raise Rejection("invalid_action", "the record has no action: create, update or delete")
+            problem = "the record has no action: create, update or delete"
+            raise Rejection("invalid_action", problem, column_for(self.fields, "action"))
         if fields.get("secret") == MASK:
             raise masked_secret()
         if action == "create":
             if "url" not in fields:
-                raise Rejection("missing_url", "an endpoint cannot be created without its url")
+                problem = "an endpoint cannot be created without its url"
+                raise Rejection("missing_url", problem, column_for(self.fields, "url"))
             body = msgspec.Raw(msgspec.json.encode(fields))
             return Call(method="POST", path=ENDPOINTS, body=body, action=action)
         if endpoint is None:
-            raise Rejection("missing_id", f"the {action} of an endpoint needs its id")
-        path = f"{ENDPOINTS}/{id_step(endpoint)}"
+            problem = f"the {action} of an endpoint needs its id"
+            raise Rejection("missing_id", problem, column_for(self.fields, "id"))
+        path = f"{ENDPOINTS}/{id_step(endpoint, column_for(self.fields, 'id'))}"
         if action == "delete":
             return Call(method="DELETE", path=path, id=endpoint, action=action)
         body = msgspec.Raw(msgspec.json.encode(fields))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
 
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping.plan.sources import MISSING, Column, Source
-from target_fullstory.mapping.rules.destinations import DESTINATIONS, Destination
+from target_fullstory.mapping.outcome import Rejection
+from target_fullstory.mapping.plan.sources import MISSING, Column, Source, column_of
+from target_fullstory.mapping.rules.destinations import DESTINATIONS, Destination, in_zone
 from target_fullstory.mapping.rules.property_names import property_name
 
 
@@ -19,11 +21,28 @@ class Field(msgspec.Struct, frozen=True):
     destination: Destination
     source: Source
 
+    @property
+    def column(self) -> str | None:
+        """The path of the column that it comes from; None where that is no single one."""
+        return column_of(self.source)
 
-def fields_of(kind: Kind, sources: dict[str, Source]) -> tuple[Field, ...]:
-    """The fields of the sources by destination, in the order of the request."""
+    def take(self, value: Any, dropped: list[str]) -> Any:
+        """As `Destination.take`; a rejection names the column."""
+        try:
+            return self.destination.take(value, dropped)
+        except Rejection as rejection:
+            raise rejection.in_column(self.column) from None
+
+
+def fields_of(kind: Kind, sources: dict[str, Source], zone: tzinfo | None = None) -> tuple[Field, ...]:
+    """The fields of the sources by destination, in the order of the request; `zone` is that of moments."""
     known = DESTINATIONS[kind].items()
-    return tuple(Field(field, sources[name]) for name, field in known if name in sources)
+    return tuple(Field(in_zone(field, zone), sources[name]) for name, field in known if name in sources)
+
+
+def column_for(fields: Sequence[Field], *names: str) -> str | None:
+    """The path of the column that the first of these fields comes from, as of `Field.column`."""
+    return next((field.column for name in names for field in fields if field.destination.name == name), None)
 
 
 def read_fields(fields: tuple[Field, ...], record: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
@@ -32,7 +51,7 @@ def read_fields(fields: tuple[Field, ...], record: dict[str, Any], dropped: list
     for field in fields:
         value = field.source.read(record)
         if value is not MISSING:
-            value = field.destination.take(value, dropped)
+            value = field.take(value, dropped)
             if value is not None:
                 found[field.destination.name] = value
     return found

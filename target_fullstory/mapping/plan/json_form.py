@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any, NoReturn
 
 import msgspec
@@ -11,6 +12,7 @@ from target_fullstory.kinds import Kind
 from target_fullstory.mapping.plan.json_functions import compile_template, compile_value, is_call
 from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Const, ObjectOf, Source, UnixSeconds
+from target_fullstory.mapping.plan.written_sources import zone_of
 from target_fullstory.mapping.rules.declared_types import TYPES
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
 from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, MAX_USER_PROPERTIES, property_name
@@ -39,14 +41,15 @@ def read_json_form(stream: str, spec: MappingSpec, shape: Shape) -> JsonForm:
             raise config_error(stream, key, "json is the whole request: leave out one of the two")
     if not isinstance(spec.json, dict):
         raise config_error(stream, "json", "takes an object, the whole request")
-    return _Reader(stream, spec.kind, shape).read(spec.json)
+    return _Reader(stream, spec.kind, shape, zone_of(stream, spec)).read(spec.json)
 
 
 class _Reader:
-    def __init__(self, stream: str, kind: Kind, shape: Shape) -> None:
+    def __init__(self, stream: str, kind: Kind, shape: Shape, zone: tzinfo | None) -> None:
         self._stream = stream
         self._kind: Kind = kind
         self._shape = shape
+        self._zone = zone
         self._known = DESTINATIONS[kind]
         self._form = JsonForm()
         self._constants = 0
@@ -74,7 +77,7 @@ class _Reader:
         """Adds what stands under a destination, or under one that holds others."""
         key = f"json.{name}"
         if name in self._known:
-            source = compile_value(self._stream, key, template, self._shape)
+            source = compile_value(self._stream, key, template, self._shape, self._zone)
             if name == "timestamp" and is_call(template, "toUnixTimestamp"):
                 source = _written(source)
             self._add_field(name, source)
@@ -137,7 +140,7 @@ class _Reader:
         properties: dict[str, Source] = {}
         for name, inner in nested.items():
             key = f"json.properties.{name}"
-            source = compile_template(self._stream, key, inner, self._shape)
+            source = compile_template(self._stream, key, inner, self._shape, self._zone)
             self._check_property(key, name, property_name(name), source)
             properties[name] = source
         if self._kind == "users" and self._constants > MAX_USER_PROPERTIES:

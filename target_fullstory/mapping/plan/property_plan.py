@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
@@ -36,7 +37,8 @@ class Node(msgspec.Struct, frozen=True):
 
     name: str  # its name at its level
     path: str  # its full name, with its parents' and dots
-    declared: str | None = None  # the type to declare where a value fits it
+    declared: str | None = None  # the type to declare where a value fits it; None where any will do
+    silent: bool = False  # whether a value that fits is sent without a declaration
     scope: Scope | None = None  # what is known of the objects it may hold; None where that is nothing
 
     def all_nodes(self) -> Iterator[Node]:
@@ -70,6 +72,7 @@ class PropertyPlan(msgspec.Struct, frozen=True):
     # sent.
     skipped: frozenset[str] | None
     send_nulls: bool  # whether a top-level null is sent
+    zone: tzinfo | None = None  # the time zone of dates without an offset; None for UTC
 
     @property
     def produces(self) -> bool:

@@ -7,11 +7,17 @@ from typing import Any
 import msgspec
 
 from target_fullstory.errors import config_error
-from target_fullstory.mapping.plan.column_types import declared_type, may_fit
+from target_fullstory.mapping.plan.column_types import declared_type, may_fit, schema_of
 from target_fullstory.mapping.plan.property_plan import Entry, Node, PropertyPlan, Scope
 from target_fullstory.mapping.plan.schema_shapes import MAX_DEPTH, Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Source
-from target_fullstory.mapping.plan.written_sources import find_column
+from target_fullstory.mapping.plan.written_sources import (
+    bind,
+    check_not_excluded,
+    find_column,
+    written_source,
+    zone_of,
+)
 from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, NameScope, property_name
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
@@ -72,6 +78,7 @@ class Planner:
         self._shape = shape
         self._options = options
         self._names = NameScope()
+        self._zone = zone_of(stream, spec)
         self._declared = declared or {}
         paths: list[tuple[str, ...]] = []
         for index, name in enumerate(spec.exclude):
@@ -95,10 +102,7 @@ class Planner:
             entries = [self._entry(Column((column,)), column) for column in columns]
             skipped = used | self._excluded.here | frozenset(columns)
         elif isinstance(properties, dict):
-            entries = [
-                self._entry(self._column(name, source), name, renamed=True)
-                for name, source in properties.items()
-            ]
+            entries = [self._named(name, source) for name, source in properties.items()]
         else:
             entries = [
                 self._entry(self._column(str(index), name), name) for index, name in enumerate(properties)
@@ -124,7 +128,18 @@ class Planner:
             names=self._names,
             skipped=skipped,
             send_nulls=self._options.null_values == "send",
+            zone=self._zone,
         )
+
+    def _named(self, name: str, written: Any) -> Entry:
+        """A property that the mapping gives a source."""
+        key = f"properties.{name}"
+        source = bind(self._stream, key, self._shape, written_source(self._stream, key, written, self._zone))
+        if isinstance(source, Column):
+            return self._entry(source, name, renamed=True)
+        check_not_excluded(self._stream, key, source, self._excluded.paths)
+        shape = shape_of(schema_of(source, self._shape))
+        return Entry(source, node=self._node(name, shape, _NO_EXCLUSIONS, _Level(self._names, "", 1)))
 
     def _column(self, key: str, name: str) -> Column:
         return find_column(self._stream, f"properties.{key}", self._shape, name)
@@ -162,17 +177,18 @@ class Planner:
         if shape.may_be_object and (shape.columns or excluded.paths) and level.depth < MAX_DEPTH:
             inner = _Level(NameScope(), f"{path}.", level.depth + 1)
             scope = self._scope(shape, excluded, inner)
-        return Node(name, path, self._type(path, shape), scope)
+        declared, spoken = self._type(path, shape)
+        return Node(name, path, declared, not spoken, scope)
 
-    def _type(self, path: str, shape: Shape) -> str | None:
-        """The type to declare for a property."""
+    def _type(self, path: str, shape: Shape) -> tuple[str | None, bool]:
+        """The type of a property's values, None for any, and whether it is to be declared."""
         declared = self._declared.get(path)
         if declared is None:
             return declared_type(shape, self._options)
         if not may_fit(declared, shape):
             problem = f"the property is never of type {declared!r}, but of {sorted(shape.types)}"
             raise config_error(self._stream, f"json.schema.properties.{path}", problem)
-        return declared
+        return declared, True
 
     def _note(self, column: str, path: str, *, collided: bool) -> None:
         reason = "that name was taken" if collided else "Fullstory does not take its own name"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from datetime import tzinfo
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from target_fullstory.mapping.plan.schema_shapes import is_index
+from target_fullstory.mapping.rules.casts import Cast
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, text_of
 from target_fullstory.mapping.rules.timestamps import unix_seconds_of, written_seconds
 
@@ -26,6 +28,11 @@ class Column(msgspec.Struct, frozen=True):
     # The keys that lead to it, for an array's items `0`, `1` and so on; one in a free-form object may itself
     # be a path, see `steps_to`.
     steps: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The column as a mapping names it."""
+        return ".".join(self.steps)
 
     @property
     def keys(self) -> tuple[str, ...] | None:
@@ -66,17 +73,18 @@ class Const(msgspec.Struct, frozen=True):
 class UnixSeconds(msgspec.Struct, frozen=True):
     """A moment in whole seconds since 1970, those begun not counted."""
 
-    moment: Column | Template  # where the moment comes from, in any form that `timestamp_of` takes
+    moment: Column | Template | Converted  # where the moment comes from, in a form that `timestamp_of` takes
     # Whether the seconds are written as ISO 8601, for a field that takes a moment: as a number those of a
     # distant year would be taken for milliseconds.
     written: bool = False
+    zone: tzinfo | None = None  # the time zone of moments without one; None for UTC
 
     def read(self, record: Any) -> Any:
         """The seconds; `MISSING` where there is no value, `LEFT_OUT` where it is no moment."""
         value = self.moment.read(record)
         if value is None or value is MISSING:
             return MISSING
-        seconds = unix_seconds_of(value)
+        seconds = unix_seconds_of(value, self.zone)
         if seconds is None:
             return LEFT_OUT
         return (written_seconds(seconds) or LEFT_OUT) if self.written else seconds
@@ -85,7 +93,7 @@ class UnixSeconds(msgspec.Struct, frozen=True):
 class Template(msgspec.Struct, frozen=True):
     """Text with columns in it."""
 
-    parts: tuple[str | Column | UnixSeconds, ...]  # literal texts and sources, in order
+    parts: tuple[str | Column | UnixSeconds | Converted, ...]  # literal texts and sources, in order
 
     def read(self, record: Any) -> Any:
         """The text.
@@ -107,6 +115,70 @@ class Template(msgspec.Struct, frozen=True):
                 return LEFT_OUT
             texts.append(text)
         return "".join(texts)
+
+
+class Coalesce(msgspec.Struct, frozen=True):
+    """The first of several columns that has a value."""
+
+    columns: tuple[Column, ...]
+    trim: bool = False  # whether text of blanks alone is no value
+
+    def read(self, record: Any) -> Any:
+        """The value; None or `MISSING` where each of them is null, absent or empty text."""
+        found: Any = MISSING
+        for column in self.columns:
+            value = column.read(record)
+            if value is None:
+                found = None
+            elif (
+                value is not MISSING and (value.strip() if self.trim and type(value) is str else value) != ""
+            ):
+                return value
+        return found
+
+
+class Conversion(msgspec.Struct, frozen=True):
+    """What is made of a value: its parts apply in this order."""
+
+    trim: bool = False  # text loses the blanks around it
+    case: Literal["lower", "upper"] | None = None
+    entries: dict[str, Any] | None = None  # by the value as text, what takes its place
+    cast: Cast | None = None
+    default: Any = None  # in place of what is null, absent, empty text, or has no entry
+
+    def apply(self, value: Any) -> Any:
+        """The value converted, `LEFT_OUT` where it cannot be; null and `MISSING` stay without a default."""
+        if isinstance(value, str):
+            value = value.strip() if self.trim else value
+            value = getattr(value, self.case)() if self.case else value
+        listed = self.entries is not None and value == "" and "" in self.entries
+        if value is None or value is MISSING or (value == "" and not listed):
+            return self._nothing(value) if self.default is None else self.default
+        if value is LEFT_OUT:
+            return value
+        if self.entries is not None:
+            text = "" if value == "" else text_of(value)
+            missing = LEFT_OUT if self.default is None else self.default
+            return missing if text is None else self.entries.get(text, missing)
+        return value if self.cast is None else self.cast.apply(value)
+
+    def _nothing(self, value: Any) -> Any:
+        if value != "":
+            return value
+        if self.cast is not None and self.cast.type in ("str", "bool"):
+            return self.cast.apply(value)
+        return value if self.cast is None and self.entries is None else MISSING
+
+
+class Converted(msgspec.Struct, frozen=True):
+    """A value that is converted."""
+
+    source: Column | Template | Coalesce | UnixSeconds | ListOf | Converted
+    by: Conversion
+
+    def read(self, record: Any) -> Any:
+        """The value; see `Conversion.apply`."""
+        return self.by.apply(self.source.read(record))
 
 
 class ListOf(msgspec.Struct, frozen=True):
@@ -131,7 +203,7 @@ class ObjectOf(msgspec.Struct, frozen=True):
         return {key: value for key, value in values if value is not None and value is not MISSING}
 
 
-Source: TypeAlias = Column | Const | Template | UnixSeconds | ListOf | ObjectOf
+Source: TypeAlias = Column | Const | Template | UnixSeconds | Coalesce | Converted | ListOf | ObjectOf
 
 
 def columns_in(source: Source) -> list[Column]:
@@ -146,16 +218,19 @@ def columns_in(source: Source) -> list[Column]:
     return found
 
 
+def column_of(source: Source) -> str | None:
+    """The path of the column that a source reads; None where that is no single one."""
+    paths = {column.path for column in columns_in(source)}
+    return paths.pop() if len(paths) == 1 else None
+
+
 def with_columns(source: Any, swap: Callable[[Column], Any]) -> Any:
     """The source with something else that is read in place of each of its columns."""
     if isinstance(source, Column):
         return swap(source)
-    if isinstance(source, UnixSeconds):
-        return UnixSeconds(with_columns(source.moment, swap), source.written)
-    if isinstance(source, Template):
-        return Template(tuple(with_columns(part, swap) for part in source.parts))
-    if isinstance(source, ListOf):
-        return ListOf(tuple(with_columns(item, swap) for item in source.items))
-    if isinstance(source, ObjectOf):
-        return ObjectOf(tuple((key, with_columns(one, swap)) for key, one in source.members))
-    return source
+    if isinstance(source, tuple):
+        return tuple(with_columns(part, swap) for part in source)
+    if not isinstance(source, msgspec.Struct):
+        return source
+    parts = {name: with_columns(getattr(source, name), swap) for name in source.__struct_fields__}
+    return msgspec.structs.replace(source, **parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,7 +14,7 @@ from target_fullstory.mapping.plan.json_form import read_json_form
 from target_fullstory.mapping.plan.json_properties import plan_json
 from target_fullstory.mapping.plan.property_plan import PropertyPlan
 from target_fullstory.mapping.plan.property_planner import Planner
-from target_fullstory.mapping.plan.schema_shapes import Shape, shape_of
+from target_fullstory.mapping.plan.schema_shapes import Shape, schema_at, shape_of
 from target_fullstory.mapping.plan.sources import Column, Source, columns_in
 from target_fullstory.mapping.plan.written_sources import (
     bind,
@@ -23,6 +23,7 @@ from target_fullstory.mapping.plan.written_sources import (
     is_object,
     whole_column,
     written_source,
+    zone_of,
 )
 from target_fullstory.mapping.rules.destinations import GROUPS
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
@@ -35,9 +36,19 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]  # Fullstory's own fields, in the order of the request
     groups: tuple[Group, ...]  # object columns that are whole groups of fields
     properties: PropertyPlan  # how the record gives custom properties
-    notices: tuple[str, ...]  # one sentence per column whose property has another name
+    notices: tuple[
+        str, ...
+    ]  # one sentence per column whose property has another name, and what else is to be told
+    deleted: Column | None  # the column in which a record says that its user is gone; None for none
     schema: dict[str, Any]  # the SCHEMA it was made for
     key_properties: tuple[str, ...]  # the columns every record of the stream has
+
+    @property
+    def deletes_by_flag(self) -> bool:
+        """Whether a boolean column of the record's own says that its user is gone."""
+        if self.deleted is None or len(self.deleted.steps) > 1:
+            return False
+        return shape_of(schema_at(shape_of(self.schema), self.deleted.steps)).only == "boolean"
 
 
 def plan_stream(
@@ -52,7 +63,7 @@ def plan_stream(
     A column that a field or a template takes as a whole is no property by default; one of which
     they take a part (`contact.email`) stays a property in full.
     """
-    shape = shape_of(schema)
+    shape, zone = shape_of(schema), zone_of(stream, spec)
     if spec.json is not None:
         form = read_json_form(stream, spec, shape)
         by_name = dict(form.fields)
@@ -69,15 +80,34 @@ def plan_stream(
         by_name, groups = sources.by_name, sources.groups
         planner = Planner(stream, spec, shape, options)
         properties, notices = planner.plan(frozenset(sources.used)), planner.notices
+    deleted, told = _deletion_column(stream, spec, shape, options)
     return StreamPlan(
         kind=spec.kind,
-        fields=fields_of(spec.kind, by_name),
+        fields=fields_of(spec.kind, by_name, zone),
         groups=tuple(groups),
         properties=properties,
-        notices=tuple(notices),
+        notices=(*notices, *told),
+        deleted=deleted,
         schema=schema,
         key_properties=tuple(key_properties),
     )
+
+
+DELETED_AT: Final = "_sdc_deleted_at"
+"""The column in which a tap says that a record is gone from its source."""
+
+
+def _deletion_column(
+    stream: str, spec: MappingSpec, shape: Shape, options: MappingOptions
+) -> tuple[Column | None, list[str]]:
+    """The column by which `hard_delete` knows that a user is gone, None for none; and what to tell of it."""
+    if spec.soft_delete is not None:
+        column = find_column(stream, "soft_delete.column", shape, spec.soft_delete.column)
+        if options.hard_delete:
+            return column, []
+        return None, [f"Stream {stream!r}: soft_delete has no effect while hard_delete is false."]
+    there = spec.kind == "users" and options.hard_delete and has(shape, DELETED_AT)
+    return (Column((DELETED_AT,)) if there else None), []
 
 
 class _Sources:
@@ -92,13 +122,15 @@ class _Sources:
         self._shape = shape
         for name, source in spec.fields.items():
             key = f"fields.{name}"
-            written = written_source(stream, key, source)
+            written = written_source(stream, key, source, zone_of(stream, spec))
             if name in GROUPS[spec.kind]:
                 self._add_group(name, find_column(stream, key, shape, str(written)))
             else:
                 self.by_name[name] = bound = bind(stream, key, shape, written)
                 for column in columns_in(bound):
                     self._use(column)
+        if spec.soft_delete is not None:
+            self._use(find_column(stream, "soft_delete.column", shape, spec.soft_delete.column))
 
     def add_defaults(self, key_properties: Sequence[str]) -> None:
         if self._spec.kind == "users":

@@ -10,7 +10,7 @@ from target_fullstory.mapping.program.emit_fields import emit_event, emit_fields
 from target_fullstory.mapping.program.emit_struct_properties import StructProperties
 from target_fullstory.mapping.program.function_writer import FunctionSource
 from target_fullstory.mapping.program.layouts import DictLayout, Layout, StructLayout
-from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of
+from target_fullstory.mapping.program.record_type import RecordType, UntypedError, record_type_of, use_at
 from target_fullstory.mapping.program.request_structs import EventRequest, UserRequest
 from target_fullstory.mapping.rules.property_names import MAX_NAME_LENGTH, MAX_USER_PROPERTIES
 
@@ -18,10 +18,10 @@ _DEEPEST = 30
 """Levels of objects that an expression is written for."""
 
 
-def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> RecordType:
+def record_type_for(plan: StreamPlan, *, validate: bool) -> RecordType:
     """The Struct whose instances `emit_for_structs` can map; with `validate` it takes only valid records.
 
-    A record whose column `void` is not null is left to `emit_for_dicts`.
+    A record whose column for deletions is not null is left to `emit_for_dicts`, unless that is a flag.
 
     Raises:
         UntypedError: There is none.
@@ -34,8 +34,9 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
     if too_many or any(len(node.path) > MAX_NAME_LENGTH or node.path.count(".") > _DEEPEST for node in nodes):
         raise UntypedError
     uses = uses_of(plan)
-    if void is not None:
-        uses.part(void).void = True
+    if plan.deleted is not None:
+        use = use_at(uses, plan.schema, plan.deleted.steps)
+        use.plain, use.void = plan.deletes_by_flag, not plan.deletes_by_flag
     nulls, keys = not plan.properties.send_nulls, frozenset(plan.key_properties)
     return record_type_of(plan.schema, uses, validate=validate, nulls=nulls, required=keys)
 
@@ -43,10 +44,11 @@ def record_type_for(plan: StreamPlan, *, validate: bool, void: str | None) -> Re
 def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
     """Write the function that maps a list of decoded records.
 
-    It adds the requests and the users' keys to lists, and the rejections to a third, each with the index of
-    its record; reports what was dropped of a record, and returns whether all events carry a timestamp.
+    It adds the requests and the users' keys to lists, the rejections to a third, each with the index of its
+    record, and the names of properties that are not of their type to a fourth; reports what was dropped of a
+    record, and returns whether all events carry a timestamp.
     """
-    code = FunctionSource("def map_records(records, requests, keys, rejected, report_dropped):")
+    code = FunctionSource("def map_records(records, requests, keys, rejected, undeclared, report_dropped):")
     code.line("add, add_key = requests.append, keys.append")
     code.line("begin, dropped = len(requests) + len(rejected), []")
     code.line(f"timed = {plan.kind == 'events'}")
@@ -78,10 +80,11 @@ def emit_for_structs(plan: StreamPlan, types: RecordType) -> FunctionSource:
 def emit_for_dicts(plan: StreamPlan) -> FunctionSource:
     """Write the function that maps one record; it returns a `Rejected` or raises a `Rejection` instead.
 
-    The names of what is left out are added to `dropped`. A violation of the SCHEMA rejects a record whose
+    The names of what is left out are added to `dropped`, those of properties that are not of their type to
+    `undeclared`. A violation of the SCHEMA rejects a record whose
     fields do not: their codes say more.
     """
-    code = FunctionSource("def map_record(record, violation, dropped):")
+    code = FunctionSource("def map_record(record, violation, dropped, undeclared):")
     layout = DictLayout(code, plan.schema)
     code.line("get = record.get")
     head, _, _ = _emit_fields(layout, plan)
@@ -103,6 +106,6 @@ def _emit_fields(layout: Layout, plan: StreamPlan) -> tuple[str, str, str]:
         return f"{layout.code.know('UserRequest', UserRequest)}({values}", key, "None"
     for group in plan.groups if isinstance(layout, DictLayout) else ():
         layout.code.line(f"{layout.code.know('note_unknown', group.note_unknown)}(record, dropped)")
-    values = emit_event(layout, fields)
+    values = emit_event(layout, plan, fields)
     made = f"{layout.code.know('EventRequest', EventRequest)}({values}"
     return made, "None", fields.get("timestamp", "None")

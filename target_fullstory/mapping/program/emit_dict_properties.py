@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from target_fullstory.mapping.plan.property_plan import Entry, Node
-from target_fullstory.mapping.plan.sources import MISSING, Column
+from target_fullstory.mapping.plan.sources import MISSING, Column, Converted
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import DictLayout, load
 from target_fullstory.mapping.program.property_writer import PropertyWriter
-from target_fullstory.mapping.rules.declared_types import ALWAYS_FIT, is_iso_8601
+from target_fullstory.mapping.rules.declared_types import ALWAYS_FIT
 from target_fullstory.mapping.rules.property_names import (
     MAX_NAME_LENGTH,
     MAX_USER_PROPERTIES,
     too_many_properties,
 )
 from target_fullstory.mapping.rules.property_values import TEXT_TEST
+from target_fullstory.mapping.rules.timestamps import moment_of
 
 _WRITTEN_DEPTH = 8
 """Levels of objects that code is written for; deeper ones are left to the writer."""
@@ -34,7 +35,7 @@ class DictProperties:
         if not self._plan.produces:
             return "None, None"
         code, writer = self._code, self._code.know("PropertyWriter", PropertyWriter)
-        code.line(f"writer = {writer}({code.know('plan', self._plan)}, dropped)")
+        code.line(f"writer = {writer}({code.know('plan', self._plan)}, dropped, undeclared)")
         code.line("values, declared = writer.values, writer.declared")
         for entry in self._plan.entries:
             self._entry(entry)
@@ -52,12 +53,12 @@ class DictProperties:
         """Write a top-level property, or an object column whose parts are."""
         code, source, missing = self._code, entry.source, self._code.know("MISSING", MISSING)
         column = source if isinstance(source, Column) and source.keys is not None else None
-        # Only of a column can null be other than absent.
-        asks = isinstance(source, Column) and (self._plan.send_nulls or entry.node is None)
+        # Only of columns can null be other than absent.
+        asks = isinstance(source, (Column, Converted)) and (self._plan.send_nulls or entry.node is None)
         if column is not None and len(column.steps) == 1:
             default = f", {missing}" if asks else ""
             value = code.let(column.steps[0], f"get({column.steps[0]!r}{default})")
-        elif isinstance(source, Column):
+        elif isinstance(source, Column) or (isinstance(source, Converted) and asks):
             asks, value = True, code.let("made", f"{code.know('read', source.read)}(record)")
         else:
             value = load(self._layout, source).variable
@@ -87,8 +88,7 @@ class DictProperties:
         for kind, guard in tests.items():
             test = f"{guard} and {TEXT_TEST}" if kind == "string" else guard
             with self._code.block(f"{branch} {test.format(v=value)}:"):
-                self._code.line(f"{target}[{node.name!r}] = {value}")
-                self._declare(node, kind, value)
+                self._put(node, kind, value, f"{target}[{node.name!r}]")
             branch = "elif"
         if node.scope is not None and node.scope.nodes:
             with self._code.block(f"{branch} type({value}) is dict:"):
@@ -114,11 +114,21 @@ class DictProperties:
         if self._of_user:
             code.line(f"writer.nested += len({inner}) - 1")
 
-    def _declare(self, node: Node, kind: str, value: str) -> None:
-        declare = f"declared[{node.path!r}] = {node.declared!r}"
+    def _put(self, node: Node, kind: str, value: str, place: str) -> None:
+        """Write what puts a value in its place, and declares its type where it is of that."""
+        code = self._code
+        undeclared = f"undeclared.append({node.path!r})"
+        declare = "pass" if node.silent else f"declared[{node.path!r}] = {node.declared!r}"
         if node.declared == "date" and kind == "string":
-            is_date = self._code.know("is_iso_8601", is_iso_8601)
-            with self._code.block(f"if {is_date}({value}):"):
-                self._code.line(declare)
-        elif kind in ALWAYS_FIT.get(node.declared or "", ()):
-            self._code.line(declare)
+            zone = "" if self._plan.zone is None else f", {code.know('zone', self._plan.zone)}"
+            moment = code.let("moment", f"{code.know('moment_of', moment_of)}({value}{zone})")
+            with code.block(f"if {moment} is None:"):
+                code.line(f"{place} = {value}")
+                code.line(undeclared)
+            with code.block("else:"):
+                code.line(f"{place} = {moment}")
+                code.line(declare)
+            return
+        code.line(f"{place} = {value}")
+        if node.declared is not None:
+            code.line(declare if kind in ALWAYS_FIT.get(node.declared, ()) else undeclared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_fullstory.mapping.plan.field_plan import Field
+from target_fullstory.mapping.plan.field_plan import Field, column_for
 from target_fullstory.mapping.plan.sources import Const
 from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import Layout, Loaded, load
@@ -32,7 +32,7 @@ def emit_fields(layout: Layout, plan: StreamPlan) -> Fields:
 
 def _converted(layout: Layout, field: Field, loaded: Loaded) -> str:
     destination = field.destination
-    take = layout.code.know(f"take_{destination.path[-1]}", destination.take)
+    take = layout.code.know(f"take_{destination.path[-1]}", field.take)
     taken = loaded.taken(destination.inline, f"{take}({loaded.variable}, dropped)")
     check = layout.check(loaded, destination.unchanged) if destination.unchanged else None
     return f"{loaded.variable} if {check} else {taken}" if check else taken
@@ -48,7 +48,8 @@ def emit_user(layout: Layout, plan: StreamPlan, fields: Fields) -> tuple[str, st
     sought = [name for name in names if name in ("uid", "id")]
     absent = " and ".join(f"{fields[name]} is None" for name in given) or "True"
     with code.block(f"if {absent}:"):
-        code.line(f"raise {code.know('missing_uid', missing_uid)}({sought})")
+        column = column_for(plan.fields, "uid", "id")
+        code.line(f"raise {code.know('missing_uid', missing_uid)}({sought}, {column!r})")
     key = fields[given[0]] if given else "None"
     if len(given) > 1:
         key = f"{fields['id']} if {key} is None else {key}"
@@ -56,14 +57,15 @@ def emit_user(layout: Layout, plan: StreamPlan, fields: Fields) -> tuple[str, st
     return ", ".join(fields.get(name, "None") for name in order), key
 
 
-def emit_event(layout: Layout, fields: Fields) -> str:
+def emit_event(layout: Layout, plan: StreamPlan, fields: Fields) -> str:
     """Write the check of an event's name, and whose event it is.
 
     Returns the arguments of `EventRequest` before `properties`.
     """
     code = layout.code
     with code.block(f"if {fields.get('name')} is None:"):
-        code.line(f"raise {code.know('missing_name', missing_name)}()")
+        column = column_for(plan.fields, "name")
+        code.line(f"raise {code.know('missing_name', missing_name)}({column!r})")
     user, session = _emit_identity(layout, fields)
     context = _emit_context(layout, fields)
     timestamp = fields.get("timestamp", "None")

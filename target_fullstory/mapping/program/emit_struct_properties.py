@@ -18,9 +18,10 @@ from target_fullstory.mapping.plan.stream_plan import StreamPlan
 from target_fullstory.mapping.program.layouts import Loaded, StructLayout, load
 from target_fullstory.mapping.program.record_type import RecordType, UntypedError
 from target_fullstory.mapping.program.request_structs import object_type
-from target_fullstory.mapping.rules.declared_types import ALWAYS_FIT, are_iso_8601, fitting, is_iso_8601
+from target_fullstory.mapping.rules.declared_types import ALWAYS_FIT, fitting
 from target_fullstory.mapping.rules.destinations import Inline
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, MAX_VALUE_BYTES, leaf_of
+from target_fullstory.mapping.rules.timestamps import are_moments, moment_of
 
 _SHORT_TEXT: Inline = {"string": (f"len({{v}}) <= {MAX_VALUE_BYTES // 4}", "{v}")}
 
@@ -69,6 +70,8 @@ class StructProperties:
         self._code = layout.code
         self._plan = plan.properties
         self._declared: list[tuple[str, str, str]] = []
+        # What may be changed in the record itself, and the type that it is held against.
+        self._changed: dict[tuple[str, ...], str] = {}
 
     def emit(self) -> str:
         """Write what makes a record's properties; returns a request's arguments `properties` and `schema`.
@@ -171,9 +174,11 @@ class StructProperties:
         return msgspec.structs.replace(loaded, variable=value, kinds=loaded.kinds | {"null"})
 
     def _constant(self, value: Any, node: Node) -> str:
-        value, fitted = fitting(node.declared, leaf_of(value))
+        value, fitted = fitting(node.declared, leaf_of(value), self._plan.zone)
         if fitted is not None:
-            self._declared.append((node.path, fitted, "True"))
+            self._note(node, "True")
+        elif node.declared is not None and value is not None:
+            self._code.line(f"undeclared.append({node.path!r})")
         if isinstance(value, list):
             value = msgspec.Raw(msgspec.json.encode(value))
         return "None" if value is None else self._code.know(f"constant_{node.name}", value)
@@ -202,20 +207,22 @@ class StructProperties:
         part = loaded.type.part if loaded.type else None
         if part is None:
             if loaded.variable != "None":
-                self._declare(loaded, node, fixed=True)
+                self._declare(loaded, node, steps)
             return
         for column, child in (node.scope.nodes if node.scope else {}).items():
             inner = (*steps, column)
             if column in part.columns and any(one.declared for one in child.all_nodes()):
                 self._note_declared(self._layout.load(Column(inner)), child, inner)
 
-    def _declare(self, loaded: Loaded, node: Node, *, fixed: bool = False) -> str:
+    def _declare(self, loaded: Loaded, node: Node, steps: tuple[str, ...] | None = None) -> str:
         """Write whether a value fits its declared type; returns the value to send.
 
+        A value at `steps` is sent with what holds it: a date is changed there.
+
         Raises:
-            UntypedError: The value is sent as it is (`fixed`), but could have to be another.
+            UntypedError: The value at `steps` could have to be another.
         """
-        declared, value = node.declared, loaded.variable
+        declared, value, code = node.declared, loaded.variable, self._code
         if declared is None:
             return value
         present = f"{value} is not None"
@@ -224,20 +231,52 @@ class StructProperties:
             and loaded.elements
             and loaded.elements <= ALWAYS_FIT.get(declared[:-1], set())
         ):
-            fits = present if "null" in loaded.kinds else "True"
-        elif declared == "date" and loaded.is_sure({"string"}):
-            test = f"{self._code.know('is_iso_8601', is_iso_8601)}({value})"
-            check = self._layout.check(loaded, are_iso_8601)
-            fits = f"{present} and ({check} or {test})" if check else f"{present} and {test}"
+            self._note(node, present if "null" in loaded.kinds else "True")
+            return value
+        place = None if steps is None else self._place(loaded, node, steps)
+        undeclared = f"undeclared.append({node.path!r})"
+        if declared == "date" and loaded.is_sure({"string"}):
+            check = self._layout.check(loaded, are_moments)
+            fits = code.let("fits", present)
+            if place is None:
+                value = code.let(node.name, value)
+            with code.block(f"if {fits} and not {check}:" if check else f"if {fits}:"):
+                moment = code.let("moment", self._called("moment_of", moment_of, loaded.variable))
+                with code.block(f"if {moment} is None:"):
+                    code.line(f"{fits} = False")
+                    code.line(undeclared)
+                with code.block("else:"):
+                    code.line(f"{place or value} = {moment}")
         else:
-            if fixed and not self._is_sure(loaded.kinds, loaded.elements, node):
-                raise UntypedError
-            fit = self._code.know("fitting", fitting)
-            value, kind = self._code.variable(node.name), self._code.variable("kind")
-            self._code.line(f"{value}, {kind} = {fit}({declared!r}, {loaded.variable})")
+            call = self._called("fitting", fitting, repr(declared), value)
+            value, kind = code.variable(node.name), code.variable("kind")
+            code.line(f"{value}, {kind} = {call}")
             fits = f"{kind} is not None"
-        self._declared.append((node.path, declared, fits))
+            with code.block(f"if {kind} is None and {value} is not None:"):
+                code.line(undeclared)
+            if place is not None and declared.startswith("date"):
+                with code.block(f"if {fits}:"):
+                    code.line(f"{place} = {value}")
+        self._note(node, fits)
         return value
+
+    def _place(self, loaded: Loaded, node: Node, steps: tuple[str, ...]) -> str:
+        """Where a value is that is sent with what holds it."""
+        other = self._changed.setdefault(steps, node.declared or "")
+        unchanged = self._is_sure(loaded.kinds, loaded.elements, node)
+        if loaded.type is None or other != node.declared or not unchanged:
+            raise UntypedError
+        return f"{self._layout.load(Column(steps[:-1])).variable}.{loaded.type.attribute}"
+
+    def _called(self, name: str, function: Any, *arguments: str) -> str:
+        """The call of a function that takes the time zone of dates last."""
+        zone = () if self._plan.zone is None else (self._code.know("zone", self._plan.zone),)
+        return f"{self._code.know(name, function)}({', '.join((*arguments, *zone))})"
+
+    def _note(self, node: Node, fits: str) -> None:
+        """Note by which expression a property's type is declared."""
+        if not node.silent:
+            self._declared.append((node.path, str(node.declared), fits))
 
     def _schema(self) -> str:
         if not self._declared:

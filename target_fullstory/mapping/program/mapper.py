@@ -20,6 +20,8 @@ OnReject: TypeAlias = Callable[[int, Rejected], None]
 """Called with a record that cannot become a request, by its index."""
 OnDropped: TypeAlias = Callable[[tuple[str, ...]], None]
 """Called with the names of what was left out of a record."""
+OnUndeclared: TypeAlias = Callable[[list[str]], None]
+"""Called with the names of properties whose values are not of their columns' types, one for each value."""
 Violation: TypeAlias = Callable[[dict[str, Any]], Rejected | None]
 """How a record violates the SCHEMA; None where it does not."""
 
@@ -101,15 +103,18 @@ class PlanMapping:
         deletion = self._delete(record, violation, dropped) if self._delete else None
         if deletion is not None:
             return deletion
-        request = self._map(record, violation, dropped)
+        undeclared: list[str] = []
+        request = self._map(record, violation, dropped, undeclared)
         if type(request) is Rejected:
             return request
         if self.kind == "events":
-            return MadeRequest("events", request, timed=request.timestamp is not None)
-        return MadeRequest("users", request, request.id if request.uid is None else request.uid)
+            timed = request.timestamp is not None
+            return MadeRequest("events", request, timed=timed, undeclared=undeclared)
+        key = request.id if request.uid is None else request.uid
+        return MadeRequest("users", request, key, undeclared=undeclared)
 
     @cached_property
-    def _map(self) -> Callable[[dict[str, Any], Rejected | None, list[str]], Any]:
+    def _map(self) -> Callable[[dict[str, Any], Rejected | None, list[str], list[str]], Any]:
         return emit_for_dicts(self._plan).compile()
 
     @property
@@ -125,22 +130,39 @@ class PlanMapping:
 class TypedMapping:
     """Maps users or events that were decoded from their lines."""
 
-    def __init__(self, stream: str, plan: StreamPlan, *, validate: bool, void: str | None) -> None:
+    def __init__(self, stream: str, plan: StreamPlan, *, validate: bool) -> None:
         """Compile a plan; arguments and errors as of `record_type_for`."""
-        types = record_type_for(plan, validate=validate, void=void)
+        types = record_type_for(plan, validate=validate)
         code = emit_for_structs(plan, types)
         self.decoder = LineDecoder(stream, types.struct)
         self.source = code.text
         self._map = code.compile()
+        self._flag = None
+        if plan.deleted is not None and plan.deletes_by_flag:
+            flag = types.columns.get(plan.deleted.steps[0])
+            self._flag = attrgetter(flag.attribute) if flag else None
 
-    def map(self, records: list[Any], on_dropped: OnDropped) -> TypedRequests:
+    def without_deletions(self, records: list[Any]) -> list[Any]:
+        """The records, as dictionaries those whose flag says that their user is gone."""
+        flag = self._flag
+        if flag is None:
+            return records
+        return [
+            msgspec.to_builtins(record) if type(record) is not dict and flag(record) else record
+            for record in records
+        ]
+
+    def map(self, records: list[Any], on_dropped: OnDropped, on_undeclared: OnUndeclared) -> TypedRequests:
         """The requests of records."""
         made = TypedRequests([], [], [], timed=True)
+        undeclared: list[str] = []
 
         def report_dropped(names: list[str]) -> None:
             on_dropped(tuple(dict.fromkeys(names)))
 
-        made.timed = self._map(records, made.requests, made.keys, made.rejected, report_dropped)
+        made.timed = self._map(records, made.requests, made.keys, made.rejected, undeclared, report_dropped)
+        if undeclared:
+            on_undeclared(undeclared)
         return made
 
 
@@ -194,19 +216,28 @@ class Mapper:
         """The sources of the generated functions."""
         return [*([self._typed.source] if self._typed else []), *self._mapping.sources]
 
-    def map(self, records: list[Any], on_reject: OnReject, on_dropped: OnDropped) -> list[Chunk]:
+    def map(
+        self,
+        records: list[Any],
+        on_reject: OnReject,
+        on_dropped: OnDropped,
+        on_undeclared: OnUndeclared = lambda _: None,
+    ) -> list[Chunk]:
         """Map records that follow each other; the requests are in their order.
 
         The decoder's records are used up. Plain ones may hold Decimal, date, time and datetime as well.
         """
+        if self._typed is not None:
+            records = self._typed.without_deletions(records)
         plain = [at for at, record in enumerate(records) if type(record) is dict]
         made = TypedRequests([], [], [], timed=self.kind == "events")
         if len(plain) < len(records) and self._typed is not None:
             # All of the decoder's at once: what is checked of a whole column, is checked once.
             typed = [record for record in records if type(record) is not dict] if plain else records
-            made = self._typed.map(typed, on_dropped)
+            made = self._typed.map(typed, on_dropped, on_undeclared)
         if plain:
-            return self._in_order(records, plain, made, on_reject, on_dropped)
+            outcomes = [self._map_plain(records[at], on_dropped, on_undeclared) for at in plain]
+            return self._in_order(records, plain, outcomes, made, on_reject)
         for at, why in made.rejected:
             on_reject(at, why)
         return [Chunk(self.kind, made.requests, made.keys, made.timed)] if made.requests else []
@@ -215,23 +246,22 @@ class Mapper:
         self,
         records: list[Any],
         plain: list[int],
+        outcomes: list[MadeRequest | Rejected],
         made: TypedRequests,
         on_reject: OnReject,
-        on_dropped: OnDropped,
     ) -> list[Chunk]:
-        """Map the plain records, and put their requests between those of the decoder's."""
+        """Put what became of the plain records between the requests of the decoder's."""
         rejected, lost = made.rejected, [place for place, _ in made.rejected]
         if lost:
             places = [at for at, record in enumerate(records) if type(record) is not dict]
             rejected = [(places[place], why) for place, why in rejected]
         chunks: list[Chunk] = []
         requests, keys, timed, begin = [], [], made.timed, 0
-        for number, at in enumerate(plain):
+        for number, (at, one) in enumerate(zip(plain, outcomes, strict=True)):
             end = at - number - bisect_left(lost, at - number)
             requests += made.requests[begin:end]
             keys += made.keys[begin:end]
             begin = end
-            one = self._map_plain(records[at], on_dropped)
             if isinstance(one, Rejected):
                 rejected.append((at, one))
                 continue
@@ -257,7 +287,9 @@ class Mapper:
             on_reject(at, why)
         return chunks
 
-    def _map_plain(self, record: dict[str, Any], on_dropped: OnDropped) -> MadeRequest | Rejected:
+    def _map_plain(
+        self, record: dict[str, Any], on_dropped: OnDropped, on_undeclared: OnUndeclared
+    ) -> MadeRequest | Rejected:
         dropped: list[str] = []
         try:
             violation = self._violation(record) if self._violation else None
@@ -266,4 +298,6 @@ class Mapper:
             return rejection.outcome
         if dropped and type(request) is not Rejected:
             on_dropped(tuple(dict.fromkeys(dropped)))
+        if isinstance(request, MadeRequest) and request.undeclared:
+            on_undeclared(request.undeclared)
         return request

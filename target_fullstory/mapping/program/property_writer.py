@@ -22,14 +22,15 @@ class PropertyWriter:
         nested: How many properties there are beyond the names in `values`, those within objects counted each.
     """
 
-    __slots__ = ("_dropped", "_names", "_plan", "declared", "nested", "values")
+    __slots__ = ("_dropped", "_names", "_plan", "_undeclared", "declared", "nested", "values")
 
-    def __init__(self, plan: PropertyPlan, dropped: list[str]) -> None:
+    def __init__(self, plan: PropertyPlan, dropped: list[str], undeclared: list[str]) -> None:
         self.values: dict[str, Any] = {}
         self.declared: dict[str, str] = {}
         self.nested = 0
         self._plan = plan
         self._dropped = dropped
+        self._undeclared = undeclared
         self._names: NameScope | None = None
 
     def top(self, node: Node, value: Any) -> None:
@@ -57,8 +58,10 @@ class PropertyWriter:
             self._dropped.append(path)
             return
         if node.declared is not None:
-            value, fitted = fitting(node.declared, value)
-            if fitted is not None:
+            value, fitted = fitting(node.declared, value, self._plan.zone)
+            if fitted is None:
+                self._undeclared.append(path)
+            elif not node.silent:
                 self.declared[path] = fitted
         target[node.name] = value
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -81,8 +83,8 @@ def _text(*path: str) -> Destination:
     return Destination(path, text_of, _TEXT)
 
 
-def _timestamp(value: Any) -> str:
-    moment = timestamp_of(value)
+def _timestamp(value: Any, zone: tzinfo | None = None) -> str:
+    moment = timestamp_of(value, zone)
     if moment is None:
         message = f"timestamp {_shown(value)} neither ISO 8601 nor Unix seconds or milliseconds"
         raise Rejection("invalid_timestamp", message)
@@ -225,6 +227,13 @@ GROUPS: Final[dict[Kind, tuple[str, ...]]] = {
 """Destinations that take a whole object of other destinations."""
 
 
+def in_zone(destination: Destination, zone: tzinfo | None) -> Destination:
+    """A destination that takes moments without an offset for those of a time zone."""
+    if zone is None or destination.convert is not _timestamp:
+        return destination
+    return msgspec.structs.replace(destination, convert=partial(_timestamp, zone=zone))
+
+
 def check_constant(stream: str, key: str, destination: Destination, value: Any) -> None:
     """Makes sure that a destination can take a constant."""
     structured = isinstance(value, dict | list) and not destination.structured
@@ -238,13 +247,13 @@ def check_constant(stream: str, key: str, destination: Destination, value: Any) 
         raise config_error(stream, key, f"{destination.name} cannot be {value!r}")
 
 
-def missing_uid(names: list[str]) -> Rejection:
-    """Why a user with none of these fields is rejected."""
+def missing_uid(names: list[str], column: str | None) -> Rejection:
+    """Why a user with none of these fields is rejected, which come from the column where it is one."""
     problem = "it is absent, null, empty or no plain value"
-    return Rejection("missing_uid", f"the record has no usable {' nor '.join(names)}: {problem}")
+    return Rejection("missing_uid", f"the record has no usable {' nor '.join(names)}: {problem}", column)
 
 
-def missing_name() -> Rejection:
-    """Why an event without a name is rejected."""
+def missing_name(column: str | None) -> Rejection:
+    """Why an event without a name is rejected, which comes from the column where it is one."""
     problem = "it is absent, null, empty or no plain value"
-    return Rejection("missing_name", f"the event has no usable name: {problem}")
+    return Rejection("missing_name", f"the event has no usable name: {problem}", column)

@@ -19,8 +19,8 @@ def method_of(value: Any) -> str:
     return method
 
 
-def path_value(name: str, value: Any) -> str:
-    """A record's value as part of a path, URL-encoded.
+def path_value(column: str, value: Any) -> str:
+    """A column's value as part of a path, URL-encoded.
 
     Raises:
         Rejection: `missing_path_value` for null and what cannot be written as text; `invalid_path`
@@ -28,22 +28,22 @@ def path_value(name: str, value: Any) -> str:
     """
     text = text_of(value)
     if text is None:
-        message = f"{name} is absent, null, empty or no plain value, and stands in the path"
-        raise Rejection("missing_path_value", message)
+        message = f"column {column!r} is absent, null, empty or no plain value, and stands in the path"
+        raise Rejection("missing_path_value", message, column)
     if text in {".", ".."}:
-        raise Rejection("invalid_path", f"{name} is {text!r}, which is no name in a path")
+        raise Rejection("invalid_path", f"column {column!r} is {text!r}, which is no name in a path", column)
     return quote(text, safe="")
 
 
-def check_id(text: str) -> None:
-    """Makes sure that an id of Fullstory's can be a step of a path."""
+def check_id(text: str, column: str | None = None) -> None:
+    """Makes sure that an id of Fullstory's, which comes from the column, can be a step of a path."""
     # Front ends decode %2F before they look for the step: the call would go to another path.
     if text in {".", ".."} or "/" in text:
         problem = "has a /" if "/" in text else f"is {text!r}"
-        raise Rejection("invalid_path", f"id {problem}, which is no name in a path")
+        raise Rejection("invalid_path", f"id {problem}, which is no name in a path", column)
 
 
-def id_step(text: str) -> str:
+def id_step(text: str, column: str | None = None) -> str:
     """An id of Fullstory's as a step of a path, URL-encoded; raises as `check_id`."""
-    check_id(text)
+    check_id(text, column)
     return quote(text, safe="")

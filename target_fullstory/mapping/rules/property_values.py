@@ -145,8 +145,18 @@ def _array(value: list[Any] | tuple[Any, ...]) -> Any:
 
 def _json(items: list[Any]) -> bytes | None:
     """The array as JSON; None where it cannot be written or is too large."""
+    encoded = _encoded(items)
+    return encoded if encoded is not None and len(encoded) <= MAX_VALUE_BYTES else None
+
+
+def json_text(value: Any) -> str | None:
+    """An object or an array as JSON text; None where it cannot be written."""
+    encoded = _encoded(value)
+    return None if encoded is None else encoded.decode()
+
+
+def _encoded(value: Any) -> bytes | None:
     try:
-        encoded = _ENCODE(items)
+        return _ENCODE(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    return encoded if len(encoded) <= MAX_VALUE_BYTES else None

@@ -1,15 +1,14 @@
-"""Timestamps: from what taps send to ISO 8601 with an offset."""
+"""Timestamps: from what taps send to RFC 3339."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from target_fullstory.mapping.rules.declared_types import common_shape
 from target_fullstory.mapping.rules.property_values import number_of
 
 MILLISECONDS_FROM = 10**11
@@ -23,6 +22,11 @@ _WHOLE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
 """A moment written as it is sent."""
+
+_DAY = "0000-00-00"
+_ZEROES = str.maketrans("123456789", "000000000")
+_LONGEST_MOMENT = 64
+"""Characters in a property's moment, so that what is added to it cannot exceed a property's limit."""
 
 _FRACTION = r"(?:[.,](?P<fraction>[0-9]+))?"
 _OFFSET = r"\x20?(?P<offset>[Zz]|UTC|[+-](?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?"
@@ -38,50 +42,109 @@ _BASIC = re.compile(
 )
 
 
-def timestamp_of(value: Any) -> str | None:
-    """A moment as ISO 8601 with an offset.
+def timestamp_of(value: Any, zone: tzinfo | None = None) -> str | None:
+    """A moment as RFC 3339, with an offset.
 
     Text is taken as ISO 8601, basic form or extended; what it lacks is added: `T00:00:00` to a date,
-    minutes, seconds, the `T`, `Z` where there is no offset. A number, or text that is one and no
-    date, is Unix seconds or milliseconds and is written with milliseconds where it is not whole.
+    minutes, seconds, the `T`, and where there is no offset that of the time zone, by default UTC. A number,
+    or text that is one and no date, is Unix seconds or milliseconds and is written with milliseconds where
+    it is not whole.
 
     Returns:
         The moment, or None where the value is none: wrong form, no such day, out of range.
     """
     if isinstance(value, str):
-        return value if _is_whole(value) else _from_text(value.strip())
+        return value if _is_whole(value) else _from_text(value.strip(), zone)
     if isinstance(value, date):
-        return _isoformat(value)
+        return _from_date(value, zone)
     number = number_of(value)
     return None if number is None else _from_unix(Decimal(number))
+
+
+def moment_of(text: str, zone: tzinfo | None = None) -> str | None:
+    """As `timestamp_of`, for a property: a day without a time stays one, and a number is no moment."""
+    if len(text) > _LONGEST_MOMENT:
+        return None
+    if _is_whole(text):
+        return text
+    found = _iso_8601(text)
+    if found is None:
+        return None
+    if found["hour"] is not None:
+        return _from_iso(found, zone)
+    midnight = _from_iso(found, None)
+    return midnight and midnight[: len(_DAY)]
 
 
 def are_sent_unchanged(texts: list[str | None]) -> bool:
     """Whether `timestamp_of` would give all of these back as they are; a False may be wrong."""
     present = [text for text in texts if text is not None] if None in texts else texts
-    shape = common_shape(present)
+    shape = _common_shape(present)
     if shape is None or _WHOLE.fullmatch(shape) is None:
         return not present
+    return _all_are(list[datetime], present)
+
+
+def are_moments(texts: list[str | None]) -> bool:
+    """Whether `moment_of` would give all of these back as they are; a False may be wrong."""
+    present = [text for text in texts if text is not None] if None in texts else texts
+    shape = _common_shape(present)
+    if shape == _DAY:
+        return _all_are(list[date], present)
+    if shape is None or len(shape) > _LONGEST_MOMENT or _WHOLE.fullmatch(shape) is None:
+        return not present
+    return _all_are(list[datetime], present)
+
+
+def _common_shape(texts: list[Any]) -> str | None:
+    """The texts' common shape, each of their digits 0; None where they have several, or none is there."""
+    if not texts:
+        return None
+    shape: str = texts[0].translate(_ZEROES)
+    # Most columns write all their moments alike: then one comparison is enough for all.
+    if "".join(texts).translate(_ZEROES) != shape * len(texts):
+        return None
+    return shape if set(map(len, texts)) == {len(shape)} else None
+
+
+def _all_are(kind: Any, texts: list[Any]) -> bool:
     try:
-        msgspec.convert(present, list[datetime])
+        msgspec.convert(texts, kind)
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _isoformat(moment: date) -> str:
-    """A date or a moment as ISO 8601 with an offset, UTC where it has none."""
+def _from_date(moment: date, zone: tzinfo | None) -> str | None:
+    """A date or a moment as RFC 3339, in the time zone where it has none of its own."""
     if not isinstance(moment, datetime):
-        return f"{moment.isoformat()}T00:00:00Z"
-    text = moment.isoformat()
-    if moment.tzinfo is None:
-        return f"{text}Z"
-    return text.replace("+00:00", "Z") if text.endswith("+00:00") else text
+        return _in_zone(datetime.combine(moment, time()), "", zone)
+    fraction = f".{moment.microsecond:06}" if moment.microsecond else ""
+    return _in_zone(moment.replace(microsecond=0, tzinfo=None), fraction, moment.tzinfo or zone)
 
 
-def unix_seconds_of(value: Any) -> int | None:
+def _in_zone(clock: datetime, fraction: str, zone: tzinfo | None) -> str | None:
+    """What a clock shows in a time zone, with that zone's offset; None outside the years 1 to 9999.
+
+    Of an hour that the clock shows twice it is the first.
+    """
+    offset = None if zone is None else clock.replace(tzinfo=zone).utcoffset()
+    if not offset:
+        return f"{clock.isoformat()}{fraction}Z"
+    minutes, rest = divmod(abs(offset), timedelta(minutes=1))
+    if rest:
+        # The mean time of a place, before there were zones: RFC 3339 has no seconds in an offset.
+        try:
+            return f"{(clock - offset).isoformat()}{fraction}Z"
+        except OverflowError:
+            return None
+    sign = "-" if offset < timedelta() else "+"
+    return f"{clock.isoformat()}{fraction}{sign}{minutes // 60:02}:{minutes % 60:02}"
+
+
+def unix_seconds_of(value: Any, zone: tzinfo | None = None) -> int | None:
     """A moment in Unix seconds, those begun not counted; None where `timestamp_of` gives None."""
-    text = timestamp_of(value)
+    text = timestamp_of(value, zone)
     if text is None:
         return None
     try:
@@ -111,9 +174,13 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _from_text(text: str) -> str | None:
-    found = _EXTENDED.fullmatch(text) or _BASIC.fullmatch(text)
-    moment = None if found is None else _from_iso(found)
+def _iso_8601(text: str) -> re.Match[str] | None:
+    return _EXTENDED.fullmatch(text) or _BASIC.fullmatch(text)
+
+
+def _from_text(text: str, zone: tzinfo | None) -> str | None:
+    found = _iso_8601(text)
+    moment = None if found is None else _from_iso(found, zone)
     if moment is None and _NUMBER.fullmatch(text):
         return _from_unix(Decimal(text))
     return moment
@@ -128,13 +195,12 @@ def _from_unix(number: Decimal) -> str | None:
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
-def _from_iso(found: re.Match[str]) -> str | None:
+def _from_iso(found: re.Match[str], zone: tzinfo | None) -> str | None:
     part = found.groupdict(default="00")
-    day = f"{part['year']}-{part['month']}-{part['day']}"
     if int(part["hours"]) > 23 or int(part["minutes"]) > 59:
         return None
     try:
-        datetime(  # noqa: DTZ001 - only asks whether there is such a moment
+        clock = datetime(  # noqa: DTZ001 - what the clock shows
             int(part["year"]),
             int(part["month"]),
             int(part["day"]),
@@ -145,7 +211,8 @@ def _from_iso(found: re.Match[str]) -> str | None:
     except ValueError:
         return None
     fraction = "" if found["fraction"] is None else f".{found['fraction']}"
-    clock = f"{part['hour']}:{part['minute']}:{part['second']}{fraction}"
+    if found["offset"] is None:
+        return _in_zone(clock, fraction, zone)
     if found["hours"] is None:
-        return f"{day}T{clock}Z"
-    return f"{day}T{clock}{part['offset'][0]}{part['hours']}:{part['minutes']}"
+        return f"{clock.isoformat()}{fraction}Z"
+    return f"{clock.isoformat()}{fraction}{part['offset'][0]}{part['hours']}:{part['minutes']}"
