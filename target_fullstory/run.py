@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from target_fullstory.accounting.progress_lines import ProgressLines
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import log_totals, write_report
@@ -174,6 +175,7 @@ class Load(Run):
             on_response = self._webhook.on_response
         accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
         self._client = Client(settings, url)
+        self._client.on_attempt = accounting.metrics.attempt
         self._role_check = RoleCheck(settings, url)
         journal = JobJournal(settings.output_dir, self._id, settings.api_url)
         self._jobs = JobTracker(
@@ -181,6 +183,8 @@ class Load(Run):
         )
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
+        interval = settings.progress_interval_seconds
+        self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
@@ -212,6 +216,7 @@ class Load(Run):
         except OutputError as failure:
             error = error or failure
         error = error or self._in_flight.error
+        self._progress.close()
         log_totals(self._id, self.ledger)
         report = self._block.build(final=True, every_job=True)
         if self._webhook is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,6 +13,7 @@ from target_fullstory.api.retry import RETRYABLE, Attempts, RetryableError, Thro
 from target_fullstory.api.transport import (
     Body,
     HttpRequest,
+    HttpResponse,
     HttpTransport,
     NoResponseError,
     NotSendableError,
@@ -39,6 +41,8 @@ class Client:
         self._retry_seconds = settings.retry_max_seconds
         self._secrets = settings.secrets
         self._throttle = Throttle()
+        # Called with each attempt: the call's name in errors, the status or None, the seconds it took.
+        self.on_attempt: Callable[[str, int | None, float], None] = lambda *_: None
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,7 +80,7 @@ class Client:
                 headers["Idempotency-Key"] = attempts.key
             request = HttpRequest(method, self._url + path, body, headers, params)
             try:
-                response = self._transport.send(request)
+                response = self._send(name, request)
             except NoResponseError as error:
                 attempts.uncertain = True
                 raise RetryableError(f"no answer ({error})") from None
@@ -96,3 +100,12 @@ class Client:
             return Response(response.status, data or {}, attempts.uncertain)
 
         return attempts.run(name, attempt)
+
+    def _send(self, name: str, request: HttpRequest) -> HttpResponse:
+        began, status = time.monotonic(), None
+        try:
+            response = self._transport.send(request)
+            status = response.status
+        finally:
+            self.on_attempt(name, status, time.monotonic() - began)
+        return response
