@@ -17,6 +17,7 @@ import msgspec
 
 from target_fullstory.accounting.progress_lines import ProgressLines
 from target_fullstory.accounting.rejects import Reject, timestamp
+from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import log_totals, write_report
 from target_fullstory.api.client import Client
@@ -54,6 +55,7 @@ class Run(ABC):
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events  # None: no quota
+        self.uids = RepeatedUids()
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -83,6 +85,7 @@ class Run(ABC):
                 return
             self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
+        self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
         self._batcher.add(stream, chunk)
 
     def reject(
@@ -219,6 +222,9 @@ class Load(Run):
         self._progress.close()
         log_totals(self._id, self.ledger)
         report = self._block.build(final=True, every_job=True)
+        report["repeated_uids"] = repeated = self.uids.found()
+        for stream, uid in repeated.items():
+            logger.warning("Stream %s: %s", stream, uid.warning)
         if self._webhook is not None:
             in_a_hurry = error is not None or not deliver or self.interrupted
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS

@@ -10,8 +10,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from target_fullstory.accounting.repeated_uids import RepeatedUid
 from target_fullstory.api.client import Client
 from target_fullstory.api.roles import JOB_READERS, Account, allows, may_read_jobs, role_names, who_am_i
+from target_fullstory.commands.jobs import read_block
 from target_fullstory.commands.shared_options import (
     api_client,
     config_option,
@@ -19,13 +21,14 @@ from target_fullstory.commands.shared_options import (
     print_as,
     read_settings,
 )
-from target_fullstory.errors import DeliveryError
+from target_fullstory.errors import DeliveryError, InputError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
+from target_fullstory.mapping import constant_uid
 from target_fullstory.settings.model import Settings
 
-Verdict = Literal["ok", "failed", "unknown", "skipped"]
-_STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow"}
+Verdict = Literal["ok", "failed", "unknown", "skipped", "warning"]
+_STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow", "warning": "yellow"}
 
 _TEST_NAME = "target-fullstory-check"  # the test user's uid, and the test event's name
 _SAMPLES = {
@@ -63,7 +66,7 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
     settings = read_settings(config_paths)
     with api_client(settings) as client:
         account = who_am_i(client)
-        findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
+        findings = [*_roles(settings, account.role), *_jobs(settings, account.role), *_uids(settings)]
         if send_test:
             findings += _samples(client, list(dict.fromkeys(_mapped(settings).values())), account.role)
     print_as(form, {**msgspec.to_builtins(account), "findings": findings}, _table(account, findings))
@@ -122,6 +125,21 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
             "failed",
             f"{needed}; this one is {role}. Set delivery to single, or wait_for_jobs to false",
         )
+
+
+def _uids(settings: Settings) -> Iterator[Finding]:
+    """Streams that give many records to one user: by their mapping, or in the last run."""
+    for name, spec in settings.streams.items():
+        if key := constant_uid(name, spec):
+            told = f"{key} is a constant: all records of the stream go to one and the same user"
+            yield Finding(f"stream {name}", "warning", told)
+    try:
+        report = read_block(None, settings)
+        repeated = msgspec.convert(report.get("repeated_uids", {}), dict[str, RepeatedUid])
+    except (InputError, OSError, msgspec.ValidationError):
+        return  # there was no run, or its report cannot be read
+    for name, uid in repeated.items():
+        yield Finding(f"stream {name} (last run)", "warning", uid.warning)
 
 
 def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from target_fullstory.accounting.rejects import Reject
+from target_fullstory.accounting.repeated_uids import RepeatedUid
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
@@ -132,16 +133,18 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
     try:
         target.listen(file_input)
     finally:
-        streams = target.run.ledger.streams(final=True)
+        streams, repeated = target.run.ledger.streams(final=True), target.run.uids.found()
         for name, counts in streams.items():
-            for line in _lines(name, counts, target.recorder, target.settings):
+            for line in _lines(name, counts, target.recorder, target.settings, repeated.get(name)):
                 click.echo(line)
     if not streams:
         click.echo("The input has no stream: nothing would be sent.")
     return int(any(counts["rejected"] for counts in streams.values()))
 
 
-def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings) -> Iterator[str]:
+def _lines(
+    name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings, repeated: RepeatedUid | None
+) -> Iterator[str]:
     """What is printed of a stream, with its counts as in the state block."""
     kind, received, stream = counts["kind"], counts["received"], recorder.streams[name]
     if kind not in KINDS:
@@ -167,6 +170,8 @@ def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Sett
         yield f"  … and {more} more; in all {_counts(stream.codes, '')}"
     if dropped := Counter[str](counts["dropped_properties"]):
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
+    if repeated:
+        yield f"  warning: {repeated.warning}"
     yield ""
 
 

@@ -9,6 +9,7 @@ from target_fullstory.mapping.calls.server_call import (
     redacted_spec,
     stored_call,
 )
+from target_fullstory.mapping.constant_uids import constant_uid
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
 from target_fullstory.mapping.spec import BatchSpec, MappingOptions, MappingSpec, spec_for
@@ -27,6 +28,7 @@ __all__ = [
     "Rejected",
     "check_spec",
     "compile_mapper",
+    "constant_uid",
     "decode_call",
     "encode_call",
     "join_calls",
