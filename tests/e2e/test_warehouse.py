@@ -64,6 +64,17 @@ def test_bookmarks_are_those_of_the_database(walk: Walk) -> None:
     assert moment(shown) == moment(latest["moment"])
 
 
+def test_new_columns_take_a_new_catalog(walk: Walk) -> None:
+    # The variable in the tap's settings has changed with the second load: a catalog is made for it.
+    walk.sh("./load.sh")
+    walk.postgres.sql("alter table customers add column region text")
+    (catalog,) = walk.project.path.glob(".meltano/run/tap-postgres/tap.properties.json")
+    walk.sh("./load.sh")
+    assert "region" not in catalog.read_text(), "Meltano looks for new columns by itself"
+    walk.go_on("New columns")
+    assert "region" in catalog.read_text()
+
+
 def test_odd_rows_are_rejected_alone(walk: Walk, expected: Expected) -> None:
     walk.postgres.sql(
         """insert into customers (id, contact, plan, is_trial, tags) values
