@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from singer_sdk.metrics import Metric, Point, Status, Tag, get_metrics_logger, log
@@ -26,16 +26,19 @@ class Metrics:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._records: defaultdict[str, int] = defaultdict(int)  # those written, by stream
-        # By endpoint, method and status: the durations since the last line.
-        self._requests: defaultdict[tuple[str, str, int | None], list[float]] = defaultdict(list)
+        self._records: Counter[str] = Counter()  # those written, by stream
+        # By endpoint, method and status, since the last line: the seconds they took together, and how many.
+        self._seconds: defaultdict[tuple[str, str, int | None], float] = defaultdict(float)
+        self._attempts: Counter[tuple[str, str, int | None]] = Counter()
         self._jobs: dict[str, float] = {}  # by id, when a job was created
 
     def attempt(self, name: str, status: int | None, seconds: float) -> None:
         """Count an attempt of a call, by its name in errors; the status is None where no answer came."""
         method, _, endpoint = name.partition(" ")
         with self._lock:
-            self._requests[_JOB_ID.sub("{job_id}", endpoint), method, status].append(seconds)
+            what = _JOB_ID.sub("{job_id}", endpoint), method, status
+            self._seconds[what] += seconds
+            self._attempts[what] += 1
 
     def batch(self, stream: str, seconds: float) -> None:
         """Write how long it took until Fullstory had answered a batch."""
@@ -57,16 +60,17 @@ class Metrics:
     def write(self) -> None:
         """Write the records received and the requests made since the last time."""
         with self._lock:
-            requests, self._requests = self._requests, defaultdict(list)
+            seconds, self._seconds = self._seconds, defaultdict(float)
+            attempts, self._attempts = self._attempts, Counter()
             for stream, counts in self._ledger.streams(final=True).items():
                 if (new := counts["received"] - self._records[stream]) > 0:
                     self._records[stream] += new
                     _write("counter", Metric.RECORD_COUNT, new, {Tag.STREAM: stream})
-        for (endpoint, method, status), seconds in requests.items():
+        for (endpoint, method, status), count in attempts.items():
             tags = {Tag.ENDPOINT: endpoint, "method": method, Tag.HTTP_STATUS_CODE: status}
             tags |= _status(failed=status is None or status >= 400)
-            _write("timer", Metric.HTTP_REQUEST_DURATION, sum(seconds) / len(seconds), tags)
-            _write("counter", Metric.HTTP_REQUEST_COUNT, len(seconds), tags)
+            _write("timer", Metric.HTTP_REQUEST_DURATION, seconds[endpoint, method, status] / count, tags)
+            _write("counter", Metric.HTTP_REQUEST_COUNT, count, tags)
 
 
 def _status(*, failed: bool) -> dict[str, Any]:
