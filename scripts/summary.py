@@ -142,7 +142,8 @@ def events_of(
     api: http.client.HTTPConnection, uid: str | None, reports: list[Report]
 ) -> list[dict[str, Any]]:
     """An event that the last run has brought, of this user if there is one."""
-    if not any(counts["kind"] == "events" for report in reports for counts in report["streams"].values()):
+    streams = [counts for report in reports for counts in report["streams"].values()]
+    if not any(counts["kind"] == "events" and counts["delivered"] for counts in streams):
         return []
     own = uid is not None and get(api, f"/sandbox/events?limit=1&uid={quote(uid, safe='')}")["results"]
     return (own or imported(api, "events", reports) or get(api, "/sandbox/events?limit=1")["results"])[:1]

@@ -95,6 +95,17 @@ def test_check_warns_of_the_last_run(
     assert subject == "stream users (last run)"
     assert told.startswith("about 15% of its 200 records")
 
+    # Neither a run of other streams nor a small one, such as a replay, has anything to say of it.
+    run_target(orders(400, 800), api_url=sandbox.url)
+    run_target(people(0, 3), api_url=sandbox.url)
+    done = command(tmp_path, config, "check", "--format", "json")
+    assert findings(done).keys() == {"stream users (last run)", "stream events (last run)"}
+    # A large one without a placeholder has; an unreadable report has not.
+    run_target(people(0, 200), api_url=sandbox.url)
+    (tmp_path / "output" / "run-9.json").write_text("{")
+    done = command(tmp_path, config, "check", "--format", "json")
+    assert findings(done).keys() == {"stream events (last run)"}
+
 
 def test_check_warns_of_constants(sandbox: Sandbox, tmp_path: Path, config: Config) -> None:
     streams = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,10 +12,12 @@ from target_fullstory.kinds import Kind
 
 # By kind: from how many records on, and from which share on. A user has one record in most streams of users,
 # while an active one may have many events.
-_LIMITS: dict[Kind, tuple[int, float]] = {"users": (100, 0.1), "events": (1000, 0.25)}
+_LIMITS: dict[str, tuple[int, float]] = {"users": (100, 0.1), "events": (1000, 0.25)}
 # So many records of a stream are counted one by one, and so many of each further chunk.
 _COUNTED_ALL = 10_000
 _SAMPLE = 64
+# So many of the latest run reports are read.
+_READ_REPORTS = 50
 # So many different users are counted at a time, and so many are kept then.
 _MOST_USERS = 2_000
 _KEPT_USERS = 250
@@ -59,6 +62,32 @@ class RepeatedUids:
             if stream.records >= least and stream.largest_share > share:
                 found[name] = RepeatedUid(stream.records, round(stream.largest_share, 3))
         return found
+
+
+def found_before(output_dir: str) -> dict[str, RepeatedUid]:
+    """What the run reports tell, of each stream the latest with enough of its records."""
+    found: dict[str, RepeatedUid | None] = {}
+    for path in sorted(Path(output_dir).glob("run-*.json"), reverse=True)[:_READ_REPORTS]:
+        try:
+            report = msgspec.json.decode(path.read_bytes(), type=_Report)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        for stream, counts in report.streams.items():
+            if counts.received >= _LIMITS.get(counts.kind, (0, 0))[0]:
+                found.setdefault(stream, report.repeated_uids.get(stream))
+    return {stream: uid for stream, uid in found.items() if uid is not None}
+
+
+class _Counts(msgspec.Struct):
+    kind: str
+    received: int
+
+
+class _Report(msgspec.Struct):
+    """What is read of a run report."""
+
+    streams: dict[str, _Counts]
+    repeated_uids: dict[str, RepeatedUid] = {}
 
 
 class _Stream:

@@ -10,10 +10,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from target_fullstory.accounting.repeated_uids import RepeatedUid
+from target_fullstory.accounting.repeated_uids import found_before
 from target_fullstory.api.client import Client
 from target_fullstory.api.roles import JOB_READERS, Account, allows, may_read_jobs, role_names, who_am_i
-from target_fullstory.commands.jobs import read_block
 from target_fullstory.commands.shared_options import (
     api_client,
     config_option,
@@ -21,7 +20,7 @@ from target_fullstory.commands.shared_options import (
     print_as,
     read_settings,
 )
-from target_fullstory.errors import DeliveryError, InputError
+from target_fullstory.errors import DeliveryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.mapping import constant_uid
@@ -128,17 +127,12 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
 
 
 def _uids(settings: Settings) -> Iterator[Finding]:
-    """Streams that give many records to one user: by their mapping, or in the last run."""
+    """Streams that give many records to one user: by their mapping, or in their last run."""
     for name, spec in settings.streams.items():
         if key := constant_uid(name, spec):
             told = f"{key} is a constant: all records of the stream go to one and the same user"
             yield Finding(f"stream {name}", "warning", told)
-    try:
-        report = read_block(None, settings)
-        repeated = msgspec.convert(report.get("repeated_uids", {}), dict[str, RepeatedUid])
-    except (InputError, OSError, msgspec.ValidationError):
-        return  # there was no run, or its report cannot be read
-    for name, uid in repeated.items():
+    for name, uid in found_before(settings.output_dir).items():
         yield Finding(f"stream {name} (last run)", "warning", uid.warning)
 
 

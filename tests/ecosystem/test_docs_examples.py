@@ -38,7 +38,7 @@ def others(info: str) -> pytest.MarkDecorator:
 
 def test_every_block_has_a_rule() -> None:
     # A block without a language is no example: a line of a log, say.
-    known = {"", "sh", "sh new project", "sh sandbox", "text", "yaml meltano"}
+    known = {"", "sh", "sh new project", "sh postgres", "sh sandbox", "text", "yaml meltano"}
     assert {block.info for block in OTHERS} <= known
     for example in EXAMPLES:
         for block in example.results:
@@ -104,12 +104,18 @@ def test_examples(example: Example, tmp_path: Path, sandbox: Sandbox) -> None:
 
 @others("yaml meltano")
 def test_parts_of_a_meltano_project(block: Block, tmp_path: Path) -> None:
-    value = yaml.safe_load(block.text)
-    ((plugin,),) = value["plugins"].values()
+    (((kind, (shown,)),)) = yaml.safe_load(block.text)["plugins"].items()
+    # What a page shows of a plugin of this project comes on top of that.
+    ours = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"][kind]
+    plugin = next((one for one in ours if one["name"] == shown["name"]), {}) | shown
     head = {"project_id": "docs", "send_anonymous_usage_stats": False}
-    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | value))
-    done = Project(tmp_path).run(*("meltano", "--log-level=error", "config", "print", plugin["name"]))
-    assert json.loads(done.stdout) == plugin["config"]
+    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | {"plugins": {kind: [plugin]}}))
+    command = ("meltano", "--log-level=error", "config", "print", plugin["name"])
+    printed = json.loads(Project(tmp_path).run(*command).stdout)
+    assert shown.get("config", {}).items() <= printed.items()
+    extras = json.loads(Project(tmp_path).run(*command, "--extras").stdout)
+    for name in shown.keys() & {"schema", "select", "metadata"}:
+        assert extras[f"_{name}"] == shown[name]
 
 
 @others("sh new project")

@@ -128,6 +128,14 @@ def test_an_event_of_the_run_is_shown(run_target: Run, tmp_path: Path, delivery:
     assert re.search(r'properties: \{"amount": 5(\.0)?\}', printed)
 
 
+def test_an_event_of_an_earlier_run_is_not_shown(run_target: Run, tmp_path: Path) -> None:
+    run_target([EVENTS, event(1)], api_url="sandbox")
+    run_target([USERS, user(1), EVENTS], api_url="sandbox")
+    printed = summary(tmp_path, str(tmp_path / "output"))
+    assert table(printed)["events"] == ["events", "0", "0", "0", "0", "0"]
+    assert "an event" not in printed
+
+
 def test_nothing_loaded_yet(tmp_path: Path) -> None:
     assert "no run report in output/target-fullstory" in summary(tmp_path, code=1)
 
