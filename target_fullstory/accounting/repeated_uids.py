@@ -110,7 +110,8 @@ class _Stream:
         if self.kind == "users":
             sample = keys[::step]
         else:
-            users = (request.user for request in requests[::step])
+            # A request that `replay` sends as it is has no such member.
+            users = (getattr(request, "user", None) for request in requests[::step])
             sample = [user.uid or user.id for user in users if user is not None]
         if step == 1:
             self._counts.update(sample)
