@@ -1,8 +1,10 @@
-"""Tells what a load left behind: what the sandbox holds, the state, the run reports.
+"""Tells what the last run did: its counts, its jobs and rejects, and an example of what Fullstory holds now.
 
-    python scripts/summary.py
+    python scripts/summary.py [OUTPUT_DIR]
 
-Run it in the Meltano project after `meltano run`; `make demo` does.
+It reads the run reports in `output_dir`, so it does not matter how the target was run, nor what became of
+its STATE. Without an argument it asks Meltano for the loader's `output_dir`, and takes the default where
+there is no Meltano project. `make demo` runs it.
 """
 # ruff: noqa: INP001, S603, T201
 
@@ -10,36 +12,70 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 BIN = Path(sys.executable).parent
-OUTPUT = Path("output/target-fullstory")
-STATE_KEY = "target_fullstory"
-COUNTS = ("received", "delivered", "rejected", "merged", "ignored")
+DEFAULT = "output/target-fullstory"
+COUNTS = ("received", "delivered", "rejected", "merged", "ignored", "unchanged")
+SAME_RUN = timedelta(minutes=1)
+"""The loads of one `meltano run` follow each other within so long."""
+SHOWN_JOBS = 10
+
+Report = dict[str, Any]
 
 
-def meltano(*arguments: str) -> str:
-    """What a Meltano command prints on standard output."""
-    command = [str(BIN / "meltano"), "--log-level=error", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def output_dir() -> Path:
+    """Where the run reports are."""
+    if len(sys.argv) > 1:
+        return Path(sys.argv[1])
+    if not Path("meltano.yml").exists():
+        return Path(DEFAULT)
+    command = [str(BIN / "meltano"), "--log-level=error", "config", "print", "target-fullstory"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return Path(json.loads(done.stdout).get("output_dir", DEFAULT))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        # Another name of the loader, say.
+        return Path(DEFAULT)
 
 
-def states() -> dict[str, dict[str, Any]]:
-    """State id to the Singer state that Meltano keeps, for the loads into Fullstory."""
-    ids = meltano("state", "list").split()
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        kept = [json.loads(text) for text in pool.map(partial(meltano, "state", "get"), ids)]
-    found = {key: value.get("singer_state", {}) for key, value in zip(ids, kept, strict=True)}
-    return {key: value for key, value in found.items() if STATE_KEY in value}
+def began(report: Report) -> datetime:
+    """When a run began."""
+    return _moment(report.get("started_at") or report["timings"]["began"])
+
+
+def ended(report: Report) -> datetime | None:
+    """When a run ended; None where it was killed, or goes on."""
+    end = report.get("finished_at") or report.get("timings", {}).get("ended")
+    return _moment(end) if end else None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def last_run(directory: Path) -> list[tuple[Path, Report]]:
+    """The reports of the last run, oldest first: of loads that followed each other, each of other streams."""
+    nothing: Report = {"streams": {}, "jobs": [], "responses": [], "rejects": {"count": 0}, "config": {}}
+    paths = directory.glob("run-*.json")
+    found = [(path, nothing | json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    found.sort(key=lambda one: began(one[1]))
+    last = found[-1:]
+    for path, report in reversed(found[:-1]):
+        after = last[0][1]
+        streams = {name for _, later in last for name in later["streams"]}
+        pause = began(after) - (ended(report) or began(report))
+        if pause > SAME_RUN or streams.intersection(report["streams"]):
+            break
+        last.insert(0, (path, report))
+    return last
 
 
 @contextmanager
@@ -64,79 +100,114 @@ def get(api: http.client.HTTPConnection, path: str) -> Any:
     return json.loads(api.getresponse().read())
 
 
-def show_contents(database: Path) -> None:
-    """Print what the sandbox holds, with one user as an example."""
-    print(f"\nIn Fullstory (here the sandbox, {database}):")
+def show_contents(database: Path, reports: list[Report]) -> None:
+    """Print what the sandbox holds, with something of the last run as an example."""
+    print(f"In Fullstory (here the sandbox, {database}):")
     with sandbox(database) as api:
         counts = get(api, "/sandbox/stats")
         print(f"  {counts['users']:,} users, {counts['events']:,} events, {counts['jobs']:,} batch jobs")
-        for user in get(api, "/v2/users?uid=user_1")["results"]:
-            events = get(api, f"/sandbox/events?uid={quote(user['uid'])}")["results"]
-            print(f"  for example {user['uid']}: {user['display_name']}, {user['email']}")
-            print(f"    properties: {json.dumps(user['properties'])}")
-            for event in events[:1]:
-                amount, currency = (event["properties"].get(key) for key in ("amount", "currency"))
-                print(
-                    f"    {len(events)} events, one of them: {event['name']},"
-                    f" {event['timestamp']}, {amount} {currency}"
-                )
+        uid = example_user(api, reports)
+        if uid is not None:
+            show_user(api, uid)
+        for event in events_of(api, uid, reports):
+            user = f" of {name}" if (name := (event.get("user") or {}).get("uid")) else ""
+            print(f"  an event{user}: {event['name']}, {event.get('timestamp', 'without a timestamp')}")
+            print(f"    properties: {json.dumps(event.get('properties', {}), ensure_ascii=False)}")
 
 
-def show_counts(blocks: list[dict[str, Any]]) -> None:
-    """Print where every record went, and the batch jobs."""
-    print("\nWhere every record went:")
-    print(f"  {'stream':<12}{'kind':<8}" + "".join(f"{name:>11}" for name in COUNTS))
-    for block in blocks:
-        for stream, counts in block["streams"].items():
-            row = "".join(f"{counts[name]:>11,}" for name in COUNTS)
-            print(f"  {stream:<12}{counts['kind']:<8}{row}")
-    for block in blocks:
-        for job in block["jobs"]:
-            print(
-                f"  batch job {job['id']}: {job['status']},"
-                f" {job['imports']:,} {job['kind']} imported, {job['errors']:,} errors"
-            )
-        if block["rejects"]["count"]:
-            print(f"  rejected records: {block['rejects']['path']}")
+def imported(api: http.client.HTTPConnection, kind: str, reports: list[Report]) -> list[dict[str, Any]]:
+    """What the first job of a kind has imported, the beginning of it."""
+    for job in (job for report in reports for job in report["jobs"] if job["kind"] == kind):
+        if found := get(api, f"/v2/{kind}/batch/{job['id']}/imports").get("results"):
+            return list(found)
+    return []
 
 
-def show_state(found: dict[str, dict[str, Any]]) -> None:
-    """Print where the state is and what is in it."""
-    print("\nThe state, kept by Meltano in .meltano/meltano.db:")
-    for state_id, state in found.items():
-        block = state[STATE_KEY]
-        print(f"  {state_id}")
-        for stream, bookmark in state.get("bookmarks", {}).items():
-            value = bookmark.get("replication_key_value")
-            print(f"    bookmarks.{stream}: {bookmark.get('replication_key')} up to {value}")
+def example_user(api: http.client.HTTPConnection, reports: list[Report]) -> str | None:
+    """The `uid` of a user whom the last run has brought."""
+    told = [one["uid"] for report in reports for one in report["responses"] if one.get("uid")]
+    users = [user["uid"] for user in imported(api, "users", reports) if user.get("uid")]
+    return next(iter([*users, *told]), None)
+
+
+def show_user(api: http.client.HTTPConnection, uid: str) -> None:
+    """Print a user."""
+    for user in get(api, f"/v2/users?uid={quote(uid, safe='')}")["results"]:
+        names = [user[name] for name in ("display_name", "email") if user.get(name)]
+        print(f"  for example {uid}" + (f": {', '.join(names)}" if names else ""))
+        print(f"    properties: {json.dumps(user['properties'], ensure_ascii=False)}")
+
+
+def events_of(
+    api: http.client.HTTPConnection, uid: str | None, reports: list[Report]
+) -> list[dict[str, Any]]:
+    """An event that the last run has brought, of this user if there is one."""
+    streams = [counts for report in reports for counts in report["streams"].values()]
+    if not any(counts["kind"] == "events" and counts["delivered"] for counts in streams):
+        return []
+    own = uid is not None and get(api, f"/sandbox/events?limit=1&uid={quote(uid, safe='')}")["results"]
+    return (own or imported(api, "events", reports) or get(api, "/sandbox/events?limit=1")["results"])[:1]
+
+
+def show_counts(reports: list[Report]) -> None:
+    """Print where every record went, the batch jobs and the rejects."""
+    print("Where every record went:")
+    streams = [(name, counts) for report in reports for name, counts in report["streams"].items()]
+    names = [name for name in COUNTS if any(name in counts for _, counts in streams)]
+    rows = [["stream", "kind", *names]]
+    rows += [[name, counts["kind"], *(f"{counts.get(n, 0):,}" for n in names)] for name, counts in streams]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  " + "  ".join(cells).rstrip())
+    if not streams:
+        print("  nothing came")
+    for report in reports:
+        for name, uid in report.get("repeated_uids", {}).items():
+            print(f"  {name}: one uid stands in {uid['share']:.0%} of the records; is it a placeholder?")
+    jobs = [job for report in reports for job in report["jobs"]]
+    # Those that went wrong come first.
+    jobs.sort(key=lambda job: job["status"] == "COMPLETED" and not job["errors"])
+    for job in jobs[:SHOWN_JOBS]:
         print(
-            f"    {STATE_KEY}: run {block['run_id']}, {len(block['streams'])} stream(s),"
-            f" {len(block['jobs'])} job(s), {len(block['responses'])} response(s),"
-            f" {block['rejects']['count']} reject(s)"
+            f"  batch job {job['id']}: {job['status']},"
+            f" {job['imports']:,} {job['kind']} imported, {job['errors']:,} errors"
         )
-    command = os.path.relpath(BIN / "meltano")
-    print(f"  Read one in full: {command} state get {next(iter(found))}")
-
-
-def show_reports(blocks: list[dict[str, Any]]) -> None:
-    """Print where the run reports are."""
-    print("\nThe run reports:")
-    for block in blocks:
-        print(f"  {OUTPUT / ('run-' + block['run_id'] + '.json')}")
+    if len(jobs) > SHOWN_JOBS:
+        print(f"  and {len(jobs) - SHOWN_JOBS:,} more batch jobs")
+    for report in reports:
+        if report["rejects"]["count"]:
+            print(f"  {report['rejects']['count']:,} rejected records: {report['rejects']['path']}")
+            for reason in report["rejects"].get("reasons", []):
+                column = f", column {reason['column']}" if reason.get("column") else ""
+                print(f"    {reason['count']:,} of {reason['stream']}: {reason['code']}{column}")
 
 
 def main() -> None:
-    """Print the summary of the latest loads."""
-    found = states()
+    """Print the summary of the last run."""
+    directory = output_dir()
+    found = last_run(directory)
     if not found:
-        sys.exit("No load has left a state yet. Run: meltano run crm-to-fullstory")
-    blocks = [state[STATE_KEY] for state in found.values()]
-    database = OUTPUT / "sandbox.db"
-    if database.exists():
-        show_contents(database)
-    show_counts(blocks)
-    show_state(found)
-    show_reports(blocks)
+        sys.exit(f"There is no run report in {directory}. Load something, or name another output_dir.")
+    reports = [report for _, report in found]
+    first, end = began(reports[0]), ended(reports[-1])
+    took = f"{(end - first).total_seconds():,.0f} s" if end else "not ended: it was killed, or goes on"
+    loads = f", {len(reports)} loads" if len(reports) > 1 else ""
+    print(f"\nThe last run: {first:%Y-%m-%d %H:%M:%S} UTC, {took}{loads}\n")
+    database = directory / "sandbox.db"
+    if database.exists() and reports[-1]["config"].get("api_url") == "sandbox":
+        show_contents(database, reports)
+        print()
+    show_counts(reports)
+    print("\nThe run reports:")
+    for path, _ in found:
+        print(f"  {path}")
+    key = reports[-1]["config"].get("state_key")
+    if key and Path("meltano.yml").exists():
+        print(f"\nMeltano keeps the same in the state, as {key}: meltano state list, meltano state get NAME")
 
 
 if __name__ == "__main__":

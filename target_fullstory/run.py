@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 
 from target_fullstory.accounting.destination import Destination
+from target_fullstory.accounting.progress_lines import ProgressLines
 from target_fullstory.accounting.rejection_limit import FIRST_LOOK
 from target_fullstory.accounting.rejects import OVER_QUOTA, Reject, timestamp
+from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import RunReport, log_reasons, log_totals
 from target_fullstory.accounting.state_output import StateOutput
@@ -62,6 +64,7 @@ class Run(ABC):
         self._in_flight = in_flight
         self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events  # None: no quota
+        self.uids = RepeatedUids()
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -98,6 +101,7 @@ class Run(ABC):
                 "events_without_timestamp in the state",
                 stream,
             )
+        self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
         self._batcher.add(stream, chunk)
 
     def reject(
@@ -245,6 +249,7 @@ class Load(Run):
         self._block = accounting.block
         in_flight = InFlight(settings)
         self._client = Client(settings, url)
+        self._client.on_attempt = accounting.metrics.attempt
         self._account = KeyAccount(settings, Client(briefly(settings), url))
         self._role_check = RoleCheck(settings, self._account)
         accounting.block.organization = lambda: self._destination.organization
@@ -252,6 +257,8 @@ class Load(Run):
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
+        interval = settings.progress_interval_seconds
+        self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 
     @property
     def _destination(self) -> Destination:
@@ -309,9 +316,13 @@ class Load(Run):
         except OutputError as failure:
             error = error or failure
         error = error or self._in_flight.error
+        self._progress.close()
         log_totals(self._id, self.ledger)
         log_reasons(self.rejects.reasons)
-        more: dict[str, Any] = {}
+        repeated = self.uids.found()
+        for stream, uid in repeated.items():
+            logger.warning("Stream %s: %s", stream, uid.warning)
+        more: dict[str, Any] = {"repeated_uids": repeated}
         if self._webhook is not None:
             in_a_hurry = error is not None or not deliver or self.interrupted
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS

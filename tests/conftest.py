@@ -19,6 +19,7 @@ from tests import executable
 EXECUTABLE = executable.EXECUTABLE
 KEY = "test-key-0123456789"
 TOGETHER = {
+    "tests/ecosystem/test_docs_examples.py::test_the_sandbox_is_asked": "demo",
     "tests/ecosystem/test_docs_examples.py::test_commands_run": "demo",
     "tests/ecosystem/test_docs_examples.py::test_the_output_shown": "demo",
     "tests/ecosystem/test_meltano_run.py": "demo",

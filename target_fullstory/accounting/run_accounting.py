@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from target_fullstory.accounting.checkpoints import Checkpoints
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.ledger import Ledger, OnResponse
+from target_fullstory.accounting.metrics import Metrics
 from target_fullstory.accounting.rejection_limit import RejectionLimit
 from target_fullstory.accounting.rejects import Reject, Rejects
 from target_fullstory.accounting.run_report import RunReport
@@ -33,7 +35,14 @@ class Accounting:
 
         A run with a report leaves files, which begin with it, and tells what earlier runs left unresolved.
         """
-        self.ledger = Ledger(responses=settings.state_responses, on_response=on_response)
+
+        def take_response(event: str, entry: dict[str, Any]) -> None:
+            self.metrics.on_response(event, entry)
+            if on_response is not None:
+                on_response(event, entry)
+
+        self.ledger = Ledger(responses=settings.state_responses, on_response=take_response)
+        self.metrics = Metrics(self.ledger)
         # The organization is not asked for yet, and not each key may ask: the address decides.
         here = Destination(normalized(settings.api_url))
         earlier = EarlierRejects(settings.output_dir, here) if report else None

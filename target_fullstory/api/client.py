@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -11,7 +12,7 @@ from target_fullstory.api.network_errors import NoResponseError, NotSendableErro
 from target_fullstory.api.renewed_keys import RenewedKeys
 from target_fullstory.api.responses import Content, Response, is_acceptable, json_object, raise_refusal
 from target_fullstory.api.retry import RETRYABLE, Attempts, Throttle
-from target_fullstory.api.transport import Body, HttpRequest, HttpTransport, Transport
+from target_fullstory.api.transport import Body, HttpRequest, HttpResponse, HttpTransport, Transport
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.masking import Mask
 from target_fullstory.settings.model import Settings
@@ -42,6 +43,8 @@ class Client:
         self._throttle = Throttle()
         self._renewed = RenewedKeys(settings.output_dir)
         self._advice = advice
+        # Called with each attempt: the call's name in errors, the status or None, the seconds it took.
+        self.on_attempt: Callable[[str, int | None, float], None] = lambda *_: None
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,7 +84,7 @@ class Client:
                 headers["Idempotency-Key"] = attempts.key
             request = HttpRequest(method, self._url + path, body, headers, params)
             try:
-                response = self._transport.send(request)
+                response = self._send(name, request)
             except NoResponseError as error:
                 raise attempts.unanswered(name, error) from None
             except NotSendableError as error:
@@ -101,3 +104,12 @@ class Client:
             return Response(response.status, data or {}, attempts.uncertain)
 
         return attempts.run(name, attempt)
+
+    def _send(self, name: str, request: HttpRequest) -> HttpResponse:
+        began, status = time.monotonic(), None
+        try:
+            response = self._transport.send(request)
+            status = response.status
+        finally:
+            self.on_attempt(name, status, time.monotonic() - began)
+        return response

@@ -69,6 +69,7 @@ class Batch:
     covered_by: int = 0  # the number of the first STATE behind its last record
     # Of deletions, by user, the number of the first STATE behind the last one.
     deleted: dict[str, int] = field(default_factory=dict)
+    sent_at: float = 0.0  # when the first of it was sent, in monotonic seconds
 
     def requests(self) -> list[bytes]:
         """The single requests."""

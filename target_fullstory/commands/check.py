@@ -10,6 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from target_fullstory.accounting.repeated_uids import found_before
 from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import Account, who_am_i
 from target_fullstory.api.roles import JOB_READERS, allows, may_read_jobs, role_names
@@ -23,10 +24,11 @@ from target_fullstory.commands.shared_options import (
 from target_fullstory.errors import DeliveryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
+from target_fullstory.mapping import constant_uid
 from target_fullstory.settings.model import Settings
 
-Verdict = Literal["ok", "failed", "unknown", "skipped"]
-_STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow"}
+Verdict = Literal["ok", "failed", "unknown", "skipped", "warning"]
+_STYLES: dict[str, str] = {"ok": "green", "failed": "red", "unknown": "yellow", "warning": "yellow"}
 
 _TEST_NAME = "target-fullstory-check"  # the test user's uid, and the test event's name
 _SAMPLES = {
@@ -66,7 +68,7 @@ def check_command(config_paths: tuple[str, ...], send_test: bool, form: str) -> 
         logger.info(advice)
     with api_client(settings) as client:
         account = who_am_i(client)
-        findings = [*_roles(settings, account.role), *_jobs(settings, account.role)]
+        findings = [*_roles(settings, account.role), *_jobs(settings, account.role), *_uids(settings)]
         if send_test:
             findings += _samples(client, list(dict.fromkeys(_mapped(settings).values())), account.role)
     print_as(form, {**msgspec.to_builtins(account), "findings": findings}, _table(account, findings))
@@ -125,6 +127,16 @@ def _jobs(settings: Settings, role: str) -> Iterator[Finding]:
             "failed",
             f"{needed}; this one is {role}. Set delivery to single, or wait_for_jobs to false",
         )
+
+
+def _uids(settings: Settings) -> Iterator[Finding]:
+    """Streams that give many records to one user: by their mapping, or in their last run."""
+    for name, spec in settings.streams.items():
+        if key := constant_uid(name, spec):
+            told = f"{key} is a constant: all records of the stream go to one and the same user"
+            yield Finding(f"stream {name}", "warning", told)
+    for name, uid in found_before(settings.output_dir).items():
+        yield Finding(f"stream {name} (last run)", "warning", uid.warning)
 
 
 def _samples(client: Client, kinds: list[str], role: str) -> Iterator[Finding]:

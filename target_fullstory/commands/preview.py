@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from target_fullstory.accounting.rejection_limit import is_beyond
 from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
+from target_fullstory.accounting.repeated_uids import RepeatedUid
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
@@ -139,16 +140,18 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
     try:
         target.listen(file_input)
     finally:
-        streams = target.run.ledger.streams(final=True)
+        streams, repeated = target.run.ledger.streams(final=True), target.run.uids.found()
         for name, counts in streams.items():
-            for line in _lines(name, counts, target.recorder, target.settings):
+            for line in _lines(name, counts, target.recorder, target.settings, repeated.get(name)):
                 click.echo(line)
     if not streams:
         click.echo("The input has no stream: nothing would be sent.")
     return int(any(counts["rejected"] for counts in streams.values()))
 
 
-def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings) -> Iterator[str]:
+def _lines(
+    name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings, repeated: RepeatedUid | None
+) -> Iterator[str]:
     """What is printed of a stream, with its counts as in the state block."""
     kind, received, stream = counts["kind"], counts["received"], recorder.streams[name]
     if kind not in KINDS:
@@ -179,6 +182,8 @@ def _lines(name: str, counts: dict[str, Any], recorder: Recorder, settings: Sett
         yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
     if undeclared := Counter[str](counts["undeclared_values"]):
         yield f"  values that are not of their column's type, sent as they are: {_counts(undeclared, 'of ')}"
+    if repeated:
+        yield f"  warning: {repeated.warning}"
     yield ""
 
 

@@ -9,6 +9,7 @@ from target_fullstory.mapping.calls.server_call import (
     redacted_spec,
     stored_call,
 )
+from target_fullstory.mapping.constant_uids import constant_uid
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
 from target_fullstory.mapping.plan.written_sources import ORIGINS
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
@@ -30,6 +31,7 @@ __all__ = [
     "Rejected",
     "check_spec",
     "compile_mapper",
+    "constant_uid",
     "decode_call",
     "encode_call",
     "join_calls",

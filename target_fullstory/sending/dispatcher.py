@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -53,6 +54,7 @@ class Dispatcher:
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
         self._checkpoints = accounting.checkpoints
+        self._metrics = accounting.metrics
         self._key_salt = key_salt
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
@@ -87,6 +89,7 @@ class Dispatcher:
         reservation = self._in_flight.reserve(
             Reservation(batch.kind, batch.rows, batch.keys, job, batch.size)
         )
+        batch.sent_at = time.monotonic()
         if job:
             self._start(self._send_job, batch, reservation, deleted)
         elif KINDS[batch.kind].in_series:
@@ -129,6 +132,7 @@ class Dispatcher:
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
         self._ledger.count(batch.stream, merged=batch.records - batch.rows)
+        self._metrics.batch(batch.stream, time.monotonic() - batch.sent_at)
         # First the STATE, then those that wait: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)
         self._in_flight.release(reservation)

@@ -101,6 +101,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3600.0
     request_timeout_seconds: Annotated[float, _doc("Time limit of one attempt.", gt=0)] = 60.0
     retry_max_seconds: Annotated[float, _doc("Total time spent retrying one request.", ge=0)] = 600.0
+    progress_interval_seconds: Annotated[
+        float,
+        _doc(
+            "Time between two lines of progress, where there is no terminal, and between two METRIC lines; "
+            "0: METRIC lines at the end only.",
+            ge=0,
+        ),
+    ] = 30.0
     max_rejected_records: Annotated[
         int | None,
         _doc(

@@ -10,9 +10,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.contents import Expected, moment
 from tests.e2e.walk import PRIVATE, State, Walk
+from tests.ecosystem.pages import BLOCKS
 
 pytestmark = pytest.mark.e2e
 
@@ -64,6 +66,17 @@ def test_bookmarks_are_those_of_the_database(walk: Walk) -> None:
     assert moment(shown) == moment(latest["moment"])
 
 
+def test_new_columns_take_a_new_catalog(walk: Walk) -> None:
+    # The variable in the tap's settings has changed with the second load: a catalog is made for it.
+    walk.sh("./load.sh")
+    walk.postgres.sql("alter table customers add column region text")
+    (catalog,) = walk.project.path.glob(".meltano/run/tap-postgres/tap.properties.json")
+    walk.sh("./load.sh")
+    assert "region" not in catalog.read_text(), "Meltano looks for new columns by itself"
+    walk.go_on("New columns")
+    assert "region" in catalog.read_text()
+
+
 def test_odd_rows_are_rejected_alone(walk: Walk, expected: Expected) -> None:
     walk.postgres.sql(
         """insert into customers (id, contact, plan, is_trial, tags) values
@@ -89,6 +102,27 @@ def test_odd_rows_are_rejected_alone(walk: Walk, expected: Expected) -> None:
         update customers set contact = '{"email": "odd@example.com"}', updated_at = now()
           where jsonb_typeof(contact) = 'array'"""
     )
+
+
+def test_a_row_with_an_array_goes_in_with_its_true_schema(walk: Walk) -> None:
+    """The way out that docs/taps.md shows, for another column."""
+    blocks = [block for block in BLOCKS if block.section == "A `jsonb` column with arrays in it"]
+    (shown,) = (block.text for block in blocks if block.language == "yaml")
+    (script,) = (block.text for block in blocks if block.info == "sh postgres")
+    path = walk.project.path / "meltano.yml"
+    before = path.read_text()
+    ((plugin,),) = yaml.safe_load(shown.replace("orders", "customers").replace("items", "contact"))[
+        "plugins"
+    ].values()
+    meltano = yaml.safe_load(before)
+    next(one for one in meltano["plugins"]["extractors"] if one["name"] == plugin["name"]).update(plugin)
+    path.write_text(yaml.safe_dump(meltano))
+    walk.sh(script, code=1)
+    reports = (walk.project.path / "output/target-fullstory").glob("run-*.json")
+    counts = json.loads(max(reports).read_text())["streams"]["public-customers"]
+    # The other row has a null in a list of text.
+    assert (counts["received"], counts["delivered"], counts["rejected"]) == (2, 1, 1)
+    path.write_text(before)
 
 
 def test_killed_while_users_load(walk: Walk, expected: Expected) -> None:

@@ -12,6 +12,9 @@ The word after a block's language says what it is for; it does not show on the p
 | `json` | a `record` and the `request` that it becomes |
 | `text error` | the one line that ends the run |
 | `sh`, `python` | what a user runs; `text` after it is what that prints |
+| `sh new project` | what is run in a Meltano project without plugins |
+| `sh postgres` | what `make e2e` runs |
+| `sh sandbox` | what starts a sandbox, asks it and stops it |
 
 The blocks of a section are one example, in their order, up to settings that follow a result.
 """

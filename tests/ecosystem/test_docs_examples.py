@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.conftest import KEY as SANDBOX_KEY
 from tests.ecosystem.conftest import KEY, Demo
 from tests.ecosystem.example_run import FILES, RULES, ExampleRun, without_what_changes
 from tests.ecosystem.pages import BLOCKS, PAGES, Block, Example, examples
-from tests.ecosystem.project import ROOT, Project
+from tests.ecosystem.project import ROOT, Project, loader
 
 ELSEWHERE = {"commands.md", "response-webhook.md", "warehouse.md"}
 """Pages whose examples have a test module of their own, or are run by `make e2e`."""
@@ -37,7 +38,8 @@ def others(info: str) -> pytest.MarkDecorator:
 
 def test_every_block_has_a_rule() -> None:
     # A block without a language is no example: a line of a log, say.
-    assert {block.info for block in OTHERS} <= {"", "sh", "text", "yaml meltano"}
+    known = {"", "sh", "sh new project", "sh postgres", "sh sandbox", "text", "yaml meltano"}
+    assert {block.info for block in OTHERS} <= known
     for example in EXAMPLES:
         for block in example.results:
             assert block.info in RULES, f"{block}: no rule for {block.info!r}"
@@ -102,12 +104,40 @@ def test_examples(example: Example, tmp_path: Path, sandbox: Sandbox) -> None:
 
 @others("yaml meltano")
 def test_parts_of_a_meltano_project(block: Block, tmp_path: Path) -> None:
-    value = yaml.safe_load(block.text)
-    (loader,) = value["plugins"]["loaders"]
+    (((kind, (shown,)),)) = yaml.safe_load(block.text)["plugins"].items()
+    # What a page shows of a plugin of this project comes on top of that.
+    ours = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"][kind]
+    plugin = next((one for one in ours if one["name"] == shown["name"]), {}) | shown
     head = {"project_id": "docs", "send_anonymous_usage_stats": False}
-    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | value))
-    done = Project(tmp_path).run(*("meltano", "--log-level=error", "config", "print", loader["name"]))
-    assert json.loads(done.stdout) == loader["config"]
+    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(head | {"plugins": {kind: [plugin]}}))
+    command = ("meltano", "--log-level=error", "config", "print", plugin["name"])
+    printed = json.loads(Project(tmp_path).run(*command).stdout)
+    assert shown.get("config", {}).items() <= printed.items()
+    extras = json.loads(Project(tmp_path).run(*command, "--extras").stdout)
+    for name in shown.keys() & {"schema", "select", "metadata"}:
+        assert extras[f"_{name}"] == shown[name]
+
+
+@others("sh new project")
+def test_a_new_project_takes_the_definition(block: Block, tmp_path: Path) -> None:
+    """With all settings and commands, installed from a clone."""
+    head = "project_id: docs\nsend_anonymous_usage_stats: false\ndefault_environment: dev\n"
+    (tmp_path / "meltano.yml").write_text(f"{head}environments:\n- name: dev\n")
+    project = Project(tmp_path)
+    script = block.text.replace("/path/to/target-fullstory", str(ROOT))
+    project.run("bash", "-euo", "pipefail", "-c", script)
+    added, ours = loader(tmp_path / "meltano.yml"), loader()
+    assert added["pip_url"] == f"-e {ROOT}[sandbox]"
+    assert added["commands"] == ours["commands"]
+    names, known = ([one["name"] for one in plugin["settings"]] for plugin in (added, ours))
+    assert names == known
+    text = '{"type":"SCHEMA","stream":"users","schema":{"properties":{"uid":{}}},"key_properties":["uid"]}'
+    (tmp_path / "input").write_text(f'{text}\n{{"type":"RECORD","stream":"users","record":{{"uid":"u"}}}}\n')
+    project.run("bash", "-c", "meltano invoke target-fullstory < input")
+    (report,) = (tmp_path / "output/target-fullstory").glob("run-*.json")
+    found = json.loads(report.read_text())
+    assert found["config"]["api_url"] == "sandbox"
+    assert found["streams"]["users"]["delivered"] == 1
 
 
 # Commands
@@ -139,6 +169,19 @@ def test_commands_run(demo: Demo, block: Block) -> None:
     assert KEY not in done.stdout + done.stderr
     written = [path for path in (demo.project.path / "output").rglob("*") if path.is_file()]
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+@others("sh sandbox")
+def test_the_sandbox_is_asked(demo: Demo, block: Block) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    printed = demo.project.run("bash", "-euc", block.text.replace("8765", port)).stdout
+    parts = [part for part in re.split(r"\n|(?<=\})(?=\{)", printed) if part.startswith("{")]
+    offered, stats, events, users = map(json.loads, parts)
+    assert "GET /sandbox/stats" in offered["sandbox"]
+    assert stats["users"] >= 200
+    assert [event["user"]["uid"] for event in events["results"]] == ["user_1"] * 2
+    assert [user["uid"] for user in users["results"]] == ["user_1"]
 
 
 @others("text")

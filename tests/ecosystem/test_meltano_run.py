@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -68,7 +69,7 @@ def test_meltano_leaves_the_projects_files_alone(demo: Demo) -> None:
 
 
 def test_summary_names_files_that_exist(demo: Demo) -> None:
-    reports = demo.printed.partition("The run reports:")[2].split()
+    reports = re.findall(r"output/\S+/run-\S+", demo.printed)
     assert len(reports) == 2
     for report in reports:
         block = json.loads((demo.project.path / report).read_text())

@@ -88,3 +88,24 @@ def test_reset_forgets_everything_even_unfinished_jobs(start):
         api.post("/v2/users", {"uid": "another"}, key="k")
         api.finished("users", api.batch("users", [{"uid": "u3"}]))
         assert {user["uid"] for user in api.get("/v2/users")["results"]} == {"another", "u3"}
+
+
+def test_the_root_tells_what_there_is(start):
+    with start(role="ADMIN", rate_limit=50.0, api_key="secret-key") as api:
+        api.session.headers.pop("Authorization", None)
+        offered = api.get("/")
+        for call in offered["sandbox"]:
+            method, path = call.split()
+            if method == "GET":
+                assert api.get(path) is not None, call
+        assert "secret-key" not in str(offered)
+    assert offered["role"] == "ADMIN"
+    assert offered["limits"]["requests_per_second"] == 50
+    assert offered["limits"]["requests_in_a_batch"] == 50_000
+    assert {"POST /v2/users/batch", "GET /v2/events/batch/{job_id}/errors", "GET /me"} <= set(offered["api"])
+    assert set(offered["sandbox"]) == {
+        "GET /sandbox/stats",
+        "GET /sandbox/events",
+        "GET /sandbox/requests",
+        "POST /sandbox/reset",
+    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from target_fullstory.sandbox.http.access_and_rate import Permission
 from target_fullstory.sandbox.http.kept_responses import KeptResponses
+from target_fullstory.sandbox.http.overview import overview
 from target_fullstory.sandbox.operations.batch_operations import BatchOperations
 from target_fullstory.sandbox.operations.calls_and_responses import Handler, ok
 from target_fullstory.sandbox.operations.event_operations import EventOperations
@@ -54,7 +55,7 @@ class SandboxApi:
         guard, endpoints = self.kept_responses.guard, "/webhooks/v1/endpoints"
         write, read, delete = Permission.WRITE, Permission.READ, Permission.DELETE_USERS
         me = {"email": "sandbox@example.com", "orgId": "SANDBOX", "role": self._options.role}
-        return [
+        found = [
             Operation("GET", "/me", lambda _: ok(me), Permission.ANY_KEY),
             *self._batch_operations("users"),
             *self._batch_operations("events"),
@@ -76,6 +77,8 @@ class SandboxApi:
             Operation("GET", "/sandbox/stats", inspection.stats, None),
             Operation("POST", "/sandbox/reset", inspection.reset, None),
         ]
+        offered = overview(self._options, [(one.method, one.path) for one in found])
+        return [Operation("GET", "/", lambda _: ok(offered), None), *found]
 
     def _batch_operations(self, kind: Kind) -> list[Operation]:
         batches = BatchOperations(kind, self.database, self.worker, self._options)
