@@ -1,49 +1,31 @@
-"""One run: takes mapped records and STATEs, batches and sends them, and ends in order.
+"""One run: takes mapped records and STATEs, and batches them.
 
 Runs in the reading thread.
 """
 
 from __future__ import annotations
 
-import secrets
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from target_fullstory.accounting.destination import Destination
-from target_fullstory.accounting.progress_lines import ProgressLines
 from target_fullstory.accounting.rejection_limit import FIRST_LOOK
-from target_fullstory.accounting.rejects import OVER_QUOTA, Reject, timestamp
+from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.accounting.run_report import RunReport, log_reasons, log_totals
-from target_fullstory.accounting.state_output import StateOutput
-from target_fullstory.api.client import Client
-from target_fullstory.api.key_account import KeyAccount, briefly
-from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
-from target_fullstory.errors import DeliveryError, MostlyRejectedError, OutputError
+from target_fullstory.errors import MostlyRejectedError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
-from target_fullstory.sending.dispatcher import Dispatcher
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
-from target_fullstory.sending.job_journal import JobJournal
-from target_fullstory.sending.job_tracker import JobTracker
-from target_fullstory.settings.model import SANDBOX, Settings
+from target_fullstory.settings.model import Settings
 
 _OVER_QUOTA = Rejected(OVER_QUOTA, "the run has sent max_events events")
 
-_GRACE_SECONDS = 10.0
-_GRACE_AFTER_AN_ERROR_SECONDS = 2.0
-_WEBHOOK_GRACE_SECONDS = 5.0
-_WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
+GRACE_SECONDS = 10.0
+"""How long a run goes on after a signal."""
 
 
 class Run(ABC):
@@ -191,7 +173,7 @@ class Run(ABC):
     def interrupt(self) -> None:
         """End soon: called by a signal's handler, so it takes no lock."""
         self.interrupted = True
-        self._in_flight.give_up_in(_GRACE_SECONDS)
+        self._in_flight.give_up_in(GRACE_SECONDS)
 
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
@@ -209,145 +191,3 @@ class Run(ABC):
                 self._in_flight.wait_until_idle()
         except StopWaiting:
             logger.warning("Stopped while batches or jobs were unfinished; the next run takes over")
-
-
-class Load(Run):
-    """A run that sends to Fullstory, and keeps its STATE, rejects and report."""
-
-    def __init__(self, settings: Settings, config: Mapping[str, Any], key_salt: str = "") -> None:
-        """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
-
-        `config` is the configuration as given, for the run report. Idempotency keys made of content differ
-        from those of runs with another `key_salt`.
-        """
-        self._config = config
-        self._output = StateOutput()
-        self._clock = time.monotonic()
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        self._id = f"{stamp}-{secrets.token_hex(4)}"
-        self._sandbox = None
-        url = settings.api_url
-        if url == SANDBOX:
-            # Imported here, as the webhook below: most runs have none.
-            from target_fullstory.api.embedded_sandbox import start_sandbox  # noqa: PLC0415
-
-            self._sandbox = start_sandbox(settings)
-            url = self._sandbox.url
-        self._webhook = on_response = None
-        if settings.response_webhook is not None:
-            from target_fullstory.webhook.webhook_delivery import WebhookDelivery  # noqa: PLC0415
-
-            self._webhook = WebhookDelivery(settings.response_webhook, self._id)
-            on_response = self._webhook.on_response
-        if advice := settings.advice_on_data_center:
-            logger.info(advice)
-        self._report = RunReport(settings.output_dir, self._id, self._report_now)
-        accounting = Accounting(
-            settings, self._id, write_state=self._output.write, on_response=on_response, report=self._report
-        )
-        # The report needs it as soon as the jobs of earlier runs are looked at.
-        self._block = accounting.block
-        in_flight = InFlight(settings)
-        self._client = Client(settings, url)
-        self._client.on_attempt = accounting.metrics.attempt
-        self._account = KeyAccount(settings, Client(briefly(settings), url))
-        self._role_check = RoleCheck(settings, self._account)
-        accounting.block.organization = lambda: self._destination.organization
-        journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
-        self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
-        self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
-        super().__init__(settings, accounting, in_flight, self._dispatcher)
-        interval = settings.progress_interval_seconds
-        self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
-
-    @property
-    def _destination(self) -> Destination:
-        """Where this run sends, as far as it is known by now."""
-        return self._account.destination()
-
-    def open_stream(self, stream: str, kind: Kind | None) -> None:
-        """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
-        if kind is not None:
-            self._role_check.require(stream, kind)
-        super().open_stream(stream, kind)
-
-    def interrupt(self) -> None:
-        """See `Run`."""
-        super().interrupt()
-        self._output.give_up_in(_GRACE_SECONDS)
-
-    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
-        """Take requests; meanwhile the key's organization is asked for, which the state names."""
-        self._account.ask()
-        super().add(stream, chunk, record)
-
-    def flush(self) -> None:
-        """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""
-        super().flush()
-        if not self.interrupted:
-            with suppress(StopWaiting):
-                self._jobs.wait_for_looks()
-            self._account.wait()
-
-    def end(self, *, deliver: bool = True) -> None:
-        """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.
-
-        `deliver` is False where a request or a file has failed and that error is being raised already.
-        """
-        error: Exception | None = None
-        try:
-            if deliver:
-                self.flush()
-            else:
-                self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
-        except (DeliveryError, OutputError) as failure:
-            error = failure
-            self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
-        try:
-            self._dispatcher.close()
-            self._jobs.close()
-            self._client.close()
-            self._block.finish()
-            self.rejects.close()
-            totals = self.ledger.totals()
-            if self.interrupted:
-                self._output.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
-            self._checkpoints.write_last(complete=totals.received == totals.ended)
-        except OutputError as failure:
-            error = error or failure
-        error = error or self._in_flight.error
-        self._progress.close()
-        log_totals(self._id, self.ledger)
-        log_reasons(self.rejects.reasons)
-        repeated = self.uids.found()
-        for stream, uid in repeated.items():
-            logger.warning("Stream %s: %s", stream, uid.warning)
-        more: dict[str, Any] = {"repeated_uids": repeated}
-        if self._webhook is not None:
-            in_a_hurry = error is not None or not deliver or self.interrupted
-            grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
-            more["response_webhook"] = self._webhook.close(grace)
-        self._close_sandbox()
-        seconds = round(time.monotonic() - self._clock, 3)
-        timings = {"began": self._block.started_at, "ended": timestamp(), "seconds": seconds}
-        self._report.finish(**more, timings=timings)
-        if deliver and error is not None:
-            raise error
-
-    def _report_now(self) -> dict[str, Any]:
-        config = self._settings.redacted(self._config)
-        block = self._block.build(final=True, every_job=True)
-        return {**block, "destination": self._destination, "config": config}
-
-    def _close_sandbox(self) -> None:
-        if self._sandbox is None:
-            return
-        counts = self._sandbox.counts()
-        logger.info(
-            "The sandbox (%s) holds %d users, %d events, %d jobs",
-            Path(self._settings.output_dir) / "sandbox.db",
-            counts["users"],
-            counts["events"],
-            counts["jobs"],
-        )
-        self._sandbox.__exit__(None, None, None)

@@ -23,8 +23,9 @@ from target_fullstory.input.line_chunks import chunks
 from target_fullstory.input.message_lines import parse
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, Unreadable
+from target_fullstory.load import Load
 from target_fullstory.mapping import Rejected, spec_for
-from target_fullstory.run import Load, Run
+from target_fullstory.run import Run
 from target_fullstory.schemas.flattening import with_types
 from target_fullstory.schemas.schema_repair import repaired, told_of
 from target_fullstory.sending.in_flight import StopWaiting

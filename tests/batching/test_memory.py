@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import run as run_module
+from target_fullstory import load as load_module
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.responses import Response
 from target_fullstory.batching import memory_limits
 from target_fullstory.batching.batch import Batch, BatchBody
 from target_fullstory.batching.batcher import Batcher
 from target_fullstory.kinds import Kind
+from target_fullstory.load import Load
 from target_fullstory.mapping import Chunk
-from target_fullstory.run import Load
 from target_fullstory.settings.model import Settings
 
 MOST = 200_000
@@ -163,7 +163,7 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
     delivery_mode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = SlowServer()
-    monkeypatch.setattr(run_module, "Client", server)
+    monkeypatch.setattr(load_module, "Client", server)
     settings = Settings(
         api_key="k",
         output_dir=str(tmp_path),
@@ -185,7 +185,7 @@ def test_what_a_slow_server_has_to_answer_is_bounded(
 
 def test_a_record_larger_than_the_limit_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = SlowServer()
-    monkeypatch.setattr(run_module, "Client", server)
+    monkeypatch.setattr(load_module, "Client", server)
     settings = Settings(
         api_key="k", output_dir=str(tmp_path), delivery="batch", max_open_bytes=4 * 40, wait_for_jobs=False
     )

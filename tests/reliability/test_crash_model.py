@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import run as run_module
+from target_fullstory import load as load_module
 from target_fullstory.errors import DeliveryError
+from target_fullstory.load import Load
 from target_fullstory.mapping import MappingOptions, MappingSpec
-from target_fullstory.run import Load, Run
+from target_fullstory.run import Run
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.model import Settings
 from tests.mapping.one_by_one import Mapped, compile_mapping
@@ -84,7 +85,7 @@ class Story:
         """Stands in for stdout."""
 
     def _load_once(self) -> None:
-        self._monkeypatch.setattr(run_module, "Client", self.fullstory)
+        self._monkeypatch.setattr(load_module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         run = Load(self._settings, {})
         cut = DeliveryError("cut off")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import SingerError
 
-from target_fullstory import run as run_module
+from target_fullstory import load as load_module
 from target_fullstory.errors import TargetFullstoryError
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.target import TargetFullstory
@@ -206,7 +206,7 @@ def load(fed: Fed, piece: int, **config: Any) -> tuple[Exception | None, FakeFul
 
     error: Exception | None = None
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch, _own_signals():
-        patch.setattr(run_module, "Client", fullstory)
+        patch.setattr(load_module, "Client", fullstory)
         patch.setattr("sys.stdout", Output())
         target = TargetFullstory(
             config={

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import run as run_module
+from target_fullstory import load as load_module
 from target_fullstory.kinds import Kind
+from target_fullstory.load import Load
 from target_fullstory.mapping import Chunk
-from target_fullstory.run import Load
 from target_fullstory.settings.model import Settings
 from tests.reliability.fake import FakeFullstory
 
@@ -83,7 +83,7 @@ class Harness:
             def flush(self) -> None:
                 pass
 
-        self._monkeypatch.setattr(run_module, "Client", fullstory)
+        self._monkeypatch.setattr(load_module, "Client", fullstory)
         self._monkeypatch.setattr("sys.stdout", Output())
         full = Settings(
             api_key="k",

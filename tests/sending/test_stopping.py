@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from target_fullstory import run as run_module
+from target_fullstory import load as load_module
 from target_fullstory.api.responses import Response
+from target_fullstory.load import Load
 from target_fullstory.mapping import Chunk
-from target_fullstory.run import Load
 from target_fullstory.settings.model import Settings
 
 
@@ -37,7 +37,7 @@ class Server:
 
 def test_a_part_that_waits_at_the_end_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server()
-    monkeypatch.setattr(run_module, "Client", server)
+    monkeypatch.setattr(load_module, "Client", server)
     settings = Settings(
         api_key="k", output_dir=str(tmp_path), delivery="batch", max_jobs_in_progress=1, wait_for_jobs=False
     )
