@@ -1,0 +1,76 @@
+"""Many kills at many faults, with all attacks: `python -m tests.reliability.crash_soak` prints the table.
+
+The table of docs/reliability.md is what it printed. The environment's KILLS, RATE and SEED choose how many
+kills, which share of requests meets a fault, and which inputs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.reliability.crash import Plan, Trial
+from tests.reliability.crash_tally import Tally
+from tests.reliability.fault_proxy import Attacks
+from tests.reliability.lying_jobs import LIES
+
+_AT_A_TIME = 3
+_KILLS_OF_A_TRIAL = 8
+
+
+def plan_of(seed: int, rate: float) -> Plan:
+    """The attacks of a trial: the seed decides which come together."""
+    # Neither divides the other: each delivery meets each combination.
+    lies, second, revoked, webhook = (seed // 3 % count == 0 for count in (3, 2, 4, 5))
+    return Plan(
+        kills=_KILLS_OF_A_TRIAL,
+        records=900,
+        kill_seconds=(0.8, 8.0),
+        attacks=Attacks(rate=rate, lies=LIES if lies else (), echo=seed % 2 == 0),
+        organizations=2 if second else 1,
+        revoked=0.2 if revoked else 0.0,
+        webhook=webhook,
+    )
+
+
+def soak(directory: Path) -> tuple[Tally, list[str]]:
+    """Run trials until there are kills enough; returns what happened, and what was wrong."""
+    kills, rate = int(os.environ.get("KILLS", "200")), float(os.environ.get("RATE", "0.3"))
+    first = int(os.environ.get("SEED", "100"))
+    total, problems = Tally(), list[str]()
+
+    def run(seed: int) -> Trial:
+        (directory / str(seed)).mkdir()
+        trial = Trial(seed, directory / str(seed), plan_of(seed, rate))
+        try:
+            trial.run()
+        except AssertionError as error:
+            trial.problems.append(str(error))
+        return trial
+
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        seeds = iter(range(first, first + kills))
+        while total.kills < kills:
+            # Together: most of the time a trial waits.
+            for trial in threads.map(run, [next(seeds) for _ in range(_AT_A_TIME)]):
+                total.add(trial.tally)
+                found = [f"seed {trial.seed} ({trial.delivery}): {problem}" for problem in trial.problems]
+                problems += found
+                told = [f"seed {trial.seed}: {trial.tally.kills} kills, {trial.tally.seconds:.0f} s", *found]
+                print("\n".join(told), file=sys.stderr, flush=True)
+    return total, problems
+
+
+def main() -> None:
+    """Print the table; everything else goes to stderr."""
+    with tempfile.TemporaryDirectory() as directory:
+        total, problems = soak(Path(directory))
+    print("\n".join(total.table()))
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
