@@ -21,7 +21,7 @@ from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.reliability.faults import FAULTS, STAND_IN, Wire
-from tests.reliability.lying_jobs import Lie, draw_lie
+from tests.reliability.lying_jobs import LATE, Lie, draw_lie
 
 _NUMBER = re.compile(rb'"number":\s*(\d+)')
 _MORE_TROUBLE = 0.5
@@ -131,6 +131,7 @@ class FaultProxy:
         self._troubled: set[str] = set()
         self._decided: dict[str, Lie | None] = {}
         self._row_of_500: Counter[str] = Counter()
+        self._looks: Counter[str] = Counter()
         self._busy = 0
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2)]
         self.url, self._elsewhere = (
@@ -317,6 +318,11 @@ class FaultProxy:
                 return 404, {}, b'{"message": "There is no such resource", "code": "resource_not_found"}'
             if lie.name == "same page token":
                 target = request.path
+            if lie.name == "lists late" and told[1]:
+                with self._lock:
+                    self._looks[told[0]] += 1
+                    if self._looks[told[0]] <= LATE:
+                        return 202, {}, b"{}"
         with self._passing_on():
             with self._lock:
                 if request.key is not None:

@@ -18,7 +18,11 @@ LIES = (
     "lists no errors",
     "counts errors twice",
     "same page token",
+    "lists late",
+    "does not say which",
 )
+LATE = 3
+"""So often a job that lists late answers 202 instead."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,15 @@ class Lie:
             told["next_page_token"] = "again"
         elif self.name == "fails without errors" and what == "errors":
             told["results"], told["total_records"] = [], "0"
+        elif self.name == "does not say which" and what == "errors":
+            # Refused items without the requests.
+            told["results"] = [{"code": one["code"], "message": one["message"]} for one in told["results"]]
 
 
 def draw_lie(rng: random.Random, names: tuple[str, ...], items: int) -> Lie:
     """A lie about a job of so many items, at least one of which is passed on."""
     name = rng.choice(names)
     # Some lies hurt nobody: all is imported, and the job says something else.
-    count = 0 if rng.random() < 0.25 else rng.randrange(items)
+    harmless = name == "lists late" or rng.random() < 0.25
+    count = 0 if harmless else rng.randrange(items)
     return Lie(name, frozenset(rng.sample(range(items), count)))

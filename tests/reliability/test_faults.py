@@ -74,11 +74,13 @@ def test_a_lying_job_does_what_its_name_says(name: str) -> None:
         assert len(passed_on) == len(requests) - len(lie.dropped)
         told: dict[str, Any] = {"job": {"status": "COMPLETED"}, "imports": len(passed_on), "errors": 0}
         lie.status(told)
-        listing: dict[str, Any] = {"results": [{}], "total_records": "1"}
+        item = {"code": "c", "message": "m", "user": requests[0]}
+        listing: dict[str, Any] = {"results": [item], "total_records": "1"}
         lie.listing(listing, "errors")
         honest = told["imports"] + told["errors"] == len(requests) and told["errors"] == 0
         assert not honest or not lie.dropped
         assert ("next_page_token" in listing) == (name == "same page token")
+        assert (listing["results"] == [item]) == (name not in {"fails without errors", "does not say which"})
 
 
 # The checks
