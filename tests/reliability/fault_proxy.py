@@ -26,7 +26,7 @@ from tests.reliability.lying_jobs import LATE, Lie, draw_lie
 _NUMBER = re.compile(rb'"number":\s*(\d+)')
 _MORE_TROUBLE = 0.5
 """How probable a fault is for a request that has met one: trouble comes in rows."""
-_ENDINGS = 0.02
+_ENDINGS = 0.004
 """The share of faults that are drawn among those which end a run."""
 
 
@@ -226,8 +226,12 @@ class FaultProxy:
                 self._pass_on(organization, request)
             return False
         if carried_out:
-            _, _, body = self._pass_on(organization, request)
-            body = body or b"{}"
+            status, headers, genuine = self._pass_on(organization, request)
+            if status >= 400 and self._is_believed(request, name):
+                # A success would be a lie about a refusal.
+                self._send(client, request, status, genuine, headers)
+                return True
+            body = genuine or b"{}"
         self._note_answer(request, 500 if name == "500" else 0)
         FAULTS[name].answer(self._wire(client, request, body))
         return name in {"length too short", "204", "200 HTML", "500", "502 HTML", "429", "500 kept"}
@@ -264,8 +268,10 @@ class FaultProxy:
                 return name, True
             fault = FAULTS[name]
             carried_out = rng.random() < 0.5 if fault.carried_out is None else fault.carried_out
-            believed = fault.success and (request.is_call or request.method == "DELETE")
-            return name, carried_out or believed
+            return name, carried_out or self._is_believed(request, name)
+
+    def _is_believed(self, request: Request, name: str) -> bool:
+        return FAULTS[name].success and (request.is_call or request.method == "DELETE")
 
     def _fits(self, request: Request, name: str) -> bool:
         if name == "500 kept":
