@@ -30,7 +30,7 @@ from tests.reliability.crash_tally import Tally
 from tests.reliability.fault_proxy import Attacks, FaultProxy, Organization
 from tests.reliability.webhook_trap import SECRETS, WebhookTrap
 
-_RUN_SECONDS = 150.0
+_RUN_SECONDS = 240.0
 _SIGNAL_SECONDS = 40.0
 """More than a run's grace after a signal, and the time limits that it may have to wait for."""
 _SETTLE_SECONDS = 0.3
@@ -54,6 +54,7 @@ class Plan:
         organizations: How many share `output_dir` and the address, in turn.
         revoked: The share of runs whose key is refused, from their beginning or from some moment on.
         webhook: Whether a response webhook is set, which answers badly.
+        full_disks: The share of runs that find the disk full after some bytes.
     """
 
     kills: int
@@ -65,6 +66,7 @@ class Plan:
     organizations: int = 1
     revoked: float = 0.0
     webhook: bool = False
+    full_disks: float = 0.0
 
 
 class Pipeline:
@@ -196,11 +198,22 @@ class Trial:
         refused_with = self.rng.choice([401, 403]) if revoked else None
         if revoked and self.rng.random() < 0.6:
             organization.refused_with = refused_with
-        run = Run(pipeline.config, self._log, [*SCHEMAS, *rest], self.rng, stay_open=stay_open)
+        full = bool(pipeline.history) and self.rng.random() < self._plan.full_disks
+        file_bytes = self.rng.randrange(100, 4000) if full else 0
+        run = Run(
+            pipeline.config,
+            self._log,
+            [*SCHEMAS, *rest],
+            self.rng,
+            stay_open=stay_open,
+            file_bytes=file_bytes,
+        )
         self.tally.runs += 1
+        self.tally.runs_full += full
         self.tally.runs_of_second += place > 0
         self.tally.runs_revoked += bool(revoked)
-        killed = (to_be_killed or revoked) and self._wait_for_moment(run, pipeline)
+        # On a full disk it ends by itself, or finds that it needs none.
+        killed = (to_be_killed or revoked) and not full and self._wait_for_moment(run, pipeline)
         code: int | None
         if killed and revoked and organization.refused_with is None:
             # From this moment on. A run that was to be killed ends by itself, or with a signal.

@@ -19,8 +19,16 @@ class Run:
     """A process that reads lines until there are none, or until it is told to stop."""
 
     def __init__(
-        self, config: Path, log: Path, lines: list[str], rng: random.Random, *, stay_open: bool
+        self,
+        config: Path,
+        log: Path,
+        lines: list[str],
+        rng: random.Random,
+        *,
+        stay_open: bool,
+        file_bytes: int = 0,
     ) -> None:
+        """Start it; with `file_bytes` the disk is full where a file has so many."""
         self.states: list[str] = []
         self.jobs = 0
         self.process = subprocess.Popen(
@@ -28,7 +36,7 @@ class Run:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "FILE_BYTES": str(file_bytes)},
         )
         self.errors = 0
         self._log = log

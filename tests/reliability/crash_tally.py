@@ -16,6 +16,7 @@ class Tally:
     kills_with_progress: int = 0
     runs: int = 0
     runs_revoked: int = 0
+    runs_full: int = 0
     runs_given_up: int = 0
     runs_of_second: int = 0
     unanswered_jobs: int = 0
@@ -66,10 +67,9 @@ class Tally:
         yield "kills survived", f"{self.kills:,}, in {self.trials} inputs: {_each(self.signals)}"
         yield "of these with a STATE written before", f"{self.kills_with_progress:,}"
         second = f"{self.runs_of_second} of a second organization in the same `output_dir`"
-        ended = (
-            f"{self.runs_revoked} with a key that was refused, {self.runs_given_up} that ended with an error"
-        )
-        yield "runs of the target", f"{self.runs:,}: {second}, {ended}"
+        revoked = f"{self.runs_revoked} with a key that is refused, {self.runs_full} with a full disk"
+        ended = f"{self.runs_given_up} that ended with an error"
+        yield "runs of the target", f"{self.runs:,}: {second}, {revoked}, {ended}"
         yield "jobs that were accepted, but whose answer no run read", f"{self.unanswered_jobs:,}"
         yield "requests to the API", f"{self.requests:,}"
         yield "responses given again for a known key", f"{self.replayed:,}"

@@ -1,9 +1,13 @@
 """The executable with shorter pauses between the attempts of a call: for many kills at many faults.
 
-Started as a script, with the executable's arguments.
+Started as a script, with the executable's arguments. With FILE_BYTES in the environment no file may grow
+larger: to the target, the disk is full.
 """
 
 from __future__ import annotations
+
+import os
+import resource
 
 from target_fullstory.cli import main  # isort: skip
 from target_fullstory.api import retry
@@ -24,4 +28,6 @@ def shorten() -> None:
 
 if __name__ == "__main__":
     shorten()
+    if limit := int(os.environ.get("FILE_BYTES", "0")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     main()
