@@ -6,9 +6,11 @@ kills, which share of requests meets a fault, and which inputs.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tests.reliability.crash_tally import Tally
 from tests.reliability.fault_proxy import Attacks
 from tests.reliability.lying_jobs import LIES
 
-_AT_A_TIME = 3
+_AT_A_TIME = 4
 _KILLS_OF_A_TRIAL = 10
 _RECORDS = (900, 400, 250)
 """The more of them go one by one, the longer a run takes at many faults; see `Trial.delivery`."""
@@ -44,27 +46,36 @@ def soak(directory: Path) -> tuple[Tally, list[str]]:
     kills, rate = int(os.environ.get("KILLS", "200")), float(os.environ.get("RATE", "0.3"))
     first = int(os.environ.get("SEED", "100"))
     total, problems = Tally(), list[str]()
+    lock = threading.Lock()
+    seeds = itertools.count(first)
 
-    def run(seed: int) -> Trial:
-        (directory / str(seed)).mkdir()
-        trial = Trial(seed, directory / str(seed), plan_of(seed, rate))
-        try:
-            trial.run()
-        except AssertionError as error:
-            trial.problems.append(str(error))
-        return trial
-
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        seeds = iter(range(first, first + kills))
+    def run_trials() -> None:
         while total.kills < kills:
-            # Together: most of the time a trial waits.
-            for trial in threads.map(run, [next(seeds) for _ in range(_AT_A_TIME)]):
+            with lock:
+                seed = next(seeds)
+            trial = _run(seed, directory / str(seed), rate)
+            with lock:
                 total.add(trial.tally)
-                found = [f"seed {trial.seed} ({trial.delivery}): {problem}" for problem in trial.problems]
-                problems += found
-                told = [f"seed {trial.seed}: {trial.tally.kills} kills, {trial.tally.seconds:.0f} s", *found]
+                found = [f"seed {seed} ({trial.delivery}): {problem}" for problem in trial.problems]
+                problems.extend(found)
+                told = [f"seed {seed}: {trial.tally.kills} kills, {trial.tally.seconds:.0f} s", *found]
                 print("\n".join(told), file=sys.stderr, flush=True)
+
+    # Together: most of the time a trial waits.
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for done in [threads.submit(run_trials) for _ in range(_AT_A_TIME)]:
+            done.result()
     return total, problems
+
+
+def _run(seed: int, directory: Path, rate: float) -> Trial:
+    directory.mkdir()
+    trial = Trial(seed, directory, plan_of(seed, rate))
+    try:
+        trial.run()
+    except AssertionError as error:
+        trial.problems.append(str(error))
+    return trial
 
 
 def main() -> None:
