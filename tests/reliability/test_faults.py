@@ -6,6 +6,8 @@ import base64
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +52,30 @@ def test_a_fault_is_no_success_of_what_was_not_carried_out(
     assert proxy.seen.faults[name]
     assert proxy.seen.faults.keys() == {name}
     assert not proxy.seen.strangers
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, fault in FAULTS.items() if not fault.success | fault.ends_runs]
+)
+def test_what_looks_like_a_success_is_known(
+    name: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that takes any answer would believe it, so that the proxy must carry the call out."""
+    monkeypatch.setitem(FAULTS, name, replace(FAULTS[name], carried_out=False))
+    organizations = {f"Basic {KEY}": Organization("o-1", sandbox.url)}
+    with FaultProxy(1, Attacks(faults=(name,), rate=1), organizations) as proxy:
+        proxy.endless_seconds = 0.4
+        settings = Settings(
+            api_key=KEY, api_url=proxy.url, retry_max_seconds=0.2, request_timeout_seconds=0.2
+        )
+        client = Client(settings, proxy.url)
+        with suppress(DeliveryError):
+            body = b'{"name": "called", "properties": {"number": 1}}'
+            response = client.call("POST", "/v2/events", body, content="any", redirects=True)
+            assert not response.ok
+        client.close()
+    assert proxy.seen.faults[name]
+    assert not proxy.seen.carried_out
 
 
 def test_without_faults_the_proxy_is_not_noticed(sandbox: Sandbox, api: SandboxApi) -> None:
