@@ -387,7 +387,8 @@ class Trial:
         for line in self._log.read_text(errors="replace").splitlines():
             if "Traceback" in line or "nexpected " in line or "please report" in line:
                 self.tally.tracebacks += 1
-                self.problems.append(f"in the log: {line[:300]}")
+                told = f"in the log: {line[:300]}"
+                self.problems += [told] if told not in self.problems else []
         if self.tally.strangers:
             self.problems.append(f"{self.tally.strangers} redirects were followed")
 

@@ -41,10 +41,11 @@ def plan_of(seed: int, rate: float) -> Plan:
     )
 
 
-def soak(directory: Path) -> tuple[Tally, list[str]]:
-    """Run trials until there are kills enough; returns what happened, and what was wrong."""
+def soak(directory: Path) -> tuple[str, list[str]]:
+    """Run trials until there are kills enough; returns the table of what happened, and what was wrong."""
     kills, rate = int(os.environ.get("KILLS", "200")), float(os.environ.get("RATE", "0.3"))
     first = int(os.environ.get("SEED", "100"))
+    head = f"`KILLS={kills} RATE={rate:g} SEED={first}`"
     total, problems = Tally(), list[str]()
     lock = threading.Lock()
     seeds = itertools.count(first)
@@ -65,7 +66,7 @@ def soak(directory: Path) -> tuple[Tally, list[str]]:
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         for done in [threads.submit(run_trials) for _ in range(_AT_A_TIME)]:
             done.result()
-    return total, problems
+    return "\n".join(total.table(head)), problems
 
 
 def _run(seed: int, directory: Path, rate: float) -> Trial:
@@ -81,8 +82,8 @@ def _run(seed: int, directory: Path, rate: float) -> Trial:
 def main() -> None:
     """Print the table; everything else goes to stderr."""
     with tempfile.TemporaryDirectory() as directory:
-        total, problems = soak(Path(directory))
-    print("\n".join(total.table()))
+        table, problems = soak(Path(directory))
+    print(table)
     sys.exit(1 if problems else 0)
 
 

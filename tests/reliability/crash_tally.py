@@ -58,8 +58,10 @@ class Tally:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
-    def table(self) -> Iterator[str]:
-        """The lines of a Markdown table, without a head."""
+    def table(self, head: str) -> Iterator[str]:
+        """The lines of a Markdown table."""
+        yield f"| {head} | |"
+        yield "|---|---|"
         for what, figure in self._rows():
             yield f"| {what} | {figure} |"
 
