@@ -35,7 +35,7 @@ def test_a_few_kills(seed: int, more: dict[str, Any], tmp_path: Path) -> None:
     trial = Trial(seed, tmp_path, Plan(2, 120, (0.9, 1.8), deletions=0.06, attacks=attacks, **more))
     trial.run()
     assert trial.problems == []
-    assert 1 <= trial.tally.kills <= 2
+    assert trial.tally.kills >= 1
     assert trial.tally.faults
     assert trial.tally.deletions
     assert trial.tally.calls
