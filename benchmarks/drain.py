@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BUFFER = 1 << 20
-_COMPLETED = b'{"job":{"status":"COMPLETED"},"imports":0,"errors":0}'
+_UID = b'"uid":'  # stands once in every request of the inputs
 
 
 class Drain:
@@ -25,7 +25,7 @@ class Drain:
     Attributes:
         posts: POST requests answered.
         body_bytes: Bytes in their bodies.
-        first_request: When the first request began to arrive, in seconds of the monotonic clock, which all
+        first_request: When the first POST began to arrive, in seconds of the monotonic clock, which all
             processes of a machine share; None before it.
     """
 
@@ -39,6 +39,7 @@ class Drain:
         self.body_bytes = 0
         self.first_request: float | None = None
         self._keep = keep
+        self._records: dict[bytes, int] = {}  # of a job
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
 
@@ -68,13 +69,15 @@ class Drain:
 
     def _answer(self, request: _Request) -> bytes:
         with self._lock:
+            if not request.is_post:
+                count = self._records.get(request.path.rpartition(b"/")[2], 0)
+                return b'{"job":{"status":"COMPLETED"},"imports":%d,"errors":0}' % count
             if self.first_request is None:
                 self.first_request = request.at
-            if not request.is_post:
-                return _COMPLETED
             self.posts += 1
             self.body_bytes += request.length
             number = self.posts
+            self._records[b"%d" % number] = request.records
         if self._keep is not None:
             (self._keep / f"{number:06}.json").write_bytes(request.body)
         return b'{"job":{"id":"%d","status":"PROCESSING"}}' % number
@@ -86,20 +89,25 @@ class _Request:
 
     Attributes:
         is_post: Whether it is a POST.
+        path: What it is sent to.
         at: When it began to arrive.
         length: Bytes in its body.
+        records: Users or events in its body.
         body: The body where it was asked for.
     """
 
     is_post: bool
+    path: bytes
     at: float
     length: int
+    records: int
     body: bytes
 
 
 def _requests(connection: socket.socket, *, whole: bool) -> Iterator[_Request]:
     """The requests of a connection, with their bodies only where they are wanted."""
-    view = memoryview(bytearray(_BUFFER))
+    buffer = bytearray(_BUFFER)
+    view = memoryview(buffer)
     rest = b""
     while True:
         at = time.monotonic()
@@ -114,14 +122,18 @@ def _requests(connection: socket.socket, *, whole: bool) -> Iterator[_Request]:
         length = _length(head)
         body = bytearray(rest[:length])
         left, rest = length - len(body), rest[length:]
+        records, cut = body.count(_UID), bytes(body[1 - len(_UID) :])
         while left:
             size = connection.recv_into(view, min(left, _BUFFER))
             if not size:
                 return
             left -= size
+            begin = cut + bytes(view[: len(_UID) - 1])
+            records += begin.count(_UID) + buffer.count(_UID, 0, size)
+            cut = (cut + bytes(view[max(0, size + 1 - len(_UID)) : size]))[1 - len(_UID) :]
             if whole:
                 body += view[:size]
-        yield _Request(head.startswith(b"POST"), at, length, bytes(body))
+        yield _Request(head.startswith(b"POST"), head.split()[1], at, length, records, bytes(body))
 
 
 def _length(head: bytes) -> int:

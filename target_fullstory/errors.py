@@ -26,6 +26,10 @@ class DeliveryError(TargetFullstoryError):
     """Fullstory cannot be reached, or refuses more than a single record."""
 
 
+class KeyRefusedError(DeliveryError):
+    """Fullstory does not accept the API key, or its role does not allow the call."""
+
+
 class OutputError(TargetFullstoryError):
     """A file of the run, such as the rejects file, cannot be written."""
 

@@ -9,16 +9,19 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.accounting.run_report import log_totals, write_report
 from target_fullstory.api.client import Client
+from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
 from target_fullstory.errors import DeliveryError, OutputError
@@ -174,19 +177,37 @@ class Load(Run):
             on_response = self._webhook.on_response
         accounting, in_flight = Accounting(settings, self._id, on_response=on_response), InFlight(settings)
         self._client = Client(settings, url)
-        self._role_check = RoleCheck(settings, url)
-        journal = JobJournal(settings.output_dir, self._id, settings.api_url)
-        self._jobs = JobTracker(
-            settings, self._client, accounting, in_flight, journal if settings.wait_for_jobs else None
-        )
+        self._account = KeyAccount(settings, Client(briefly(settings), url))
+        self._role_check = RoleCheck(settings, self._account)
+        accounting.block.organization = lambda: self._destination.organization
+        journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
+        self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
+
+    @property
+    def _destination(self) -> Destination:
+        """Where this run sends, as far as it is known by now."""
+        return self._account.destination()
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
         if kind is not None:
             self._role_check.require(stream, kind)
         super().open_stream(stream, kind)
+
+    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+        """Take requests; meanwhile the key's organization is asked for, which the state names."""
+        self._account.ask()
+        super().add(stream, chunk, record)
+
+    def flush(self) -> None:
+        """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""
+        super().flush()
+        if not self.interrupted:
+            with suppress(StopWaiting):
+                self._jobs.wait_for_looks()
+            self._account.wait()
 
     def end(self, *, deliver: bool = True) -> None:
         """Send what is open, wait for it, write the last STATE and the run report; raises what went wrong.

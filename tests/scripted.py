@@ -46,10 +46,17 @@ class Reply:
 Script = Callable[[Request, int], Reply]
 
 
-class ScriptedServer:
-    """Calls the script for each request, with the number of requests before it."""
+_ME = {"email": "architect@example.com", "orgId": "scripted", "role": "ARCHITECT"}
 
-    def __init__(self, script: Script) -> None:
+
+class ScriptedServer:
+    """Calls the script for each request, with the number of requests before it.
+
+    `GET /me`, which a load sends beside its other requests, is answered here and not kept; with `me` it is
+    the script's like any other.
+    """
+
+    def __init__(self, script: Script, *, me: bool = False) -> None:
         self.requests: list[Request] = []
         self._script = script
         self._lock = threading.Lock()
@@ -69,10 +76,13 @@ class ScriptedServer:
                     self.rfile.read(length),
                     time.monotonic(),
                 )
-                with outer._lock:
-                    number = len(outer.requests)
-                    outer.requests.append(request)
-                reply = outer._script(request, number)
+                if self.path == "/me" and not me:
+                    reply = Reply(200, _ME)
+                else:
+                    with outer._lock:
+                        number = len(outer.requests)
+                        outer.requests.append(request)
+                    reply = outer._script(request, number)
                 time.sleep(reply.delay)
                 body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 if reply.fault == "reset":

@@ -12,6 +12,10 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
     organization: str | None = None  # from `GET /me`, or a fingerprint of the key; None where not known
 
     def is_surely_not(self, other: Destination) -> bool:
-        """Whether these are two places: another address, or two organizations that are both known."""
-        known = self.organization and other.organization
-        return self.address != other.address or bool(known and self.organization != other.organization)
+        """Whether these are two places: another address, or two organizations that are both known.
+
+        Two keys with different fingerprints may be of one organization.
+        """
+        known = [one.organization for one in (self, other) if one.organization]
+        told = [name for name in known if not name.startswith("key:")]
+        return self.address != other.address or (len(told) == 2 and told[0] != told[1])

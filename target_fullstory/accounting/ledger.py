@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -49,6 +49,21 @@ class JobEntry(msgspec.Struct, kw_only=True):
     finished: str | None = None
 
 
+Why: TypeAlias = Literal["in_progress", "unknown", "refused", "unreachable", "another_key"]
+"""Why the end of an earlier run's job is not known."""
+
+
+class UnfinishedJob(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An earlier run's job whose end this run has not learned, as the state block lists it."""
+
+    id: str
+    kind: Kind
+    stream: str
+    records: int = 0  # left out where it is not known
+    since: str
+    why: Why
+
+
 class ResponseEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A response of the API as the state block lists it.
 
@@ -84,6 +99,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
         self._jobs: dict[str, JobEntry] = {}
+        self._unfinished: dict[str, UnfinishedJob] = {}
         self._responses: deque[ResponseEntry] = deque(maxlen=responses)
 
     def open_stream(self, stream: str, kind: str) -> None:
@@ -126,6 +142,22 @@ class Ledger:
         if self._on_response is not None:
             event = "job_created" if entry.finished is None else "job_finished"
             self._on_response(event, msgspec.to_builtins(entry))
+
+    def unfinished(self, job: UnfinishedJob) -> None:
+        """Enter an earlier run's job whose end is not known, or another reason why."""
+        with self._lock:
+            self._unfinished[job.id] = job
+
+    def finished(self, job_id: str) -> None:
+        """Take away an earlier run's job: its end is booked."""
+        with self._lock:
+            self._unfinished.pop(job_id, None)
+
+    def unfinished_jobs(self, *, every: bool = False) -> list[UnfinishedJob]:
+        """The earlier runs' jobs whose end is not known, the latest 1,000 unless `every`."""
+        with self._lock:
+            jobs = list(self._unfinished.values())
+        return jobs if every else jobs[-_LISTED_JOBS:]
 
     def response(self, stream: str, kind: Kind, status: int, **about: str | None) -> None:
         """Keep an API response for the state block, with the other fields of its `ResponseEntry`."""

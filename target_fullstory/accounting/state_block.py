@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,14 +22,18 @@ class StateBlock:
         self._run_id = run_id
         self._ledger = ledger
         self._rejects = rejects
+        # Set by a run that sends: whose key it is, None as long as that is not known.
+        self.organization: Callable[[], str | None] = lambda: None
 
     def build(self, *, final: bool, every_job: bool = False) -> dict[str, Any]:
         """The block as of now, or `final` when the run is over; with the latest jobs or all of them."""
         return {
             "version": VERSION,
             "run_id": self._run_id,
+            "organization": self.organization(),
             "streams": self._ledger.streams(final=final),
             "jobs": self._ledger.jobs(every=every_job),
+            "unfinished_jobs": self._ledger.unfinished_jobs(every=every_job),
             "responses": self._ledger.responses(),
             "rejects": self._rejects.summary(),
         }

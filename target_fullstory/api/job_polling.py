@@ -1,16 +1,19 @@
-"""Polling batch jobs: one look at a job, the items it refused, when to look again."""
+"""Polling batch jobs: one look at a job, the items it took and refused, when to look again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
+
+import msgspec
 
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.client import Client
 from target_fullstory.errors import DeliveryError
 from target_fullstory.kinds import KINDS
+from target_fullstory.settings.model import API_BATCH_LIMIT
 
 COMPLETED, FAILED, UNKNOWN = "COMPLETED", "FAILED", "UNKNOWN"
 _UNKNOWN_AFTER = 5
@@ -18,12 +21,21 @@ _LONGEST_INTERVAL = 30.0
 _INTERVAL_GROWTH = 1.5
 
 
+class ListNotReadyError(Exception):
+    """The list of a job's items is still being made (202)."""
+
+
 class RefusedItem(NamedTuple):
-    """An item that a job refused, with its request as Fullstory gives it back."""
+    """An item that a job refused, with its request as JSON where Fullstory gives it back."""
 
     code: str
     message: str
-    request: Any
+    request: bytes | None
+
+
+def adds_up(entry: JobEntry) -> bool:
+    """Whether a job's figures account for each of its records, as far as their number is known."""
+    return not entry.records or entry.imports + entry.errors == entry.records
 
 
 @dataclass
@@ -62,28 +74,45 @@ class PolledJob:
         entry.finished = str(job["finished"]) if job.get("finished") else entry.finished
         return entry.status in {COMPLETED, FAILED}
 
-    def refused_items(self) -> Iterator[RefusedItem]:
-        """Read the job's errors, page by page."""
-        entry, token = self.entry, ""
-        for _ in range(entry.records + 1):
+    def refused_items(self) -> list[RefusedItem]:
+        """The job's errors, of all pages; raises a ListNotReadyError where they are still being listed."""
+        items = []
+        for item in self._listed("errors"):
+            request = item.get(KINDS[self.entry.kind].item)
+            code, message = str(item.get("code") or "unknown"), str(item.get("message") or "")
+            # As JSON: a job may have refused all of its items, and objects take several times as much.
+            items.append(
+                RefusedItem(code, message, None if request is None else msgspec.json.encode(request))
+            )
+        return items
+
+    def imported_items(self) -> Iterator[dict[str, Any]]:
+        """What the job has imported, as Fullstory shows it; raises as `refused_items` does."""
+        return self._listed("imports")
+
+    def _listed(self, listing: Literal["errors", "imports"]) -> Iterator[dict[str, Any]]:
+        """Read one of the job's lists, page by page; no more items than the job has records."""
+        entry, most = self.entry, self.entry.records or API_BATCH_LIMIT
+        left, token, seen = most, "", {""}
+        while left:
             params = {"page_token": token} if token else {}
-            response = self._client.call("GET", f"{self._path}/errors", params=params)
+            response = self._client.call("GET", f"{self._path}/{listing}", params=params)
+            if response.status == 202:
+                raise ListNotReadyError
             results = response.data.get("results") or []
             if not response.ok or not isinstance(results, list):
                 reason = "they are not a list" if response.ok else response.code
                 raise DeliveryError(
-                    f"The errors of job {entry.id} cannot be read: {response.status} ({reason})."
+                    f"The {listing} of job {entry.id} cannot be read: {response.status} ({reason})."
                 )
-            for item in results:
-                if isinstance(item, dict):
-                    yield RefusedItem(
-                        str(item.get("code") or "unknown"),
-                        str(item.get("message") or ""),
-                        item.get(KINDS[entry.kind].item),
-                    )
+            items = [item for item in results if isinstance(item, dict)][:left]
+            left -= len(items)
+            yield from items
             token = str(response.data.get("next_page_token") or "")
-            if not token:
+            # A token that comes again, or pages of nothing without an end, lead nowhere.
+            if token in seen or len(seen) > most:
                 return
+            seen.add(token)
 
 
 def poll_intervals(first: float) -> Iterator[float]:

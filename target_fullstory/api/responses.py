@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from target_fullstory.errors import DeliveryError
+from target_fullstory.errors import DeliveryError, KeyRefusedError
 
 CONCERNS_RECORDS = frozenset({400, 413, 422})  # statuses that one record or a batch's size may have caused
 UNKNOWN_USER = "user_not_found"  # a record names no existing user; any other 404 is a wrong address
@@ -66,17 +66,17 @@ def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
     `call` is method and path, without a record's values.
     """
     if status == 401:
-        raise DeliveryError(
+        raise KeyRefusedError(
             "Fullstory does not accept the API key (401). Check the setting api_key, and api_key_encoding if "
             "the key is right."
         )
     if status == 403 and call.startswith("GET ") and "/batch/" in call:
-        raise DeliveryError(
+        raise KeyRefusedError(
             "The API key may not read batch jobs (403): that takes an Admin or Architect key. Use such "
             "a key, or set delivery to single, or wait_for_jobs to false."
         )
     if status == 403:
-        raise DeliveryError(
+        raise KeyRefusedError(
             f"The API key's role does not allow {call} (403). Use a Standard, Admin or Architect key of "
             "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key "
             "to delete users."

@@ -1,13 +1,11 @@
-"""Who the API key belongs to, and which kinds its role may send."""
+"""Which kinds the role of an API key may send."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
-import msgspec
-
-from target_fullstory.api.client import Client, with_retry_limit
-from target_fullstory.errors import ConfigurationError, TargetFullstoryError
+from target_fullstory.api.key_account import KeyAccount
+from target_fullstory.errors import ConfigurationError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
 from target_fullstory.settings.model import Settings
@@ -16,15 +14,6 @@ JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})  # the roles that may read the s
 _KNOWN = frozenset().union(*(rules.roles for rules in KINDS.values()), {"VIEW_ONLY"})
 _NAMES = {"USER": "Standard", "ADMIN": "Admin", "ARCHITECT": "Architect"}
 _BEYOND_WRITING = frozenset({"user_deletions", "webhook_endpoints"})
-_RETRY_SECONDS = 10.0
-
-
-class Account(msgspec.Struct, frozen=True):
-    """What `GET /me` says of a key, empty where it does not; unknown roles are possible."""
-
-    organisation: str
-    email: str
-    role: str
 
 
 def allows(role: str, kind: str) -> bool | None:
@@ -46,29 +35,16 @@ def role_names(roles: frozenset[str]) -> str:
     return " or ".join(name for role, name in _NAMES.items() if role in roles)
 
 
-def who_am_i(client: Client) -> Account:
-    """Ask whose key it is; raises a TargetFullstoryError where no response says so."""
-    response = client.call("GET", "/me")
-    me = response.data
-    role = me.get("role")
-    if not response.ok or not isinstance(role, str):
-        reason = response.code if not response.ok else "no role"
-        raise ConfigurationError(
-            f"GET /me was answered with {response.status} ({reason}), so the key's role is not known. Check "
-            "the setting api_url."
-        )
-    return Account(str(me.get("orgId") or ""), str(me.get("email") or ""), role)
-
-
 class RoleCheck:
     """Checks that the key's role allows the mapped kinds, before anything is sent.
 
-    Asks once, and only where a mapped kind needs more than a Standard key. Used by the reading thread alone.
+    Waits for the answer only where a mapped kind needs more than a Standard key. Used by the reading thread
+    alone.
     """
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, account: KeyAccount) -> None:
         self._settings = settings
-        self._url = url
+        self._account = account
         self._checked_streams = False
 
     def require(self, stream: str, kind: str) -> None:
@@ -91,13 +67,10 @@ class RoleCheck:
 
     @cached_property
     def _role(self) -> str | None:
-        """The key's role, asked for once; None where it is not known."""
-        client = Client(with_retry_limit(self._settings, _RETRY_SECONDS), self._url)
-        try:
-            return who_am_i(client).role
-        except TargetFullstoryError as error:
+        """The key's role; None where it is not known."""
+        account = self._account.get()
+        if account is None:
             # If more than GET /me fails, the run's own requests will show it.
-            logger.warning("The key's role is not known, so the run goes on: %s", error)
+            logger.warning("The key's role is not known, so the run goes on: %s", self._account.error)
             return None
-        finally:
-            client.close()
+        return account.role

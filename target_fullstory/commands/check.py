@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.api.client import Client
-from target_fullstory.api.roles import JOB_READERS, Account, allows, may_read_jobs, role_names, who_am_i
+from target_fullstory.api.key_account import Account, who_am_i
+from target_fullstory.api.roles import JOB_READERS, allows, may_read_jobs, role_names
 from target_fullstory.commands.shared_options import (
     api_client,
     config_option,

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.accounting.ledger import JobEntry
-from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, poll_intervals
+from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, adds_up, poll_intervals
 from target_fullstory.api.responses import json_object
 from target_fullstory.commands.shared_options import (
     api_client,
@@ -54,10 +54,10 @@ _STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yel
 def jobs_command(
     config_paths: tuple[str, ...], state_path: str | None, wait: bool, timeout: float | None, form: str
 ) -> int:
-    """Print the batch jobs of a load with their status now.
+    """Print the batch jobs of a load with their status now, and the earlier ones whose end it did not learn.
 
-    Exit code 0: all are completed; 1: some failed or are unknown to Fullstory, or an error; 3: none failed,
-    some are still in progress.
+    Exit code 0: all are completed; 1: some failed, are unknown to Fullstory or have figures that do not add
+    up, or an error; 3: none of these, some are still in progress.
     """
     settings = read_settings(config_paths)
     block = read_block(state_path, settings)
@@ -74,7 +74,11 @@ def jobs_command(
         logger.info("The load sent no batch jobs: single requests only, or nothing")
     print_as(form, {"run_id": str(block.get("run_id", "")), "jobs": jobs}, _table(jobs))
     ended = [job for job in jobs if job.status in {COMPLETED, FAILED, UNKNOWN}]
-    if any(job.status != COMPLETED or job.errors for job in ended):
+    for job in ended:
+        if job.status != UNKNOWN and not adds_up(job):
+            text = "Job %s is %s with %d imports and %d errors, which are not its %d records"
+            logger.warning(text, job.id, job.status, job.imports, job.errors, job.records)
+    if any(job.status != COMPLETED or job.errors or not adds_up(job) for job in ended):
         return _SOME_FAILED
     return _ALL_COMPLETED if len(ended) == len(jobs) else _SOME_IN_PROGRESS
 
@@ -132,13 +136,16 @@ def _find(content: bytes, name: str, state_key: str | None) -> dict[str, Any]:
 
 
 def _jobs_of(block: dict[str, Any]) -> list[JobEntry]:
-    try:
-        return msgspec.convert(block["jobs"], list[JobEntry])
-    except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$")
-        raise InputError(
-            f"The list of jobs is not one of this target: {reason} (jobs{path.rstrip('`')})."
-        ) from None
+    jobs = []
+    for key in ("jobs", "unfinished_jobs"):
+        try:
+            jobs += msgspec.convert(block.get(key) or [], list[JobEntry])
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            raise InputError(
+                f"The list of jobs is not one of this target: {reason} ({key}{path.rstrip('`')})."
+            ) from None
+    return jobs
 
 
 def _look(polled: list[PolledJob], settings: Settings) -> list[PolledJob]:

@@ -172,8 +172,7 @@ class Dispatcher:
         key = content_key(body, salt=self._key_salt) if by_content else None
         response = self._client.call("POST", path, body, key=key)
         if response.ok:
-            job = self._jobs.track(batch.kind, batch.stream, rows, batch.keys, response)
-            self._ledger.count(batch.stream, delivered=rows)
+            job = self._jobs.track(batch, body, rows, response)
             self._ledger.response(batch.stream, batch.kind, response.status, job=job)
             return False
         self._ledger.response(batch.stream, batch.kind, response.status, code=response.error_code)

@@ -1,43 +1,55 @@
-"""The run's batch jobs: polled until they end, the items they refused written to the rejects file."""
+"""The unfinished batch jobs, this run's and those that earlier runs have left: polled until they end."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
 
 from msgspec.structs import replace
 
-from target_fullstory.accounting.ledger import JobEntry
-from target_fullstory.accounting.rejects import Reject, timestamp
+from target_fullstory.accounting.ledger import JobEntry, UnfinishedJob, Why
+from target_fullstory.accounting.rejects import timestamp
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
-from target_fullstory.api.job_polling import FAILED, UNKNOWN, PolledJob, poll_intervals
+from target_fullstory.api.job_polling import UNKNOWN, ListNotReadyError, PolledJob, poll_intervals
 from target_fullstory.api.responses import Response
-from target_fullstory.batching.batch import Keys
-from target_fullstory.errors import DeliveryError, TargetFullstoryError
-from target_fullstory.kinds import Kind
+from target_fullstory.api.roles import may_read_jobs
+from target_fullstory.batching.batch import Batch, BatchBody
+from target_fullstory.errors import DeliveryError, KeyRefusedError, OutputError, TargetFullstoryError
 from target_fullstory.logs import logger
 from target_fullstory.sending.in_flight import InFlight, Reservation
-from target_fullstory.sending.job_journal import JobJournal
-from target_fullstory.settings.model import API_BATCH_LIMIT, Settings
+from target_fullstory.sending.job_ends import JobEnds
+from target_fullstory.sending.job_journal import JobJournal, NotedJob
+from target_fullstory.settings.model import Settings
+
+_GIVEN_UP_AFTER = timedelta(days=7)
+
+_REASONS: dict[Why, str] = {
+    "unknown": "Fullstory does not know it (404)",
+    "another_key": "it was noted by a run with another key, perhaps of another organization",
+}
 
 
 @dataclass(eq=False)
 class _TrackedJob:
-    """An unfinished job; `own` is false where an earlier run has sent it."""
+    """An unfinished job."""
 
     polled: PolledJob
     reservation: Reservation
     intervals: Iterator[float]
     next_look: float
     deadline: float
-    own: bool
+    left: NotedJob | None = None  # where an earlier run has sent it
+    looked_at: bool = False
 
 
 class JobTracker:
-    """Follows the run's unfinished jobs, and those that killed runs have left, in a thread of its own."""
+    """Follows unfinished jobs in a thread of its own."""
 
     def __init__(
         self,
@@ -45,29 +57,74 @@ class JobTracker:
         client: Client,
         accounting: Accounting,
         in_flight: InFlight,
-        journal: JobJournal | None,
+        journal: JobJournal,
     ) -> None:
-        """Start with the jobs that killed runs have left; no journal where the run does not wait for jobs."""
+        """Start with the jobs that earlier runs have left."""
         self._settings = settings
         self._client = client
         self._ledger = accounting.ledger
-        self._rejects = accounting.rejects
         self._in_flight = in_flight
         self._journal = journal
+        self._ends = JobEnds(accounting, journal)
         in_flight.on_wait_for_jobs = self._watch
         self._wake = threading.Condition()
         self._jobs: list[_TrackedJob] = []
         self._watching = settings.wait_for_jobs
         self._closed = False
         self._thread: threading.Thread | None = None
-        for left in journal.left_jobs() if journal else ():
-            logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
-            entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=API_BATCH_LIMIT)
-            unknown_users = Reservation(left.kind, rows=0, keys=None, job=True)
-            self._follow(entry, in_flight.enter(unknown_users), own=False)
+        # Those that nobody asks about first: from then on, the thread alone books ends.
+        for left in sorted(journal.left_jobs(), key=journal.is_surely_here):
+            self._take_over(left)
 
-    def track(self, kind: Kind, stream: str, rows: int, keys: Keys, response: Response) -> str:
-        """Follow the job that a response names, with so many rows and these users; returns its id."""
+    # What earlier runs left
+
+    def _take_over(self, left: NotedJob) -> None:
+        entry = JobEntry(id=left.id, kind=left.kind, stream=left.stream, records=left.records)
+        if not self._journal.is_surely_here(left):
+            self._leave(left, entry, "another_key")
+            return
+        self._tell(left, "in_progress")
+        # Which users are in it is not known: updates of all wait, unless the run waits for no job.
+        reservation = Reservation(left.kind, rows=0, keys=None, job=True)
+        if self._settings.wait_for_jobs:
+            logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
+            self._in_flight.enter(reservation)
+        self._follow(entry, reservation, left)
+
+    def _tell(self, left: NotedJob, why: Why) -> None:
+        since = (left.since or datetime.now(timezone.utc)).astimezone(timezone.utc)
+        self._ledger.unfinished(
+            UnfinishedJob(
+                id=left.id,
+                kind=left.kind,
+                stream=left.stream,
+                records=left.records,
+                since=since.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                why=why,
+            )
+        )
+
+    def _leave(self, left: NotedJob, entry: JobEntry, why: Why, error: Exception | None = None) -> None:
+        """Leave a job whose end cannot be learned now to a later run, or give it up after a week."""
+        if left.since is not None and datetime.now(timezone.utc) - left.since > _GIVEN_UP_AFTER:
+            self._ends.give_up(entry)
+            return
+        self._tell(left, why)
+        logger.warning(
+            "What became of job %s of an earlier run (stream %s) is not known: %s. The next run asks again",
+            *(left.id, left.stream, str(error).rstrip(".") if error else _REASONS[why]),
+        )
+
+    def wait_for_looks(self) -> None:
+        """Wait until each job of an earlier run has been looked at."""
+        with self._wake:
+            left = [job for job in self._jobs if job.left is not None]
+        self._in_flight.wait_until(lambda: all(job.looked_at for job in left))
+
+    # This run's
+
+    def track(self, batch: Batch, body: BatchBody, rows: int, response: Response) -> str:
+        """Follow the job that a response names, made of so many of a batch's requests; returns its id."""
         job = response.data.get("job")
         if not isinstance(job, dict) or not job.get("id"):
             raise DeliveryError(
@@ -75,18 +132,33 @@ class JobTracker:
             )
         entry = JobEntry(
             id=str(job["id"]),
-            kind=kind,
-            stream=stream,
+            kind=batch.kind,
+            stream=batch.stream,
             records=rows,
             created=str(job.get("created") or timestamp()),
         )
-        reservation = self._in_flight.enter(Reservation(kind, rows, keys, job=True))
-        if self._journal is not None:
-            self._journal.accepted(entry.id, kind, stream)
+        reservation = self._in_flight.enter(Reservation(batch.kind, rows, batch.keys, job=True))
+        if self._can_be_learned:
+            self._journal.accepted(entry, body)
+        # What the job refuses is taken from it again.
+        self._ledger.count(batch.stream, delivered=rows)
         self._ledger.job(entry)
-        logger.info("Job %s created: %d %s of stream %s", entry.id, rows, kind, stream)
+        logger.info("Job %s created: %d %s of stream %s", entry.id, rows, batch.kind, batch.stream)
         self._follow(entry, reservation)
         return entry.id
+
+    @cached_property
+    def _can_be_learned(self) -> bool:
+        """Whether a run may learn how its jobs end: not where it does not wait and the key may not ask."""
+        if self._settings.wait_for_jobs or (account := self._journal.account.get()) is None:
+            return True
+        if may_read_jobs(account.role) is not False:
+            return True
+        logger.warning(
+            "What batch jobs refuse is not learned: wait_for_jobs is false, and the key may not read jobs. "
+            "Ask with `target-fullstory jobs` and an Admin or Architect key"
+        )
+        return False
 
     def _watch(self) -> None:
         """Poll from now on, even where the run does not wait for its jobs: a batch waits for one to end."""
@@ -95,17 +167,17 @@ class JobTracker:
             self._wake.notify()
 
     def close(self) -> None:
-        """Stop polling; the state shows unfinished jobs as PROCESSING."""
+        """Stop polling; the state shows unfinished jobs as PROCESSING, and their notes stay."""
         with self._wake:
             self._closed = True
             self._wake.notify()
-            all_ended = not self._jobs
         if self._thread is not None:
             self._thread.join(timeout=5)
-        if self._journal is not None:
-            self._journal.close(all_ended=all_ended)
+        self._journal.close()
 
-    def _follow(self, entry: JobEntry, reservation: Reservation, *, own: bool = True) -> None:
+    # Polling
+
+    def _follow(self, entry: JobEntry, reservation: Reservation, left: NotedJob | None = None) -> None:
         now = time.monotonic()
         interval = self._settings.job_poll_interval_seconds
         job = _TrackedJob(
@@ -114,9 +186,9 @@ class JobTracker:
             reservation,
             poll_intervals(interval),
             # An earlier run's job has most likely ended by now.
-            next_look=now + interval if own else now,
+            next_look=now if left else now + interval,
             deadline=now + self._settings.job_timeout_seconds,
-            own=own,
+            left=left,
         )
         with self._wake:
             self._jobs.append(job)
@@ -129,22 +201,16 @@ class JobTracker:
         while (job := self._next_due()) is not None:
             try:
                 over = self._look(job)
-            except TargetFullstoryError as error:
-                if job.own:
-                    self._in_flight.fail(error)
-                    return
-                job_id = job.polled.entry.id
-                logger.warning("Not waiting for job %s of an earlier run: %s", job_id, error)
-                over = True
             except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
-                logger.debug("A job's status was not understood", exc_info=True)
-                self._in_flight.fail(
-                    DeliveryError(
-                        f"Fullstory's answer about job {job.polled.entry.id} is not understood "
-                        f"({type(error).__name__}). Check that api_url is the Server API."
-                    )
+                if job.left is None or isinstance(error, OutputError):
+                    self._in_flight.fail(_told(error, job))
+                    return
+                refused = isinstance(error, KeyRefusedError)
+                self._leave(
+                    job.left, job.polled.entry, "refused" if refused else "unreachable", _told(error, job)
                 )
-                return
+                over = True
+            job.looked_at = True
             if over:
                 with self._wake:
                     self._jobs.remove(job)
@@ -155,8 +221,9 @@ class JobTracker:
         with self._wake:
             while not self._closed:
                 pause = None
-                if self._watching and self._jobs:
-                    job = min(self._jobs, key=lambda job: job.next_look)
+                jobs = [job for job in self._jobs if self._watching or job.left is not None]
+                if jobs:
+                    job = min(jobs, key=lambda job: job.next_look)
                     pause = job.next_look - time.monotonic()
                     if pause <= 0:
                         return job
@@ -165,12 +232,17 @@ class JobTracker:
 
     def _look(self, job: _TrackedJob) -> bool:
         """Poll a job once; returns whether it need not be polled again."""
-        if job.polled.look():
-            self._take_end(job)
-            return True
+        with suppress(ListNotReadyError):
+            if job.polled.look():
+                if job.left is not None and job.polled.entry.status == UNKNOWN:
+                    # Perhaps the key is another organization's.
+                    self._leave(job.left, job.polled.entry, "unknown")
+                else:
+                    self._ends.book(job.polled, own=job.left is None)
+                return True
         if time.monotonic() >= job.deadline:
             logger.warning(
-                "Job %s has not finished in %g s (job_timeout_seconds); it stays PROCESSING in the state",
+                "Job %s has not finished in %g s (job_timeout_seconds); the next run looks at it again",
                 job.polled.entry.id,
                 self._settings.job_timeout_seconds,
             )
@@ -178,49 +250,13 @@ class JobTracker:
         job.next_look = time.monotonic() + next(job.intervals)
         return False
 
-    def _take_end(self, job: _TrackedJob) -> None:
-        entry = job.polled.entry
-        if entry.status == UNKNOWN:
-            logger.warning(
-                "Job %s is not known to Fullstory any more (404); it stays PROCESSING in the state", entry.id
-            )
-            return
-        listed = self._reject_refused(job) if entry.errors or entry.status == FAILED else 0
-        if not job.own:
-            if listed:
-                logger.warning(
-                    "Job %s of an earlier run refused %d records; they are in this run's rejects file, not "
-                    "in its counts",
-                    entry.id,
-                    listed,
-                )
-            return
-        missing = entry.errors - listed
-        if missing > 0:
-            logger.warning("Job %s reports %d errors but lists %d", entry.id, entry.errors, listed)
-            self._ledger.count(entry.stream, rejected=missing, delivered=-missing)
-        entry.errors = max(entry.errors, listed)
-        entry.finished = entry.finished or timestamp()
-        self._ledger.job(entry)
-        logger.info(
-            "Job %s finished: %s, %d imported, %d errors", entry.id, entry.status, entry.imports, entry.errors
-        )
 
-    def _reject_refused(self, job: _TrackedJob) -> int:
-        """Write a job's refused items to the rejects file; returns how many there are."""
-        entry = job.polled.entry
-        listed = 0
-        for item in job.polled.refused_items():
-            reject = Reject(
-                stream=entry.stream,
-                kind=entry.kind,
-                stage="job",
-                code=item.code,
-                message=item.message,
-                job_id=entry.id,
-                request=item.request,
-            )
-            self._rejects.write(reject, counted=job.own)
-            listed += 1
-        self._rejects.sync()
-        return listed
+def _told(error: Exception, job: _TrackedJob) -> TargetFullstoryError:
+    """The error of a look at a job, as the user is told it."""
+    if isinstance(error, TargetFullstoryError):
+        return error
+    logger.debug("A job's status was not understood", exc_info=True)
+    return DeliveryError(
+        f"Fullstory's answer about job {job.polled.entry.id} is not understood ({type(error).__name__}). "
+        "Check that api_url is the Server API."
+    )

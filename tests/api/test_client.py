@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from target_fullstory.batching.batch import BatchBody
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.load_settings import load_settings
 from tests.scripted import Reply, Request, Script, ScriptedServer
+
+AskedServer = partial(ScriptedServer, me=True)
 
 
 def client(server: ScriptedServer, **settings: Any) -> Client:
@@ -28,7 +31,7 @@ def answers(*replies: Reply) -> Script:
 
 
 def test_sends_the_key_as_issued_and_names_the_integration() -> None:
-    with ScriptedServer(answers(Reply())) as server:
+    with AskedServer(answers(Reply())) as server:
         assert client(server).call("POST", "/v2/users", b"{}", key="one").ok
         headers = server.requests[0].headers
         assert headers["authorization"] == "Basic k3y"
@@ -45,7 +48,7 @@ def test_sends_the_key_as_issued_and_names_the_integration() -> None:
     ],
 )
 def test_accepts_the_forms_in_which_keys_are_pasted(settings: dict[str, str], expected: str) -> None:
-    with ScriptedServer(answers(Reply())) as server:
+    with AskedServer(answers(Reply())) as server:
         client(server, **settings).call("GET", "/me")
         assert server.requests[0].headers["authorization"] == expected
 
@@ -67,7 +70,7 @@ def test_accepts_the_forms_in_which_keys_are_pasted(settings: dict[str, str], ex
     ids=lambda reply: f"{reply.status}-{reply.fault or reply.body!r:.20}",
 )
 def test_tries_again_with_the_same_idempotency_key(trouble: Reply) -> None:
-    with ScriptedServer(answers(trouble, Reply(200, {"id": "7"}))) as server:
+    with AskedServer(answers(trouble, Reply(200, {"id": "7"}))) as server:
         answer = client(server).call("POST", "/v2/users", b"{}", key="same")
         assert answer.data == {"id": "7"}
         assert [request.key for request in server.requests] == ["same", "same"]
@@ -75,7 +78,7 @@ def test_tries_again_with_the_same_idempotency_key(trouble: Reply) -> None:
 
 def test_a_batch_is_sent_in_parts_and_each_attempt_sends_them_all() -> None:
     items = [b'{"uid":"%d","properties":{"text":"%b"}}' % (n, b"x" * 3_000_000) for n in range(6)]
-    with ScriptedServer(answers(Reply(fault="reset"), Reply(503), Reply())) as server:
+    with AskedServer(answers(Reply(fault="reset"), Reply(503), Reply())) as server:
         assert client(server).call("POST", "/v2/users/batch", BatchBody(items), key="same").ok
         assert len(server.requests) == 3
         for request in server.requests:
@@ -85,13 +88,13 @@ def test_a_batch_is_sent_in_parts_and_each_attempt_sends_them_all() -> None:
 
 
 def test_a_request_that_hangs_is_tried_again() -> None:
-    with ScriptedServer(answers(Reply(delay=3), Reply(200, {"id": "7"}))) as server:
+    with AskedServer(answers(Reply(delay=3), Reply(200, {"id": "7"}))) as server:
         assert client(server, request_timeout_seconds=0.3).call("POST", "/v2/users", b"{}").ok
 
 
 def test_an_answer_that_drips_is_tried_again() -> None:
     slow = Reply(200, {"id": "a very slow answer"}, fault="drip")
-    with ScriptedServer(answers(slow, Reply(200, {"id": "7"}))) as server:
+    with AskedServer(answers(slow, Reply(200, {"id": "7"}))) as server:
         began = time.monotonic()
         assert client(server, request_timeout_seconds=0.5).call("POST", "/v2/users", b"{}").data == {
             "id": "7"
@@ -111,7 +114,7 @@ def test_honours_retry_after(form: str) -> None:
     def script(_: Request, number: int) -> Reply:
         return Reply(429, {}, {"Retry-After": wait()}) if number == 0 else Reply()
 
-    with ScriptedServer(script) as server:
+    with AskedServer(script) as server:
         client(server).call("POST", "/v2/users", b"{}")
         first, second = (request.at for request in server.requests)
         assert second - first >= 1.9
@@ -142,7 +145,7 @@ def test_a_kept_500_gets_a_new_key_that_a_replay_would_get_too() -> None:
 
     keys = []
     for _ in range(2):
-        with ScriptedServer(script) as server:
+        with AskedServer(script) as server:
             client(server).call("POST", "/v2/events", b"{}", key="event")
             keys.append([request.key for request in server.requests])
     assert keys == [["event", "event", "event-1"]] * 2
@@ -150,7 +153,7 @@ def test_a_kept_500_gets_a_new_key_that_a_replay_would_get_too() -> None:
 
 def test_different_500s_keep_the_key() -> None:
     replies = [Reply(500, {"message": str(n)}) for n in range(3)]
-    with ScriptedServer(answers(*replies, Reply())) as server:
+    with AskedServer(answers(*replies, Reply())) as server:
         client(server).call("POST", "/v2/events", b"{}", key="event")
         assert {request.key for request in server.requests} == {"event"}
 
@@ -164,7 +167,7 @@ def test_different_500s_keep_the_key() -> None:
     ],
 )
 def test_what_no_retry_can_mend_ends_at_once(reply: Reply, says: str) -> None:
-    with ScriptedServer(answers(reply)) as server:
+    with AskedServer(answers(reply)) as server:
         with pytest.raises(DeliveryError, match=says) as error:
             client(server).call("POST", "/v2/users", b"{}")
         assert len(server.requests) == 1
@@ -172,7 +175,7 @@ def test_what_no_retry_can_mend_ends_at_once(reply: Reply, says: str) -> None:
 
 
 def test_gives_up_after_retry_max_seconds() -> None:
-    with ScriptedServer(answers(Reply(503))) as server:
+    with AskedServer(answers(Reply(503))) as server:
         began = time.monotonic()
         with pytest.raises(DeliveryError, match="retry_max_seconds"):
             client(server, retry_max_seconds=1).call("POST", "/v2/users", b"{}")
@@ -181,7 +184,7 @@ def test_gives_up_after_retry_max_seconds() -> None:
 
 def test_a_400_is_an_answer() -> None:
     refused = Reply(400, {"code": "required_field", "message": "uid"})
-    with ScriptedServer(answers(refused)) as server:
+    with AskedServer(answers(refused)) as server:
         answer = client(server).call("POST", "/v2/users", b"{}")
         assert (answer.ok, answer.code, answer.message) == (False, "required_field", "uid")
 
@@ -190,13 +193,13 @@ def test_the_key_is_not_taken_from_netrc(monkeypatch: pytest.MonkeyPatch, tmp_pa
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with ScriptedServer(answers(Reply())) as server:
+    with AskedServer(answers(Reply())) as server:
         client(server).call("GET", "/me")
         assert server.requests[0].headers["authorization"] == "Basic k3y"
 
 
 def test_a_wait_beyond_the_patience_ends_at_once() -> None:
-    with ScriptedServer(answers(Reply(429, headers={"Retry-After": "3000"}))) as server:
+    with AskedServer(answers(Reply(429, headers={"Retry-After": "3000"}))) as server:
         began = time.monotonic()
         with pytest.raises(DeliveryError, match="retry_max_seconds"):
             client(server).call("POST", "/v2/users", b"{}")
@@ -209,7 +212,7 @@ def test_a_key_that_a_proxy_echoes_is_masked() -> None:
         said = f"{request.headers['authorization']} is not for me"
         return Reply(400, {"code": said, "message": said})
 
-    with ScriptedServer(script) as server:
+    with AskedServer(script) as server:
         answer = client(server).call("POST", "/v2/users", b"{}")
         assert "k3y" not in str(answer.data)
         assert answer.code == "http_400"

@@ -10,7 +10,7 @@ import pytest
 
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.client import Client
-from target_fullstory.api.job_polling import PolledJob, poll_intervals
+from target_fullstory.api.job_polling import ListNotReadyError, PolledJob, poll_intervals
 from target_fullstory.api.transport import HttpRequest, HttpResponse, NoResponseError
 from target_fullstory.errors import DeliveryError
 from target_fullstory.settings.load_settings import load_settings
@@ -75,14 +75,37 @@ def test_errors_are_read_page_by_page_also_after_a_lost_response() -> None:
     first = {"results": [{"code": "c", "user": {"uid": "u"}}], "next_page_token": "t"}
     last = {"results": [{"message": "m"}, "odd"]}
     job, transport = polled((200, first), (0, None), (200, last))
-    assert list(job.refused_items()) == [("c", "", {"uid": "u"}), ("unknown", "m", None)]
+    assert job.refused_items() == [("c", "", b'{"uid":"u"}'), ("unknown", "m", None)]
     assert [request.params for request in transport.requests] == [{}] + [{"page_token": "t"}] * 2
 
 
-def test_pages_have_an_end_and_are_lists() -> None:
-    job, transport = polled((200, {"next_page_token": "again"}))
-    assert list(job.refused_items()) == []
+def test_a_page_token_that_comes_again_ends_the_paging() -> None:
+    job, transport = polled((200, {"results": [{"code": "c"}], "next_page_token": "again"}))
+    assert len(job.refused_items()) == 2
+    assert len(transport.requests) == 2
+
+
+def test_pages_of_nothing_have_an_end() -> None:
+    pages = [(200, {"next_page_token": str(number)}) for number in range(9)]
+    job, transport = polled(*pages)
+    assert job.refused_items() == []
     assert len(transport.requests) == job.entry.records + 1
+
+
+def test_no_more_items_are_taken_than_the_job_has_records() -> None:
+    pages = [(200, {"results": [{"uid": "u"}] * 2, "next_page_token": str(number)}) for number in range(9)]
+    job, transport = polled(*pages)
+    assert len(list(job.imported_items())) == job.entry.records == 3
+    assert len(transport.requests) == 2
+
+
+def test_a_list_that_is_not_ready_is_told() -> None:
+    job, _ = polled((202, {}))
+    with pytest.raises(ListNotReadyError):
+        job.refused_items()
+
+
+def test_what_is_no_list_is_an_error() -> None:
     job, _ = polled((200, {"results": {"code": "c"}}))
     with pytest.raises(DeliveryError, match="cannot be read"):
         list(job.refused_items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,8 @@ from target_fullstory.sandbox import Role, Sandbox, SandboxOptions
 from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
+
+AskedServer = partial(ScriptedServer, me=True)
 
 Run = Callable[..., Outcome]
 Config = dict[str, Any]
@@ -98,7 +101,7 @@ def test_a_refused_sample_is_exit_code_1(tmp_path: Path, config: Config) -> None
             return Reply(body={"role": "ARCHITECT", "orgId": "o", "email": "e"})
         return Reply(status=400, body={"code": "invalid", "message": "no"})
 
-    with ScriptedServer(script) as server:
+    with AskedServer(script) as server:
         done = command(tmp_path, config | {"api_url": server.url}, "check", "--send-test")
     assert done.code == 1
     assert "refused with 400 (invalid): no" in done.stdout
@@ -136,7 +139,7 @@ def test_a_deletion_refused_is_told_beside_the_others(tmp_path: Path, config: Co
             return Reply(body={"role": "UNHEARD_OF", "orgId": "o", "email": "e"})
         return Reply(status=403 if request.method == "DELETE" else 200)
 
-    with ScriptedServer(script) as server:
+    with AskedServer(script) as server:
         full = config | {"api_url": server.url, "streams": STREAMS}
         done = command(tmp_path, full, "check", "--send-test", "--format", "json")
     assert done.code == 1
@@ -153,7 +156,7 @@ def test_a_deletion_refused_is_told_beside_the_others(tmp_path: Path, config: Co
     ],
 )
 def test_what_is_no_answer_is_one_line(tmp_path: Path, config: Config, reply: Reply, told: str) -> None:
-    with ScriptedServer(lambda request, number: reply) as server:
+    with AskedServer(lambda request, number: reply) as server:
         check_refused(command(tmp_path, config | {"api_url": server.url}, "check"), told)
 
 
@@ -200,12 +203,21 @@ def test_where_the_role_is_not_known_the_run_goes_on(run_target: Run, reply: Rep
         return reply if request.path == "/me" else Reply()
 
     lines = [GONE, *(record("user_deletions", uid=f"u{n}") for n in range(2)), state(a=1)]
-    with ScriptedServer(script) as server:
+    with AskedServer(script) as server:
         done = run_target(lines, api_url=server.url)
     assert done.code == 0, done.stderr
     assert [one.path for one in server.requests].count("/me") == 1
 
 
-def test_a_run_of_users_and_events_does_not_ask(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
-    run_target([USERS, user(1), state(a=1)], api_url=sandbox.url)
-    assert "/me" not in [one["path"] for one in api.requests()]
+def test_a_run_of_users_and_events_asks_once_and_needs_no_answer(run_target: Run) -> None:
+    def script(request: Request, number: int) -> Reply:
+        # Later than all else: nothing waits for it but the end.
+        return Reply(403, {}, delay=1) if request.path == "/me" else Reply(200, {"id": "1"})
+
+    with AskedServer(script) as server:
+        done = run_target([USERS, *(user(n) for n in range(5)), state(a=1)], api_url=server.url)
+        at = {one.path: one.at for one in server.requests}
+    assert done.code == 0, done.stderr
+    assert [one.path for one in server.requests].count("/me") == 1
+    assert at["/v2/users"] - at["/me"] < 0.9
+    assert done.block["organization"].startswith("key:")

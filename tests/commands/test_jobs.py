@@ -207,6 +207,44 @@ def test_a_job_that_fullstory_does_not_know_counts_as_failed(
         assert (done.code, shown(done)[0]["status"]) == (1, "UNKNOWN")
 
 
+@pytest.mark.parametrize(
+    ("status", "imports", "errors"), [("COMPLETED", 10, 0), ("FAILED", 0, 0), ("COMPLETED", 41, 0)]
+)
+def test_figures_that_do_not_add_up_are_told_and_count_as_failed(
+    status: str, imports: int, errors: int, tmp_path: Path, config: Config
+) -> None:
+    figures = {"imports": imports, "errors": errors}
+    block = {"jobs": [{"id": "a", "kind": "users", "status": "COMPLETED", "records": 40, "imports": 40}]}
+    with ScriptedServer(lambda *_: Reply(200, {"job": {"status": status}, **figures})) as server:
+        config["api_url"] = server.url
+        for wait in ((), ("--wait",)):
+            done = command(
+                tmp_path, config, "jobs", "--state", "-", "--format", "json", *wait, text=json.dumps(block)
+            )
+            (job,) = shown(done)
+            assert (done.code, job["imports"], job["records"]) == (1, imports, 40)
+            assert f"Job a is {status} with {imports} imports and 0 errors, which are not its 40 records" in (
+                done.stderr
+            )
+
+
+def test_jobs_of_earlier_runs_whose_end_is_not_known_are_shown(
+    sandbox: Sandbox, tmp_path: Path, config: Config
+) -> None:
+    config["api_url"] = sandbox.url
+    left = {
+        "id": "b",
+        "kind": "events",
+        "stream": "orders",
+        "since": "2026-01-01T00:00:00Z",
+        "why": "unknown",
+    }
+    block = {"jobs": [], "unfinished_jobs": [left]}
+    done = command(tmp_path, config, "jobs", "--state", "-", "--format", "json", text=json.dumps(block))
+    (job,) = shown(done)
+    assert (done.code, job["id"], job["stream"], job["status"]) == (1, "b", "orders", "UNKNOWN")
+
+
 def test_a_load_without_jobs_is_complete(
     run_target: Run, sandbox: Sandbox, tmp_path: Path, config: Config
 ) -> None:
@@ -239,6 +277,7 @@ def test_the_configuration_may_be_in_several_files(loaded: Outcome, tmp_path: Pa
     [
         ("not JSON", "What standard input holds is not a STATE"),
         ('{"jobs": [{"id": "a", "kind": "x"}]}', "jobs[0].kind"),
+        ('{"jobs": [], "unfinished_jobs": "x"}', "(unfinished_jobs)"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, config: Config, text: str, told: str) -> None:

@@ -239,11 +239,14 @@ def test_all_kinds_are_shown_as_a_load_sends_them(
     config |= {"streams": STREAMS, "hard_delete": True, "delivery": delivery, "batch_size_rows": 9}
     messages = [*HEAD, *mixed(random.Random(5), 150), state(done=True)]
 
+    jobs: dict[str, int] = {}
+
     def answer(request: Request, number: int) -> Reply:
-        if request.path == "/me":
-            return Reply(200, {"role": "ARCHITECT"})
         if request.method == "GET":
-            return Reply(200, {"job": {"status": "COMPLETED"}, "imports": 1})
+            job = request.path.rsplit("/", 1)[1]
+            return Reply(200, {"job": {"status": "COMPLETED"}, "imports": jobs[job]})
+        if request.path.endswith("/batch"):
+            jobs[f"job-{number}"] = len(request.json["requests"])
         return Reply(200, {"id": "1", "job": {"id": f"job-{number}", "status": "PROCESSING"}})
 
     with ScriptedServer(answer) as server:

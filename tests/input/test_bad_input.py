@@ -127,7 +127,7 @@ def test_the_records_that_spoil_a_batch_are_found_by_halving(run_target: Run) ->
     def script(request: Any, number: int) -> Reply:
         if request.method == "GET":
             job = {"id": request.path.rsplit("/", 1)[1], "status": "COMPLETED"}
-            return Reply(200, {"job": job, "imports": 0, "errors": 0})
+            return Reply(200, {"job": job, "imports": jobs[job["id"]], "errors": 0})
         requests = request.json["requests"]
         if any(item["uid"] in {"u7", "u90"} for item in requests):
             return Reply(400, {"code": "spoilt", "message": "something in here"})
@@ -150,15 +150,17 @@ def test_the_records_that_spoil_a_batch_are_found_by_halving(run_target: Run) ->
 
 def test_a_413_halves_the_limit_for_the_run(run_target: Run) -> None:
     sizes: list[tuple[int, int]] = []
+    jobs: dict[str, int] = {}
 
     def script(request: Any, number: int) -> Reply:
         if request.method == "GET":
-            job = {"id": "j", "status": "COMPLETED"}
-            return Reply(200, {"job": job, "imports": 0, "errors": 0})
+            job = {"id": request.path.rsplit("/", 1)[1], "status": "COMPLETED"}
+            return Reply(200, {"job": job, "imports": jobs[job["id"]], "errors": 0})
         if len(request.body) > 3000:
             sizes.append((len(request.body), 413))
             return Reply(413, b"<html>Request Entity Too Large</html>")
         sizes.append((len(request.body), 200))
+        jobs[f"j{number}"] = len(request.json["requests"])
         return Reply(200, {"job": {"id": f"j{number}", "status": "PROCESSING"}})
 
     with ScriptedServer(script) as server:

@@ -62,6 +62,7 @@ class FakeFullstory:
         self._busy: dict[str, int] = {}
         self._events_busy: Counter[int] = Counter()
         self._kept: dict[str, Response] = {}
+        self._sizes: dict[str, int] = {}
         self._number = 0
 
     # The client's interface
@@ -175,6 +176,7 @@ class FakeFullstory:
             looks = self.rng.randint(0, 3) if self.rng else 0
         job = Job(f"job-{self._number}", kind, requests, looks)
         self._jobs[job.id] = job
+        self._sizes[job.id] = len(requests)
         self.most_jobs = max(self.most_jobs, len(self._jobs))
         operations = sum(len(running.requests) for running in self._jobs.values())
         self.most_operations = max(self.most_operations, operations)
@@ -188,7 +190,9 @@ class FakeFullstory:
                 if job.looks >= 0:
                     return Response(200, {"job": {"id": job_id, "status": "PROCESSING"}})
                 self._end(job_id)
-            return Response(200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": 1})
+            return Response(
+                200, {"job": {"id": job_id, "status": "COMPLETED"}, "imports": self._sizes[job_id]}
+            )
 
     def _end(self, job_id: str) -> None:
         job = self._jobs.pop(job_id)

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from target_fullstory import run as run_module
-from target_fullstory.api import roles
 from target_fullstory.batching import batcher
 from target_fullstory.errors import DeliveryError
 from target_fullstory.mapping import MappingOptions, MappingSpec
@@ -87,8 +86,7 @@ class Story:
         """Stands in for stdout."""
 
     def _load_once(self) -> None:
-        for module in (roles, run_module):
-            self._monkeypatch.setattr(module, "Client", self.fullstory)
+        self._monkeypatch.setattr(run_module, "Client", self.fullstory)
         self._monkeypatch.setattr("sys.stdout", self)
         self._monkeypatch.setattr(batcher, "max_open_bytes", lambda _: self._most_memory)
         self._monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT_BYTES", self._most_memory)

@@ -63,7 +63,7 @@ class Watcher:
         self._delay = delay
         self._lock = threading.Lock()
         self._busy: dict[str, int] = {}
-        self._jobs: dict[str, tuple[float, list[str]]] = {}
+        self._jobs: dict[str, tuple[float, list[str], int]] = {}
         self.broken: list[str] = []
         self.paths: list[str] = []
 
@@ -89,16 +89,16 @@ class Watcher:
             if not batch:
                 self._end(list(users))
                 return Reply(200, {"id": "1"})
-            self._jobs[f"job-{number}"] = time.monotonic() + self._job_seconds, list(users)
+            self._jobs[f"job-{number}"] = time.monotonic() + self._job_seconds, list(users), len(requests)
         return Reply(200, {"job": {"id": f"job-{number}", "status": "PROCESSING"}})
 
     def _look(self, job: str) -> Reply:
         with self._lock:
-            ends, uids = self._jobs[job]
+            ends, uids, count = self._jobs[job]
             if time.monotonic() < ends:
                 return Reply(200, {"job": {"id": job, "status": "PROCESSING"}})
             self._end(uids)
-            return Reply(200, {"job": {"id": job, "status": "COMPLETED"}, "imports": 1})
+            return Reply(200, {"job": {"id": job, "status": "COMPLETED"}, "imports": count})
 
     def _end(self, uids: list[str]) -> None:
         for uid in uids:

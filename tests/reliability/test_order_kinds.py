@@ -103,8 +103,9 @@ class Watched:
             if time.monotonic() < ends:
                 return Reply(200, {"job": {"id": job, "status": "PROCESSING"}})
             self._jobs[job] = ends, []
+            count = len(names)
             self._end(names)
-            return Reply(200, {"job": {"id": job, "status": "COMPLETED"}, "imports": 1})
+            return Reply(200, {"job": {"id": job, "status": "COMPLETED"}, "imports": count})
 
     def _end(self, names: list[str]) -> Reply:
         for name in names:

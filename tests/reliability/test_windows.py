@@ -175,8 +175,8 @@ def accepted_then(*answers: Reply) -> Callable[[Request, int], Reply]:
 def test_a_job_that_fullstory_has_forgotten_does_not_hang_the_run(run_target: Callable[..., Outcome]) -> None:
     with ScriptedServer(accepted_then(Reply(404, {"code": "resource_not_found"}))) as server:
         outcome = run_target([USERS, user(1), state(a=1)], api_url=server.url, delivery="batch")
-    assert outcome.code == 0
-    assert outcome.block["jobs"][0]["status"] == "PROCESSING"
+    assert outcome.code == 1
+    assert outcome.block["jobs"][0]["status"] == "UNKNOWN"
     assert "404" in outcome.stderr
 
 

@@ -33,4 +33,9 @@ def test_an_unknown_organization_may_be_any() -> None:
     ours = Destination("https://api.fullstory.com", "ours")
     assert ours.is_surely_not(Destination("https://api.fullstory.com", "theirs"))
     assert ours.is_surely_not(Destination("https://api.eu1.fullstory.com", "ours"))
+    # Another key may be of the same organization.
+    for organization in ("ours", "key:0123456789ab"):
+        one, other = Destination(ours.address, organization), Destination(ours.address, "key:ba9876543210")
+        assert not one.is_surely_not(other)
+        assert not other.is_surely_not(one)
     assert not ours.is_surely_not(Destination("https://api.fullstory.com"))
