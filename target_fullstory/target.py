@@ -70,6 +70,9 @@ class TargetFullstory(Target):
         TargetCapabilities.VALIDATE_RECORDS,
     ]
 
+    # Here, not in `__init__`: singer-sdk's part of that installs the signals' handler.
+    _stop_asked = False
+
     def __init__(self, **options: Any) -> None:
         """Read the settings; nothing is sent or created yet.
 
@@ -94,7 +97,6 @@ class TargetFullstory(Target):
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
         # The sinks that take a stream's records as the tap sent them, which their decoders may decode.
         self._direct_sinks: dict[str, FullstorySink] = {}
-        self._stop_asked = False
 
     @cached_property
     def run(self) -> Run:

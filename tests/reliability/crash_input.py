@@ -40,6 +40,8 @@ STREAMS: dict[str, Any] = {
 }
 CALL = "called"
 """The name of the events that the calls make."""
+ORGANIZATION = 1_000_000
+"""The records of each organization have numbers of their own, from this times its place on."""
 
 
 @dataclass
@@ -57,8 +59,10 @@ class Input:
         deleted: Users that were deleted at some time.
         unknown: Users that are deleted, but never were.
         rejects: Events and calls that are refused.
+        organization: Whose input it is, see `make_input`.
     """
 
+    organization: int = 0
     lines: list[str] = field(default_factory=list)
     users: dict[str, dict[str, int]] = field(default_factory=dict)
     events: dict[int, str] = field(default_factory=dict)
@@ -68,6 +72,14 @@ class Input:
     deleted: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     rejects: set[int] = field(default_factory=set)
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its users begin with."""
+        return "uvw"[self.organization]
+
+    def owns(self, number: int) -> bool:
+        return number // ORGANIZATION == self.organization
 
     @property
     def records(self) -> int:
@@ -133,20 +145,21 @@ def _deletes(line: str) -> bool:
     return '"stream": "erasures"' in line or '"_sdc_deleted_at"' in line
 
 
-def make_input(rng: random.Random, records: int, deletions: float) -> Input:
+def make_input(rng: random.Random, records: int, deletions: float, organization: int = 0) -> Input:
     """Users that come, change, go and come back in two streams, their events, calls and STATEs.
 
     Args:
         rng: Draws it.
         records: How many records.
         deletions: The share of deletions among them.
+        organization: Whose input it is; no other's has one of its users or numbers.
     """
-    made = Input()
-    people = [f"u{number}" for number in range(max(records // 12, 5))]
+    made = Input(organization=organization)
+    people = [f"{made.prefix}{number}" for number in range(max(records // 12, 5))]
     until_state = 0
     # Whom the next records are about, most of them: a user who has just been deleted.
     spotlight: list[str] = []
-    for number in range(records):
+    for number in range(organization * ORGANIZATION, organization * ORGANIZATION + records):
         uid = spotlight.pop() if spotlight else rng.choice(people)
         what = rng.random()
         if what < deletions:

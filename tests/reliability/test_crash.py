@@ -1,14 +1,13 @@
-"""The target is killed (SIGKILL) again and again while a sandbox with faults runs on.
+"""The target is killed (SIGKILL and other signals) again and again, behind a proxy with faults.
 
 After each kill it is started again from the last STATE it wrote, as an orchestrator does. At the end the
 sandbox must hold every user in its last version and every event exactly once, nobody who was deleted and
-none of their events; calls must have been carried out at least once, and in order.
+none of their events; calls must have been carried out at least once, and in order; what was refused must be
+in a rejects file, and no secret in any file.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,27 @@ import pytest
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import EVENTS, Outcome, event, state
-from tests.reliability.crash import Tally, Trial
+from tests.reliability.crash import Plan, Trial
+from tests.reliability.crash_soak import soak
+from tests.reliability.fault_proxy import Attacks
+from tests.reliability.faults import FAULTS
 from tests.reliability.live import Live
 
+FAULTS_HERE = tuple(name for name in FAULTS if name not in {"head malformed", "head cut", "500"})
 
-@pytest.mark.parametrize("seed", [0, 1, 2], ids=["batch", "auto", "single"])
-def test_a_few_kills(seed: int, tmp_path: Path) -> None:
-    trial = Trial(
-        seed, tmp_path, kills=2, records=120, kill_seconds=(0.9, 1.8), deletions=0.06, fail_rate=0.03
-    )
+
+@pytest.mark.parametrize(
+    ("seed", "more"),
+    [(0, {}), (1, {"organizations": 2}), (2, {"revoked": 0.5})],
+    ids=["batch", "auto-two-organizations", "single-revoked-key"],
+)
+def test_a_few_kills(seed: int, more: dict[str, Any], tmp_path: Path) -> None:
+    attacks = Attacks(faults=FAULTS_HERE, rate=0.05)
+    trial = Trial(seed, tmp_path, Plan(2, 120, (0.9, 1.8), deletions=0.06, attacks=attacks, **more))
     trial.run()
-    assert 1 <= trial.tally.kills <= 2
+    assert trial.problems == []
+    assert trial.tally.kills >= 1
+    assert trial.tally.faults
     assert trial.tally.deletions
     assert trial.tally.calls
 
@@ -57,22 +66,8 @@ def test_what_a_job_of_a_killed_run_refused_is_kept(
 
 @pytest.mark.soak
 def test_many_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At least so many kills as the environment's KILLS says, 60 without it; prints its figures."""
-    wanted = int(os.environ.get("KILLS", "60"))
-    total = Tally()
-    first = int(os.environ.get("SEED", "100"))
-    for seed in range(first, first + wanted):
-        if total.kills >= wanted:
-            break
-        directory = tmp_path / str(seed)
-        directory.mkdir()
-        trial = Trial(seed, directory, kills=8, records=1200, kill_seconds=(0.8, 5.0))
-        with capsys.disabled():
-            print(f"\nseed {seed} ({trial.delivery}), in {directory}", flush=True)
-        trial.run()
-        total.add(trial.tally)
-        with capsys.disabled():
-            print(json.dumps(vars(trial.tally)), flush=True)
+    """At least so many kills as the environment's KILLS says; prints its figures."""
     with capsys.disabled():
-        print("\n" + "\n".join(total.lines()))
-    assert total.kills >= wanted
+        table, problems = soak(tmp_path)
+        print(f"\n{table}")
+    assert problems == []

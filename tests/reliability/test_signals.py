@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +49,36 @@ def test_while_the_tap_is_silent_what_was_read_is_delivered_and_checkpointed(
         assert not live.errors
     assert api.user("u1")["properties"]["seats"] == 3
     assert len(api.events()) == 1
+
+
+_SIGNALLED_AT_THE_START = """
+import signal
+from target_fullstory import target
+load_settings = target.load_settings
+def signalled(config):
+    signal.raise_signal(signal.{name})
+    return load_settings(config)
+target.load_settings = signalled
+from target_fullstory.cli import main
+main()
+"""
+
+
+@both
+def test_while_it_starts(number: int, sandbox: Sandbox, config: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config | {"api_url": sandbox.url}))
+    program = _SIGNALLED_AT_THE_START.format(name=signal.Signals(number).name)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--config", str(path)],
+        input=f"{USERS}\n{user(1)}\n{state(at=1)}\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ERROR" not in done.stderr
 
 
 def test_events_behind_the_last_state_are_left_to_the_next_run(

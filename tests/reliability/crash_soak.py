@@ -1,0 +1,91 @@
+"""Many kills at many faults, with all attacks: `python -m tests.reliability.crash_soak` prints the table.
+
+The table of docs/reliability.md is what it printed. The environment's KILLS, RATE and SEED choose how many
+kills, which share of requests meets a fault, and which inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.reliability.crash import Plan, Trial
+from tests.reliability.crash_tally import Tally
+from tests.reliability.fault_proxy import Attacks
+from tests.reliability.lying_jobs import LIES
+
+_AT_A_TIME = 4
+_KILLS_OF_A_TRIAL = 10
+_RECORDS = (900, 400, 250)
+"""The more of them go one by one, the longer a run takes at many faults; see `Trial.delivery`."""
+
+
+def plan_of(seed: int, rate: float) -> Plan:
+    """The attacks of a trial: the seed decides which come together."""
+    # Neither divides the other: each delivery meets each combination.
+    lies, second, revoked, webhook, full = (seed // 3 % count == 0 for count in (3, 2, 4, 5, 7))
+    return Plan(
+        kills=_KILLS_OF_A_TRIAL,
+        records=_RECORDS[seed % 3],
+        kill_seconds=(0.8, 8.0),
+        attacks=Attacks(rate=rate, lies=LIES if lies else (), echo=seed % 2 == 0),
+        organizations=2 if second else 1,
+        revoked=0.2 if revoked else 0.0,
+        webhook=webhook,
+        full_disks=0.2 if full else 0.0,
+    )
+
+
+def soak(directory: Path) -> tuple[str, list[str]]:
+    """Run trials until there are kills enough; returns the table of what happened, and what was wrong."""
+    kills, rate = int(os.environ.get("KILLS", "200")), float(os.environ.get("RATE", "0.3"))
+    first = int(os.environ.get("SEED", "100"))
+    head = f"`KILLS={kills} RATE={rate:g} SEED={first}`"
+    total, problems = Tally(), list[str]()
+    lock = threading.Lock()
+    seeds = itertools.count(first)
+
+    def run_trials() -> None:
+        while total.kills < kills:
+            with lock:
+                seed = next(seeds)
+            trial = _run(seed, directory / str(seed), rate)
+            with lock:
+                total.add(trial.tally)
+                found = [f"seed {seed} ({trial.delivery}): {problem}" for problem in trial.problems]
+                problems.extend(found)
+                told = [f"seed {seed}: {trial.tally.kills} kills, {trial.tally.seconds:.0f} s", *found]
+                print("\n".join(told), file=sys.stderr, flush=True)
+
+    # Together: most of the time a trial waits.
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for done in [threads.submit(run_trials) for _ in range(_AT_A_TIME)]:
+            done.result()
+    return "\n".join(total.table(head)), problems
+
+
+def _run(seed: int, directory: Path, rate: float) -> Trial:
+    directory.mkdir()
+    trial = Trial(seed, directory, plan_of(seed, rate))
+    try:
+        trial.run()
+    except AssertionError as error:
+        trial.problems.append(str(error))
+    return trial
+
+
+def main() -> None:
+    """Print the table; everything else goes to stderr."""
+    with tempfile.TemporaryDirectory() as directory:
+        table, problems = soak(Path(directory))
+    print(table)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
