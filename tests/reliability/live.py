@@ -142,8 +142,8 @@ class Live:
 
 _WITH_GRACE = """
 import target_fullstory.run as run
-assert run._GRACE_SECONDS
-run._GRACE_SECONDS = {seconds}
+assert run.GRACE_SECONDS
+run.GRACE_SECONDS = {seconds}
 from target_fullstory.cli import main
 main()
 """

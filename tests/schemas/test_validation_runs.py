@@ -99,7 +99,7 @@ def test_a_schema_that_is_a_reference(run_target: Run, api: SandboxApi) -> None:
     lines = [json.dumps(message), record("users", uid="a", n=1), record("users", uid="b", n="x")]
     outcome = run_target(lines, api_url=api.url, max_rejected_records=None)
     assert outcome.code == 0, outcome.stderr
-    assert warnings_in(outcome)[1:] == []
+    assert not any("repaired" in warning for warning in warnings_in(outcome))
     assert [reject["message"] for reject in outcome.rejects] == ["column n: not an integer"]
     assert api.user("a")["schema"]["properties"] == {"n": "int"}
 
