@@ -47,7 +47,7 @@ class Load(Run):
         `config` is the configuration as given, for the run report. Idempotency keys made of content differ
         from those of runs with another `key_salt`.
         """
-        self._config = config
+        self._shown_config = settings.redacted(config)
         self._output = StateOutput()
         self._clock = time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -162,9 +162,8 @@ class Load(Run):
             raise error
 
     def _report_now(self) -> dict[str, Any]:
-        config = self._settings.redacted(self._config)
         block = self._block.build(final=True, every_job=True)
-        return {**block, "destination": self._destination, "config": config}
+        return {**block, "destination": self._destination, "config": self._shown_config}
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

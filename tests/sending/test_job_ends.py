@@ -368,6 +368,19 @@ def test_a_job_is_given_up_after_a_week(run_target: Run, killed: Callable[..., N
     assert left_files(done.output_dir) == []
 
 
+def test_a_job_of_another_key_is_given_up_after_a_week(run_target: Run, tmp_path: Path) -> None:
+    """Before anything else is ready: nobody has to be asked for that."""
+    with serving(Jobs(told("PROCESSING"), organization=None)) as url:
+        note = tmp_path / "output" / "jobs-20260101T000000Z-00000000.jsonl"
+        note.parent.mkdir()
+        job = {"id": "j1", "kind": "users", "stream": "users", "api_url": url, "key": "key:0", "records": 2}
+        note.write_text(json.dumps(job | {"since": "2026-01-01T00:00:00Z"}) + "\n")
+        done = run_target(NEXT, api_url=url, delivery="single", max_rejected_records=None)
+    assert done.code == 0, done.stderr
+    assert [reject["code"] for reject in done.rejects] == ["job_incomplete"] * 2
+    assert not note.exists()
+
+
 def test_a_note_of_an_earlier_version_is_read(run_target: Run, tmp_path: Path) -> None:
     """It has neither organization nor requests, and its last line may be torn."""
     jobs = Jobs(told("FAILED", 1, 1), refused={1})
