@@ -88,7 +88,7 @@ class JobTracker:
         # Which users are in it is not known: updates of all wait, unless the run waits for no job.
         reservation = Reservation(left.kind, rows=0, keys=None, job=True)
         if self._settings.wait_for_jobs:
-            logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
+            logger.info("Job %s was left by an earlier run; waiting for it first", left.id)
             self._in_flight.enter(reservation)
         self._follow(entry, reservation, left)
 
