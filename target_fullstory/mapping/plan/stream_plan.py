@@ -28,6 +28,9 @@ from target_fullstory.mapping.plan.written_sources import (
 from target_fullstory.mapping.rules.destinations import GROUPS
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
+_DELETED_AT: Final = "_sdc_deleted_at"
+"""The column in which a tap says that a record is no longer in its source."""
+
 
 class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How the records of a stream become requests."""
@@ -36,9 +39,8 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]  # Fullstory's own fields, in the order of the request
     groups: tuple[Group, ...]  # object columns that are whole groups of fields
     properties: PropertyPlan  # how the record gives custom properties
-    notices: tuple[
-        str, ...
-    ]  # one sentence per column whose property has another name, and what else is to be told
+    # One sentence per column whose property has another name, and for a `soft_delete` without effect.
+    notices: tuple[str, ...]
     deleted: Column | None  # the column in which a record says that its user is gone; None for none
     schema: dict[str, Any]  # the SCHEMA it was made for
     key_properties: tuple[str, ...]  # the columns every record of the stream has
@@ -93,10 +95,6 @@ def plan_stream(
     )
 
 
-DELETED_AT: Final = "_sdc_deleted_at"
-"""The column in which a tap says that a record is gone from its source."""
-
-
 def _deletion_column(
     stream: str, spec: MappingSpec, shape: Shape, options: MappingOptions
 ) -> tuple[Column | None, list[str]]:
@@ -106,8 +104,8 @@ def _deletion_column(
         if options.hard_delete:
             return column, []
         return None, [f"Stream {stream!r}: soft_delete has no effect while hard_delete is false."]
-    there = spec.kind == "users" and options.hard_delete and has(shape, DELETED_AT)
-    return (Column((DELETED_AT,)) if there else None), []
+    there = spec.kind == "users" and options.hard_delete and has(shape, _DELETED_AT)
+    return (Column((_DELETED_AT,)) if there else None), []
 
 
 class _Sources:
