@@ -82,13 +82,13 @@ def plan_stream(
         by_name, groups = sources.by_name, sources.groups
         planner = Planner(stream, spec, shape, options)
         properties, notices = planner.plan(frozenset(sources.used)), planner.notices
-    deleted, told = _deletion_column(stream, spec, shape, options)
+    deleted, deletion_notices = _deletion_column(stream, spec, shape, options)
     return StreamPlan(
         kind=spec.kind,
         fields=fields_of(spec.kind, by_name, zone),
         groups=tuple(groups),
         properties=properties,
-        notices=(*notices, *told),
+        notices=(*notices, *deletion_notices),
         deleted=deleted,
         schema=schema,
         key_properties=tuple(key_properties),
@@ -98,7 +98,7 @@ def plan_stream(
 def _deletion_column(
     stream: str, spec: MappingSpec, shape: Shape, options: MappingOptions
 ) -> tuple[Column | None, list[str]]:
-    """The column by which `hard_delete` knows that a user is gone, None for none; and what to tell of it."""
+    """The column by which `hard_delete` knows whom to delete, None for none; and notices about it."""
     if spec.soft_delete is not None:
         column = find_column(stream, "soft_delete.column", shape, spec.soft_delete.column)
         if options.hard_delete:
