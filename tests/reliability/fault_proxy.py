@@ -48,11 +48,6 @@ class Request:
         return self.headers.get("idempotency-key")
 
     @property
-    def numbers(self) -> set[int]:
-        """The numbers of the events in it."""
-        return {int(number) for number in _NUMBER.findall(self.body)}
-
-    @property
     def is_batch(self) -> bool:
         return self.method == "POST" and self.path.endswith("/batch")
 
@@ -107,7 +102,6 @@ class Seen:
         sent: The numbers of the events sent under each idempotency key.
         kept: The keys for which a 500 is kept.
         carried_out: The keys of requests that were passed on.
-        too_large: The numbers of the events in bodies that were refused with 413.
         rows_of_500: The longest row of whole 500s, of nothing else, that the requests of a key have met.
         lies: The jobs that lied, by id.
         faulty_deletions: The users whose deletion has met a fault.
@@ -119,7 +113,6 @@ class Seen:
     sent: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     kept: set[str] = field(default_factory=set)
     carried_out: set[str] = field(default_factory=set)
-    too_large: set[int] = field(default_factory=set)
     rows_of_500: Counter[str] = field(default_factory=Counter)
     lies: dict[str, Lie] = field(default_factory=dict)
     faulty_deletions: set[str] = field(default_factory=set)
@@ -198,7 +191,7 @@ class FaultProxy:
             self.seen.requests += 1
             organization = self._organizations.get(request.headers.get("authorization", ""))
             if request.key is not None:
-                self.seen.sent[request.key] |= request.numbers
+                self.seen.sent[request.key] |= {int(number) for number in _NUMBER.findall(request.body)}
             refused_with = organization.refused_with if organization else 401
             kept = request.key in self.seen.kept
         if refused_with is not None or organization is None:
@@ -342,9 +335,6 @@ class FaultProxy:
                 if request.key is not None:
                     self.seen.carried_out.add(request.key)
             status, headers, content = _forward(organization.url, request, target, body)
-        if status == 413:
-            with self._lock:
-                self.seen.too_large |= request.numbers
         if request.path == "/me" and status == 200:
             content = json.dumps(json.loads(content) | {"orgId": organization.name}).encode()
         if lie is not None and status == 200:
