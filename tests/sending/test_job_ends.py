@@ -135,8 +135,11 @@ def left_files(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "status",
-    [told("FAILED", 0), told("COMPLETED", 10), told("COMPLETED", 0, 12)],
-    ids=["failed without errors", "10 of 40 imports", "errors that are not listed"],
+    [told("FAILED", 0), told("FAILED"), told("COMPLETED", 10), told("COMPLETED", 0, 12)],
+    ids=[
+        *("failed without errors", "failed, and says it imported all"),
+        *("10 of 40 imports", "errors that are not listed"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["users", "events"])
 def test_records_in_no_list_are_rejected_with_their_requests(
@@ -166,6 +169,15 @@ def test_figures_that_add_up_are_believed(run_target: Run) -> None:
     assert counts(done) == (37, 3)
     assert [reject["code"] for reject in done.rejects] == ["no"] * 3
     assert [path.split("/")[-1] for path in jobs.lists] == ["errors"]
+
+
+def test_fewer_errors_listed_than_counted(run_target: Run) -> None:
+    """The figures add up, and still nobody says what became of two records."""
+    jobs = Jobs(told("FAILED", errors=3), refused={0}, imported=set(range(3, 40)))
+    done = load(run_target, jobs)
+    assert counts(done) == (37, 3)
+    found = [(reject["code"], reject["request"]["uid"]) for reject in done.rejects]
+    assert found == [("no", "u0"), ("job_incomplete", "u1"), ("job_incomplete", "u2")]
 
 
 def test_refused_and_lost_records_are_told_apart(run_target: Run) -> None:
