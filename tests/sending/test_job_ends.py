@@ -387,7 +387,7 @@ def test_a_note_of_an_earlier_version_is_read(run_target: Run, tmp_path: Path) -
         jobs.jobs["j1"] = [{"uid": "a"}, {"uid": "b"}]
         note = tmp_path / "output" / "jobs-20260101T000000Z-00000000.jsonl"
         note.parent.mkdir()
-        old = {"id": "j1", "kind": "users", "stream": "users", "api_url": url}
+        old = {"id": "j1", "kind": "users", "stream": "users", "api_url": f"{url}/"}
         note.write_text(json.dumps(old) + "\n" + json.dumps(old | {"id": "j2"})[:30])
         done = run_target(NEXT, api_url=url, delivery="single", max_rejected_records=None)
     assert done.code == 0, done.stderr
