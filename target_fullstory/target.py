@@ -268,9 +268,10 @@ class TargetFullstory(Target):
             return
         kind = MissingKeysError if run.missing_keys else TooManyRejectsError
         where = run.rejects.path
+        reason, most = run.rejects.reasons.counted()[0]
         raise kind(
             f"{count} records were rejected, more than max_rejected_records ({limit}) allows; all others "
-            "are delivered. "
+            f"are delivered. The most frequent reason: {reason} ({most} of stream {reason.stream!r}). "
             + (f"The reasons are in {where}." if where else "No file holds them; the log has the reasons.")
         )
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from target_fullstory import logs
+from target_fullstory.api.client import Client
 from target_fullstory.sandbox import Sandbox
+from target_fullstory.settings.model import Settings
 from tests.conftest import KEY, USERS, Outcome, SandboxApi, record, schema, state, user
 from tests.raw_server import RawServer, read_request
 
@@ -90,6 +92,17 @@ def test_malformed_headers_of_the_webhook_are_in_no_log(
         assert server.connections
     assert outcome.report["response_webhook"]["delivered"] == 1
     check(outcome.stderr)
+
+
+def test_nor_where_the_target_is_used_from_python(caplog: pytest.LogCaptureFixture) -> None:
+    """There, the program's own handlers get what urllib3 says; nobody guards them."""
+    logging.getLogger("urllib3").setLevel(logging.NOTSET)
+    caplog.set_level(logging.DEBUG)
+    with RawServer(malformed) as server:
+        client = Client(Settings(api_key=KEY, api_url=server.url), server.url)
+        assert client.call("DELETE", "/v2/users", params={"uid": "jane.doe"}).ok
+        client.close()
+    assert caplog.records == []
 
 
 FORGED = "\n2026-01-01 00:00:00,000 | ERROR    | target-fullstory | All is lost\r\x1b[2J\u2028\u202e\x85"

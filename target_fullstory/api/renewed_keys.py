@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from target_fullstory.accounting.output_files import open_to_append
 from target_fullstory.logs import logger
 
 _KEPT_SECONDS = 24 * 3600  # by Fullstory, and so by us
@@ -56,12 +57,10 @@ class RenewedKeys:
             if self._known is not None:
                 self._known[key] = renewals
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                with os.fdopen(handle, "ab") as file:
+                with open_to_append(self._path) as file:
                     file.write(line)
                     file.flush()
-                    os.fsync(handle)
+                    os.fsync(file.fileno())
             except OSError as error:
                 logger.warning(
                     "%s cannot be written (%s): were this run killed, the next one might send an event twice",

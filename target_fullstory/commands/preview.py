@@ -179,7 +179,7 @@ def _lines(
     if is_beyond(percent, received - over_quota, rejected - over_quota):
         yield f"  a load would stop: more than max_rejected_percent ({percent:g}) of them would be rejected"
     if dropped := Counter[str](counts["dropped_properties"]):
-        yield f"  values left out, as Fullstory cannot take them: {_counts(dropped, 'of ')}"
+        yield f"  values left out, as Fullstory cannot take them or a cast fails: {_counts(dropped, 'of ')}"
     if undeclared := Counter[str](counts["undeclared_values"]):
         yield f"  values that are not of their column's type, sent as they are: {_counts(undeclared, 'of ')}"
     if repeated:

@@ -259,6 +259,7 @@ def test_what_is_known_of_renewed_keys_is_forgotten_after_a_day(tmp_path: Path) 
     keys.note("one", 1)
     keys.note("one", 2)
     path = tmp_path / "new" / "renewed-keys.jsonl"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     with path.open("ab") as file:
         file.write(b'{"key":"cut o')
     RenewedKeys(str(path.parent)).note("two", 1)

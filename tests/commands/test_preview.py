@@ -102,7 +102,7 @@ def test_a_user_by_id_and_a_property_left_out(tmp_path: Path, config: Config) ->
     done = command(tmp_path, config, "preview", text=text)
     assert done.code == 0, done.stderr
     assert "POST /v2/users/a%20b\n" in done.stdout
-    assert "cannot take them: 1 of note" in done.stdout
+    assert "cannot take them or a cast fails: 1 of note" in done.stdout
 
 
 def test_calls_are_shown_without_secrets(tmp_path: Path, config: Config) -> None:

@@ -141,6 +141,22 @@ def test_a_record_of_a_file_that_cannot_be_decoded_is_rejected(
     assert int(api.get("/v2/users")["total_records"]) == 2
 
 
+def test_blank_lines_of_a_file_are_nothing(
+    run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: Path
+) -> None:
+    """The records behind them keep their own lines: these are what a reject is read from."""
+    path = tmp_path / "file.jsonl"
+    path.write_text('\n{"uid": "b1"}\n \n\n{"seats": 7}\n\n{"uid": "b2"}\n\n')
+    lines = [USERS, batch([path.as_uri()], format="jsonl"), state(n=1)]
+    for stream_maps in ({}, {"users": {"seats": "seats"}}):
+        done = run_target(lines, api_url=sandbox.url, stream_maps=stream_maps, max_rejected_records=None)
+        assert done.code == 0, done.stderr
+        counts = done.block["streams"]["users"]
+        assert (counts["received"], counts["delivered"], counts["rejected"]) == (3, 2, 1)
+    assert [reject["record"].get("seats") for reject in done.rejects] == [7, 7]
+    assert int(api.get("/v2/users")["total_records"]) == 2
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
