@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -543,3 +545,38 @@ def test_nothing_is_noted_where_nobody_may_learn_the_end(run_target: Run) -> Non
     assert done.code == 0, done.stderr
     assert "the key may not read jobs" in done.stderr
     assert left_files(done.output_dir) == []
+
+
+@pytest.mark.parametrize(("code", "is_taken_over"), [("ENOLCK", True), ("ENOTSUP", True), ("EAGAIN", False)])
+def test_where_there_are_no_locks_notes_are_taken_over(
+    code: str, is_taken_over: bool, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Only one that another process holds is left to that."""
+    jobs = Jobs(told("COMPLETED"))
+    jobs.jobs["left"] = [{"uid": "u1"}]
+    note = tmp_path / "output" / "jobs-r.jsonl"
+    note.parent.mkdir()
+    with serving(jobs) as url:
+        job = {"id": "left", "kind": "users", "stream": "users", "api_url": url, "records": 1}
+        note.write_text(json.dumps(job) + "\n")
+        (tmp_path / "config.json").write_text(json.dumps(config | {"api_url": url}))
+        done = subprocess.run(
+            [sys.executable, "-c", _FLOCK_FAILS.format(code=code), "--config", str(tmp_path / "config.json")],
+            input="".join(f"{line}\n" for line in [USERS, user(2), state(a=1)]).encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    assert jobs.looks == ["left"] * is_taken_over
+    assert note.exists() != is_taken_over
+
+
+_FLOCK_FAILS = """
+import errno, fcntl
+def fail(*arguments):
+    raise OSError(errno.{code}, "as the file system says")
+fcntl.flock = fail
+from target_fullstory.cli import main
+main()
+"""
