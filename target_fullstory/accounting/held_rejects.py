@@ -19,16 +19,22 @@ class HeldRejects:
     """
 
     def __init__(self, path: Path) -> None:
-        """Lock a file; an InputError where another process holds it."""
+        """Lock a file; an InputError where another process holds it, or has just dealt with it."""
         self.path = path
-        self._file = _open(path)
-        if not try_lock(self._file):
-            self._file.close()
-            raise InputError(
-                f"{path} is in use: the load that writes it has not ended, or it is being replayed. Nothing "
-                "was sent, and it keeps its name; try again when that has ended."
-            )
-        self._status = os.fstat(self._file.fileno())
+        try:
+            self._file = _open(path)
+            if not try_lock(self._file):
+                self._file.close()
+                raise InputError(
+                    f"{path} is in use: the load that writes it has not ended, or it is being replayed. "
+                    "Nothing was sent, and it keeps its name; try again when that has ended."
+                )
+            self._status = os.fstat(self._file.fileno())
+            is_there = os.path.samestat(path.stat(), self._status)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
+        if not is_there:
+            raise InputError(f"{path} was replaced just now. Nothing was sent; try again.")
 
     @property
     def size(self) -> int:
@@ -54,16 +60,20 @@ class HeldRejects:
         if not os.path.samestat(now, self._status) or now.st_size != self.size:
             return None
         if os.name == "nt":
-            self._file.close()  # a file that is open has no other name there
+            self.close()  # a file that is open has no other name there
         return set_aside(self.path, what_was_done)
 
+    def close(self) -> None:
+        """Give up the lock."""
+        self._file.close()
 
-def hold(paths: Iterable[str]) -> list[HeldRejects]:
-    """Lock files, each once; an InputError where another process holds one."""
-    different: dict[Path, Path] = {}
+
+def different_files(paths: Iterable[str]) -> list[Path]:
+    """The paths of a command line, without those of a file that was named before."""
+    found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        different.setdefault(path.resolve(), path)
-    return [HeldRejects(path) for path in different.values()]
+        found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def _open(path: Path) -> BinaryIO:

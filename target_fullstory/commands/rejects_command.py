@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.accounting.destination import Destination
-from target_fullstory.accounting.held_rejects import hold
+from target_fullstory.accounting.held_rejects import HeldRejects, different_files
 from target_fullstory.accounting.unresolved_rejects import (
     is_unresolved,
     open_file,
@@ -24,7 +24,7 @@ from target_fullstory.accounting.unresolved_rejects import (
 from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
-from target_fullstory.errors import InputError
+from target_fullstory.errors import InputError, TargetFullstoryError
 from target_fullstory.logs import logger
 from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import SANDBOX, Settings
@@ -71,7 +71,7 @@ def rejects_command(config_paths: tuple[str, ...], discard: bool, form: str, fil
     1: there are, also after others were discarded.
     """
     settings = read_settings(config_paths)
-    paths = [Path(file) for file in dict.fromkeys(files)]
+    paths = different_files(files)
     if discard:
         _discard(paths)
     if discard or not paths:
@@ -91,7 +91,11 @@ def _unresolved(settings: Settings) -> list[Path]:
     files = unresolved_files(settings.output_dir, here)
     if not files or settings.api_url == SANDBOX:
         return files
-    client = Client(with_retry_limit(settings, _ASKING_SECONDS), settings.api_url)
+    try:
+        client = Client(with_retry_limit(settings, _ASKING_SECONDS), settings.api_url)
+    except TargetFullstoryError as error:
+        logger.debug("Nobody can be asked whose the key is: %s", error)
+        return files
     account = KeyAccount(settings, client)
     account.ask()
     account.wait()
@@ -104,11 +108,15 @@ def _discard(paths: list[Path]) -> None:
     for path in paths:
         if not is_unresolved(path):
             raise InputError(f"{path} is no unresolved rejects file (rejects-….jsonl). Nothing was renamed.")
-    for file in hold(map(str, paths)):
+    for path in paths:
+        HeldRejects(path).close()  # before the first is renamed
+    for path in paths:
+        file = HeldRejects(path)
         if new := file.set_aside("discarded"):
-            logger.info("Discarded: %s is %s now", file.path, new)
+            logger.info("Discarded: %s is %s now", path, new)
         else:
-            logger.warning("%s has changed and keeps its name: a load may be writing it", file.path)
+            logger.warning("%s has changed and keeps its name: a load may be writing it", path)
+        file.close()
 
 
 def _lines(path: Path) -> Iterator[tuple[str, _Line]]:

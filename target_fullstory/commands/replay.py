@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from target_fullstory.accounting.held_rejects import HeldRejects, hold
+from target_fullstory.accounting.held_rejects import HeldRejects, different_files
 from target_fullstory.accounting.unresolved_rejects import schemas_beside, was_cut_off
 from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
@@ -22,6 +22,7 @@ from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
 from target_fullstory.target import TargetFullstory
 
+_MOST_FILES = 500
 _NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -48,7 +49,9 @@ def replay_command(
     """
     # There is no STATE that rejects must hold back.
     config = read_config(config_paths) | {"max_rejected_percent": None}
-    files = hold(rejects)
+    if len(paths := different_files(rejects)) > _MOST_FILES:
+        raise InputError(f"Give at most {_MOST_FILES} files at a time: they stay open. Nothing was sent.")
+    files = [HeldRejects(path) for path in paths]
     # With the load's idempotency keys Fullstory would repeat the responses it gave then.
     target = TargetFullstory(config=config, key_salt=_digest_of(files))
     streams = _ReplayStreams(target)

@@ -112,6 +112,17 @@ def test_of_another_organization(tmp_path: Path, config: Config, output: Path) -
     assert document["unresolved"]["count"] == 3, done.stderr
 
 
+def test_without_a_way_to_ask_the_address_decides(
+    tmp_path: Path, config: Config, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
+    (output / "rejects-1.jsonl").write_text(line(1))
+    done, document = listed(tmp_path, config | {"api_url": "https://localhost:1"})
+    assert done.code == 1
+    assert document["unresolved"]["count"] == 1
+    assert done.error_lines == []
+
+
 def test_discarding(tmp_path: Path, config: Config, output: Path) -> None:
     first, second = output / "rejects-1.jsonl", output / "rejects-2.jsonl"
     first.write_text(line(1))

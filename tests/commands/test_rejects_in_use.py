@@ -138,3 +138,20 @@ def test_a_file_that_is_named_twice_is_sent_once(config: Config, tmp_path: Path)
         done = command(tmp_path, config, "replay", str(path), "output/../output/rejects-r.jsonl")
     assert done.code == 0, done.stderr
     assert server.taken == ["u1"]
+
+
+def test_more_files_than_may_stay_open(config: Config, tmp_path: Path) -> None:
+    """They are refused before anything is sent; given up they may be all at a time."""
+    directory = tmp_path / "output"
+    directory.mkdir()
+    paths = [directory / f"rejects-{number:04}.jsonl" for number in range(1100)]
+    for path in paths:
+        path.write_text(entries("u1"))
+    server = Server()
+    with ScriptedServer(server) as running:
+        config |= SETTINGS | {"api_url": running.url, "integration_source": "replay"}
+        check_refused(command(tmp_path, config, "replay", *map(str, paths)), "500", "Nothing was sent")
+        done = command(tmp_path, config, "rejects", "--discard", *map(str, paths))
+    assert done.code == 0, done.stderr
+    assert server.taken == []
+    assert len(list(directory.glob("*.discarded"))) == 1100
