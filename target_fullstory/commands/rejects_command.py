@@ -24,7 +24,7 @@ from target_fullstory.accounting.unresolved_rejects import (
 from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
-from target_fullstory.errors import InputError, TargetFullstoryError
+from target_fullstory.errors import InputError
 from target_fullstory.logs import logger
 from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import SANDBOX, Settings
@@ -91,11 +91,7 @@ def _unresolved(settings: Settings) -> list[Path]:
     files = unresolved_files(settings.output_dir, here)
     if not files or settings.api_url == SANDBOX:
         return files
-    try:
-        client = Client(with_retry_limit(settings, _ASKING_SECONDS), settings.api_url)
-    except TargetFullstoryError as error:
-        logger.debug("Nobody can be asked whose the key is: %s", error)
-        return files
+    client = Client(with_retry_limit(settings, _ASKING_SECONDS), settings.api_url)
     account = KeyAccount(settings, client)
     account.ask()
     account.wait()
