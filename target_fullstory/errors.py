@@ -6,7 +6,7 @@ prints it as its one line before exit code 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -39,7 +39,18 @@ class TooManyRejectsError(TargetFullstoryError):
 
 
 class MostlyRejectedError(TooManyRejectsError):
-    """A larger share of a stream was rejected than `max_rejected_percent` allows; reading has stopped."""
+    """A larger share of a stream was rejected than `max_rejected_percent` allows; reading has stopped.
+
+    What is to be done depends on which STATEs the run writes until its end: that is asked when it is told.
+    """
+
+    def __init__(self, reason: str, what_to_do: Callable[[], str]) -> None:
+        super().__init__(reason)
+        self._what_to_do = what_to_do
+
+    def __str__(self) -> str:
+        """The reason, and what is to be done as of now."""
+        return f"{self.args[0]} {self._what_to_do()}"
 
 
 def config_error(stream: str, key: str, problem: str) -> ConfigurationError:

@@ -135,7 +135,7 @@ class Load(Run):
             self._jobs.close()
             self._client.close()
             self._block.finish()
-            self.rejects.close()
+            self.rejects.close(self._destination)
             totals = self.ledger.totals()
             if self.interrupted:
                 self._output.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)

@@ -160,6 +160,7 @@ class Run(ABC):
         """
         self.check_limit()
         self.rejects.reasons.mark_state()
+        self.ledger.mark_state()
         self._checkpoints.receive(value)
         self._batcher.mark_state()
         self._checkpoints.write_due()

@@ -193,7 +193,7 @@ def test_bad_records_go_to_the_rejects_file_and_the_rest_goes_on(
     assert (rejects["count"], rejects["path"]) == (6, str(path))
     assert [reason["code"] for reason in rejects["reasons"]] == [reject["code"] for reject in done.rejects]
     assert {reason["count"] for reason in rejects["reasons"]} == {1}
-    assert rejects["unresolved"] == {"count": 6, "files": 1}
+    assert rejects["unresolved"] == {"count": 6, "files": [rejects["path"]]}
     for counts in done.block["streams"].values():
         assert_adds_up(counts)
     assert done.states[-1]["bookmarks"] == {"users": 6}

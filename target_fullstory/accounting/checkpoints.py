@@ -185,6 +185,8 @@ class Checkpoints:
             value = due.value if due is not None else self._last_value
             if value is not None:
                 self._write(value, final=complete)
+            if due is not None:
+                self._written = due.number
             # A STATE that a late response allows is left to the next run.
             self._ended = True
             if self._timer is not None:

@@ -109,6 +109,9 @@ class Ledger:
         self._on_response = on_response
         self._lock = threading.Lock()
         self._streams: dict[str, StreamCounts] = {}
+        self._states = 0
+        # By stream, the number of STATEs before its first record, and before its last.
+        self._spans: dict[str, tuple[int, int]] = {}
         self._untimed: dict[str, int] = {}
         self._jobs: dict[str, JobEntry] = {}
         self._unfinished: dict[str, UnfinishedJob] = {}
@@ -132,7 +135,10 @@ class Ledger:
         """Add to a stream's counts; a negative number takes back what was counted before."""
         with self._lock:
             counts = self._streams[stream]
-            counts.received += received
+            if received:
+                counts.received += received
+                first = self._spans[stream][0] if stream in self._spans else self._states
+                self._spans[stream] = (first, self._states)
             counts.delivered += delivered
             counts.rejected += rejected
             counts.merged += merged
@@ -143,6 +149,17 @@ class Ledger:
         with self._lock:
             counts = self._streams.get(stream)
             return counts.received if counts else 0
+
+    def mark_state(self) -> None:
+        """Note a STATE of the tap."""
+        with self._lock:
+            self._states += 1
+
+    def covered(self, stream: str, written: int) -> Literal["none", "some", "all"]:
+        """How many of a stream's records come before the STATE of this number; the first STATE has 1."""
+        with self._lock:
+            first, last = self._spans.get(stream, (0, 0))
+        return "none" if written <= first else "some" if written <= last else "all"
 
     def dropped(self, stream: str, names: Iterable[str]) -> list[str]:
         """Count property values left out, one of each name; returns the names new to the run."""

@@ -6,6 +6,9 @@ let the next run succeed without them; so the run stops, and the tap reads them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.reject_reasons import RejectReasons
 from target_fullstory.errors import MostlyRejectedError
@@ -16,6 +19,16 @@ LEAST_RECORDS = 20
 FIRST_LOOK = 1000
 """A stream is looked at when it has so many records, beside each STATE and the end."""
 
+_WHAT_TO_DO = {
+    "none": "No STATE behind them is written, so that the next run reads them again: correct the mapping or "
+    "the tap before it.",
+    "some": "A STATE in the midst of the stream was written before this was known: the next run reads again "
+    "what came after it. What was rejected before it is in the rejects file alone: correct the mapping or "
+    "the tap, then replay that file.",
+    "all": "The STATE behind them was written before this was known, so that the next run does not read them "
+    "again. They are in the rejects file alone: correct the mapping or the tap, then replay that file.",
+}
+
 
 def is_beyond(percent: float | None, received: int, rejected: int) -> bool:
     """Whether so many rejected records are more than the percentage of those received."""
@@ -25,11 +38,18 @@ def is_beyond(percent: float | None, received: int, rejected: int) -> bool:
 class RejectionLimit:
     """Holds the streams' rejects against the limit; used by several threads."""
 
-    def __init__(self, percent: float | None, ledger: Ledger, reasons: RejectReasons) -> None:
-        """Without a percentage there is no limit."""
+    def __init__(
+        self,
+        percent: float | None,
+        ledger: Ledger,
+        reasons: RejectReasons,
+        last_written: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Without a percentage there is no limit; `last_written` tells the last STATE's number."""
         self.percent = percent
         self._ledger = ledger
         self._reasons = reasons
+        self._last_written = last_written
 
     def check(self, only: str | None = None) -> None:
         """Look at all streams, or at one, as they stand now.
@@ -44,10 +64,16 @@ class RejectionLimit:
             if only in {None, name} and is_beyond(self.percent, received, rejects.others):
                 raise MostlyRejectedError(
                     f"Stream {name!r}: {rejects.others} of {received} records were rejected, more than "
-                    f"max_rejected_percent ({self.percent:g}) allows; {self._leading_reason(name)}. "
-                    "No STATE behind them is written, so that the next run reads them again: correct the "
-                    "mapping or the tap before it."
+                    f"max_rejected_percent ({self.percent:g}) allows; {self._leading_reason(name)}.",
+                    partial(self._what_to_do, name),
                 )
+
+    def _what_to_do(self, stream: str) -> str:
+        """What becomes of a stream's rejects, by the STATEs that are written by now.
+
+        One is written when Fullstory has accepted a job, and the job may refuse its records after that.
+        """
+        return _WHAT_TO_DO[self._ledger.covered(stream, self._last_written())]
 
     def _leading_reason(self, stream: str) -> str:
         """The reason that most of a stream's rejects have."""

@@ -15,10 +15,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from target_fullstory.accounting.destination import Destination
+from target_fullstory.accounting.file_locks import try_lock
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.output_files import open_to_append
 from target_fullstory.accounting.reject_reasons import Reason, RejectReasons, Stage
-from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects
+from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects, told_unresolved
 from target_fullstory.errors import OutputError
 from target_fullstory.logs import logger
 
@@ -117,14 +119,12 @@ class Rejects:
         with self._lock:
             count, unresolved = self._count, self._there if path else 0
         earlier = self._earlier
+        files = [*(earlier.files if earlier else ()), *([path] if path else ())]
         return {
             "count": count,
             "path": path,
             "reasons": self.reasons.listed(),
-            "unresolved": {
-                "count": unresolved + (earlier.count if earlier else 0),
-                "files": (path is not None) + (earlier.files if earlier else 0),
-            },
+            "unresolved": told_unresolved(unresolved + (earlier.count if earlier else 0), files),
         }
 
     def write(self, reject: Reject, *, own: bool = True) -> None:
@@ -151,13 +151,19 @@ class Rejects:
                 self._keep_schema(reject.stream)
             try:
                 if self._file is None:
-                    self._file = open_to_append(self._path, _BUFFER_BYTES)
+                    self._file = self._open()
                 self._file.write(line)
             except OSError as error:
                 raise self._failure(error) from None
             self._count += 1
             self._there += 1
             self._unsynced = True
+
+    def _open(self) -> BinaryIO:
+        """Open the file, and lock it against a replay of what it does not hold yet."""
+        file = open_to_append(self._path, _BUFFER_BYTES)
+        try_lock(file)
+        return file
 
     def _keep_schema(self, stream: str) -> None:
         self._kept.add(stream)
@@ -205,7 +211,7 @@ class Rejects:
         """
         logger.warning("The rejects file %s is not there any more: a new one begins", self._path)
         since = self._synced_bytes
-        new = open_to_append(self._path, _BUFFER_BYTES)
+        new = self._open()
         while block := os.pread(old.fileno(), _BUFFER_BYTES, since):
             since += len(block)
             new.write(block)
@@ -217,15 +223,18 @@ class Rejects:
                 self._keep_schema(stream)
         return new
 
-    def close(self) -> None:
-        """Sync and close the file; look whether the rejects of earlier runs are unresolved still."""
+    def close(self, destination: Destination | None = None) -> None:
+        """Sync and close the file; look whether the rejects of earlier runs are unresolved still.
+
+        Those of another organization than that of the `destination` are left out, which is known by now.
+        """
         self.sync()
         with self._lock:
             if self._file is not None:
                 self._file.close()
                 self._file = None
         if self._earlier is not None:
-            self._earlier.look_again()
+            self._earlier.look_again(destination)
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(

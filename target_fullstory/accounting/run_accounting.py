@@ -52,7 +52,10 @@ class Accounting:
         )
         self.block = StateBlock(settings.state_key, run_id, self.ledger, self.rejects)
         self.rejection_limit = RejectionLimit(
-            settings.max_rejected_percent, self.ledger, self.rejects.reasons
+            settings.max_rejected_percent,
+            self.ledger,
+            self.rejects.reasons,
+            lambda: self.checkpoints.last_written(),  # noqa: PLW0108 - made below
         )
         self.checkpoints = Checkpoints(
             self.block, self.rejects, write_state, self.rejection_limit.allows_state

@@ -10,7 +10,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from target_fullstory.logs import logger
 
 _PREFIX, _SUFFIX = "rejects-", ".jsonl"
 _READ_BYTES = 1024 * 1024
+_LISTED_FILES = 100
 
 
 class _Report(msgspec.Struct):
@@ -86,9 +87,13 @@ class EarlierRejects:
                 output_dir,
             )
 
-    def look_again(self) -> None:
-        """Leave out what was replayed or discarded in the meantime."""
-        self._counts = {path: count for path, count in self._counts.items() if path.exists()}
+    def look_again(self, destination: Destination | None = None) -> None:
+        """Leave out what was replayed or discarded in the meantime, and what is for another destination."""
+        self._counts = {
+            path: count
+            for path, count in self._counts.items()
+            if path.exists() and (destination is None or _may_be_for(path, destination))
+        }
 
     @property
     def count(self) -> int:
@@ -96,9 +101,14 @@ class EarlierRejects:
         return sum(self._counts.values())
 
     @property
-    def files(self) -> int:
-        """How many files there are."""
-        return len(self._counts)
+    def files(self) -> list[str]:
+        """The files that they are in, by the time of their runs."""
+        return [str(path) for path in self._counts]
+
+
+def told_unresolved(count: int, files: list[str]) -> dict[str, Any]:
+    """Unresolved rejects as the state block shows them: the number of all, the paths of the newest."""
+    return {"count": count, "files": files[-_LISTED_FILES:]}
 
 
 def count_rejects(path: Path) -> int:

@@ -81,9 +81,7 @@ class PolledJob:
             request = item.get(KINDS[self.entry.kind].item)
             code, message = str(item.get("code") or "unknown"), str(item.get("message") or "")
             # As JSON: a job may have refused all of its items, and objects take several times as much.
-            items.append(
-                RefusedItem(code, message, None if request is None else msgspec.json.encode(request))
-            )
+            items.append(RefusedItem(code, message, msgspec.json.encode(request) if request else None))
         return items
 
     def imported_items(self) -> Iterator[dict[str, Any]]:

@@ -13,17 +13,23 @@ from rich.table import Table
 from rich.text import Text
 
 from target_fullstory.accounting.destination import Destination
+from target_fullstory.accounting.held_rejects import HeldRejects, different_files
 from target_fullstory.accounting.unresolved_rejects import (
     is_unresolved,
     open_file,
-    set_aside,
+    told_unresolved,
     unresolved_files,
     was_cut_off,
 )
+from target_fullstory.api.client import Client, with_retry_limit
+from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
 from target_fullstory.errors import InputError
 from target_fullstory.logs import logger
 from target_fullstory.settings.addresses import normalized
+from target_fullstory.settings.model import SANDBOX, Settings
+
+_ASKING_SECONDS = 2.0
 
 
 class _Line(msgspec.Struct):
@@ -65,18 +71,31 @@ def rejects_command(config_paths: tuple[str, ...], discard: bool, form: str, fil
     1: there are, also after others were discarded.
     """
     settings = read_settings(config_paths)
-    paths = [Path(file) for file in dict.fromkeys(files)]
+    paths = different_files(files)
     if discard:
         _discard(paths)
     if discard or not paths:
-        paths = unresolved_files(settings.output_dir, Destination(normalized(settings.api_url)))
+        paths = _unresolved(settings)
     reasons: dict[tuple[str, ...], UnresolvedReason] = {}
-    counts = [_add_file(reasons, path) for path in paths]
-    unresolved = {"count": sum(counts), "files": sum(count > 0 for count in counts)}
-    logger.info("%d rejected records are unresolved, in %d files", *unresolved.values())
+    counts = {str(path): count for path in paths if (count := _add_file(reasons, path))}
+    unresolved = told_unresolved(sum(counts.values()), list(counts))
+    logger.info("%d rejected records are unresolved, in %d files", unresolved["count"], len(counts))
     listed = sorted(reasons.values(), key=lambda reason: -reason.count)
     print_as(form, {"unresolved": unresolved, "reasons": listed}, _table(listed))
     return int(bool(listed))
+
+
+def _unresolved(settings: Settings) -> list[Path]:
+    """The files for the configured address, and for the key's organization where it tells that soon."""
+    here = Destination(normalized(settings.api_url))
+    files = unresolved_files(settings.output_dir, here)
+    if not files or settings.api_url == SANDBOX:
+        return files
+    client = Client(with_retry_limit(settings, _ASKING_SECONDS), settings.api_url)
+    account = KeyAccount(settings, client)
+    account.ask()
+    account.wait()
+    return unresolved_files(settings.output_dir, account.destination())
 
 
 def _discard(paths: list[Path]) -> None:
@@ -86,7 +105,14 @@ def _discard(paths: list[Path]) -> None:
         if not is_unresolved(path):
             raise InputError(f"{path} is no unresolved rejects file (rejects-….jsonl). Nothing was renamed.")
     for path in paths:
-        logger.info("Discarded: %s is %s now", path, set_aside(path, "discarded"))
+        HeldRejects(path).close()  # before the first is renamed
+    for path in paths:
+        file = HeldRejects(path)
+        if new := file.set_aside("discarded"):
+            logger.info("Discarded: %s is %s now", path, new)
+        else:
+            logger.warning("%s has changed and keeps its name: a load may be writing it", path)
+        file.close()
 
 
 def _lines(path: Path) -> Iterator[tuple[str, _Line]]:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 import msgspec
 
-from target_fullstory.accounting.unresolved_rejects import schemas_beside, set_aside, was_cut_off
+from target_fullstory.accounting.held_rejects import HeldRejects, different_files
+from target_fullstory.accounting.unresolved_rejects import schemas_beside, was_cut_off
 from target_fullstory.batching.encoded_requests import identity
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.errors import DeliveryError, InputError
@@ -21,6 +22,7 @@ from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
 from target_fullstory.target import TargetFullstory
 
+_MOST_FILES = 500
 _NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -47,22 +49,25 @@ def replay_command(
     """
     # There is no STATE that rejects must hold back.
     config = read_config(config_paths) | {"max_rejected_percent": None}
+    if len(paths := different_files(rejects)) > _MOST_FILES:
+        raise InputError(f"Give at most {_MOST_FILES} files at a time: they stay open. Nothing was sent.")
+    files = [HeldRejects(path) for path in paths]
     # With the load's idempotency keys Fullstory would repeat the responses it gave then.
-    target = TargetFullstory(config=config, key_salt=digest_of(rejects))
+    target = TargetFullstory(config=config, key_salt=_digest_of(files))
     streams = _ReplayStreams(target)
     total = 0
-    for entry, _ in read_entries(rejects):
+    for entry, _ in _entries(files):
         streams.check(entry)
         total += 1
     if not total:
         logger.info("There is nothing to send again: the files hold no records")
         return
-    size = sum(Path(path).stat().st_size for path in rejects)
+    size = sum(file.size for file in files)
     with target.ending_in_order(), progress_bar("Sending again", size) as advance:
         # The SCHEMAs that the loads have kept.
-        kept = [schemas_beside(Path(path)) for path in rejects]
+        kept = [schemas_beside(file.path) for file in files]
         streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
-        for entry, length in read_entries(rejects):
+        for entry, length in _entries(files):
             _send(target, entry)
             if advance:
                 advance(length)
@@ -71,7 +76,7 @@ def replay_command(
                 break
         target.run.flush()
         if target.run.ledger.totals().ended >= total:
-            _set_aside(target, rejects)
+            _set_aside(target, files)
     target.process_endofpipe()
     ended = target.run.ledger.totals().ended
     if ended < total:
@@ -80,7 +85,7 @@ def replay_command(
         )
 
 
-def _set_aside(target: TargetFullstory, paths: tuple[str, ...]) -> None:
+def _set_aside(target: TargetFullstory, files: list[HeldRejects]) -> None:
     """Rename the files: their records are delivered, or safe in the new rejects file."""
     target.run.rejects.sync()
     if any(job.finished is None for job in target.run.ledger.jobs(every=True)):
@@ -89,9 +94,17 @@ def _set_aside(target: TargetFullstory, paths: tuple[str, ...]) -> None:
             "give the files up: `rejects --discard`"
         )
         return
-    for path in map(Path, dict.fromkeys(paths)):
-        if path.suffix not in {".replayed", ".discarded"}:
-            logger.info("All records of %s came to an end; it is %s now", path, set_aside(path, "replayed"))
+    for file in files:
+        if file.path.suffix in {".replayed", ".discarded"}:
+            continue
+        if new := file.set_aside("replayed"):
+            logger.info("All records of %s came to an end; it is %s now", file.path, new)
+        else:
+            logger.warning(
+                "%s has changed during the replay and keeps its name. What its first %d bytes held came "
+                "to an end: take it out, then replay the rest",
+                *(file.path, file.size),
+            )
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -145,22 +158,20 @@ class _Event(msgspec.Struct):
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
 
-def read_entries(paths: tuple[str, ...]) -> Iterator[tuple[Entry, int]]:
+def _entries(files: list[HeldRejects]) -> Iterator[tuple[Entry, int]]:
     """The lines of rejects files, in order, each with its length in bytes."""
-    for path in paths:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path of the command line, shown as given
-            for number, line in enumerate(file, start=1):
-                if line.strip() and not was_cut_off(line):
-                    yield _read(line, f"{path}, line {number}"), len(line)
+    for file in files:
+        for number, line in enumerate(file.lines(), start=1):
+            if line.strip() and not was_cut_off(line):
+                yield _read(line, f"{file.path}, line {number}"), len(line)
 
 
-def digest_of(paths: tuple[str, ...]) -> str:
+def _digest_of(files: list[HeldRejects]) -> str:
     """What the files hold, in a few characters: the same for the same replay."""
     digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
-            for line in file:
-                digest.update(line)
+    for file in files:
+        for line in file.lines():
+            digest.update(line)
     return digest.hexdigest()
 
 

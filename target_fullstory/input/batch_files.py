@@ -81,6 +81,9 @@ class BatchFile:
         if form == "jsonl" and compression in {"none", "gzip"}:
             source: Any = gzip.GzipFile(fileobj=file) if compression == "gzip" else file
             yield from filter(None, whole_lines(parts_of(source)))
+            if compression == "gzip" and not file.tell():
+                # Without records there would be a header all the same; `gzip` does not miss it.
+                raise InputError(f"{self._cannot_be_read}: it is empty, which no gzip file is. {self._check}")
         elif form == "parquet" and importlib.util.find_spec("pyarrow"):
             # singer-sdk's extra `parquet`.
             from pyarrow import parquet  # noqa: PLC0415

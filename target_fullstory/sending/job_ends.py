@@ -2,7 +2,8 @@
 
 A job's figures are believed where they add up: as many imports and errors as it has records, as many errors
 listed as counted. Else what it imported is looked up, and a record that is in neither list is rejected with
-its request. So is every record of a job that vanishes. Used by one thread at a time.
+its request. So is every record of a job that vanishes. An error that is listed without its record gets one
+that is in neither list. Used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import msgspec
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.accounting.rejects import Reject, timestamp
 from target_fullstory.accounting.run_accounting import Accounting
-from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, adds_up
+from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, RefusedItem, adds_up
 from target_fullstory.logs import logger
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.missing_requests import missing_requests
 
 _NOT_LISTED = "Fullstory lists it neither as imported nor as refused"
+_WHICH = "Fullstory does not tell of which record: this is one of those that it does not list as imported"
 _VANISHED = "Fullstory does not know the job any more"
 _GIVEN_UP = "the end of the job could not be learned in 7 days; the record may be in Fullstory"
 
@@ -64,23 +66,31 @@ class JobEnds:
             logger.warning("Job %s is not known to Fullstory any more (404)", entry.id)
             return self._all_lost(entry, _VANISHED)
         items = polled.refused_items() if entry.errors or entry.status != COMPLETED else []
-        refused = [_reject(entry, item.code, item.message, item.request) for item in items]
-        if adds_up(entry) and len(items) == entry.errors and (items or entry.status == COMPLETED):
-            return refused
+        nameless = [item for item in items if item.request is None]
+        believed = adds_up(entry) and len(items) == entry.errors and (items or entry.status == COMPLETED)
+        requests = self._journal.requests(entry.id) if nameless or not believed else None
+        if believed and requests is None:
+            return [_refused(entry, item, item.request) for item in items]
         logger.warning(
-            "Job %s is %s with %d imports and %d errors for %s records, and lists %d errors: looking up what "
-            "it has imported",
+            "Job %s is %s with %d imports and %d errors for %s records, and lists %d errors, %d of them "
+            "without the record: looking up what it has imported",
             *(entry.id, entry.status, entry.imports, entry.errors, entry.records or "an unknown number of"),
-            len(items),
+            *(len(items), len(nameless)),
         )
         imported = polled.imported_items()
-        requests = self._journal.requests(entry.id)
         if requests is None:
             records = entry.records or entry.imports + entry.errors
-            lost = records - len(refused) - sum(1 for _ in imported)
+            lost = records - len(items) - sum(1 for _ in imported)
+            refused = [_refused(entry, item, item.request) for item in items]
             return refused + _lost(entry, [None] * lost, _NOT_LISTED)
-        missing, known = missing_requests(entry.kind, requests, [item.request for item in items], imported)
-        return [refused[position] for position in known] + _lost(entry, missing, _NOT_LISTED)
+        named = [item for item in items if item.request is not None]
+        missing, known = missing_requests(entry.kind, requests, [item.request for item in named], imported)
+        rejects = [_refused(entry, named[position], named[position].request) for position in known]
+        # Where each of them was refused for the same, it is all one which is whose.
+        certain = len(missing) == len(nameless) and len(set(nameless)) == 1
+        for item, request in zip(nameless, missing, strict=False):
+            rejects.append(_refused(entry, item, request, "" if certain else _WHICH))
+        return rejects + _lost(entry, missing[len(nameless) :], _NOT_LISTED)
 
     def _all_lost(self, entry: JobEntry, why: str) -> list[Reject]:
         requests = self._journal.requests(entry.id)
@@ -116,6 +126,12 @@ class JobEnds:
 def _lost(entry: JobEntry, requests: Iterable[bytes | None], why: str) -> list[Reject]:
     """Rejects of records that a job has lost; without their requests where these were not kept."""
     return [_reject(entry, "job_incomplete", why, request) for request in requests]
+
+
+def _refused(entry: JobEntry, item: RefusedItem, request: bytes | None, note: str = "") -> Reject:
+    """The reject of a listed error, with its request; the `note` is about which request it is."""
+    message = f"{item.message} ({note})" if note else item.message
+    return _reject(entry, item.code, message, request)
 
 
 def _reject(entry: JobEntry, code: str, message: str, request: bytes | None) -> Reject:

@@ -21,17 +21,13 @@ from typing import IO
 
 import msgspec
 
+from target_fullstory.accounting.file_locks import try_lock
 from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.accounting.output_files import make_directory
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.settings.addresses import normalized
-
-try:
-    import fcntl
-except ImportError:  # Windows: a run then takes over what any run left, which only makes it wait
-    fcntl = None  # type: ignore[assignment]
 
 
 class NotedJob(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -62,6 +58,8 @@ _decode_line = msgspec.json.Decoder(NotedJob).decode
 _decode_end = msgspec.json.Decoder(_Ended).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _NOT_A_LINE = (msgspec.DecodeError, UnicodeDecodeError)
+
+_MOST_OPEN = 200  # files with jobs' requests that are kept open; by default 90 jobs are in progress at most
 
 
 @dataclass(eq=False)
@@ -94,6 +92,7 @@ class JobJournal:
         self._own: _Note | None = None
         self._left: list[_Note] = []
         self._batches = 0
+        self._open: dict[str, IO[bytes]] = {}  # files with this run's jobs' requests, by name
         self._warned = False
 
     # What earlier runs left
@@ -203,15 +202,23 @@ class JobJournal:
         with self._lock:
             self._batches += 1
             path = self._directory / f"batch-{self._run_id}-{self._batches}.json"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        make_directory(self._directory)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.fdopen(handle, "w+b", buffering=0)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                for part in body:
-                    _write(file, part)
-                os.fsync(file.fileno())
+            for part in body:
+                _write(file, part)
+            os.fsync(handle)
         except OSError:
+            file.close()
             path.unlink(missing_ok=True)
             raise
+        with self._lock:
+            keep_open = len(self._open) < _MOST_OPEN
+            if keep_open:
+                self._open[path.name] = file
+        if not keep_open:
+            file.close()
         return path.name
 
     def requests(self, job_id: str) -> list[bytes] | None:
@@ -219,15 +226,27 @@ class JobJournal:
         for job in self._noted(job_id):
             if job.batch is not None and Path(job.batch).name == job.batch:
                 with suppress(OSError, *_NOT_A_LINE):
-                    body = _decode_body((self._directory / job.batch).read_bytes())
+                    body = _decode_body(self._read(job.batch))
                     return [bytes(request) for request in body.requests]
         return None
+
+    def _read(self, batch: str) -> bytes:
+        with self._lock:
+            file = self._open.get(batch)
+        if file is None:
+            return (self._directory / batch).read_bytes()
+        file.seek(0)
+        return file.read()
 
     def ended(self, job_id: str) -> None:
         """Take a job off its note: its end is booked."""
         for job in self._noted(job_id, remove=True):
             if job.batch is not None and Path(job.batch).name == job.batch:
+                with self._lock:
+                    file = self._open.pop(job.batch, None)
                 with suppress(OSError):
+                    if file is not None:
+                        file.close()
                     (self._directory / job.batch).unlink(missing_ok=True)
 
     def _noted(self, job_id: str, *, remove: bool = False) -> list[NotedJob]:
@@ -256,7 +275,9 @@ class JobJournal:
                         note.path.unlink(missing_ok=True)
                 with suppress(OSError):
                     note.file.close()
-            self._left, self._own = [], None
+            for file in self._open.values():
+                file.close()
+            self._left, self._own, self._open = [], None, {}
 
 
 def _create(directory: Path, name: str) -> _Note:
@@ -265,7 +286,7 @@ def _create(directory: Path, name: str) -> _Note:
     path, hidden = directory / name, directory / f"{name}.new"
     handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     file = os.fdopen(handle, "ab", buffering=0)
-    _lock(file)
+    try_lock(file)
     hidden.rename(path)
     return _Note(path, file)
 
@@ -277,7 +298,9 @@ def _take(path: Path) -> _Note | None:
     # A pipe put there meanwhile must not be waited for.
     handle = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     file = os.fdopen(handle, "r+b", buffering=0)
-    content = file.read() if _lock(file) else None
+    # One deleted between its opening and its locking belonged to a run that ended well.
+    free = try_lock(file) and os.fstat(file.fileno()).st_nlink > 0
+    content = file.read() if free else None
     if content is None:
         file.close()
         return None
@@ -304,18 +327,6 @@ def _dated(job: NotedJob, note: Path) -> NotedJob:
         return job
     written = datetime.fromtimestamp(note.stat().st_mtime, timezone.utc)
     return msgspec.structs.replace(job, since=written)
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed or the process ends; returns whether it was free."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    # A file deleted between its opening and its locking belonged to a run that ended well.
-    return os.fstat(file.fileno()).st_nlink > 0
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

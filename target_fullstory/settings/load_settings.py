@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -58,6 +59,10 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         raise ConfigurationError(
             f"Setting {name} is not valid: {reason}. Correct it in the target's configuration."
         ) from None
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"Setting {name} is {value}; it has to be a finite number. Correct it.")
     settings = msgspec.structs.replace(
         settings,
         streams=read_mappings(streams),

@@ -76,7 +76,7 @@ def test_no_state_behind_the_last_one_within_the_limit(
     lines += [*(user(n) for n in range(30, 40)), *(bad_order(n) for n in range(25)), state(at=2)]
     lines += [*(user(n) for n in range(40, 60)), *(good_order(n) for n in range(100)), state(at=3)]
     done = run_target(lines, api_url=sandbox.url, streams=STREAMS)
-    only_error(done, "orders", "25 of 25", "schema_violation")
+    only_error(done, "orders", "25 of 25", "schema_violation", "No STATE behind them is written")
     assert bookmarks(done)
     assert all(found == {"at": 1} for found in bookmarks(done))
     assert int(api.get("/v2/users")["total_records"]) == 40
@@ -198,9 +198,31 @@ def test_what_a_job_refuses_counts_before_a_later_state_is_written(run_target: R
     only_error(done, "users", "40 of 80", "bad_user")
     assert {"at": 2} not in bookmarks(done)
     assert bookmarks(done)[-1] == {"at": 1}
+    assert "No STATE behind them" not in done.error_lines[0]
+    assert "the next run reads again what came after it" in done.error_lines[0]
     assert done.block["rejects"]["reasons"] == [
         {"stream": "users", "code": "bad_user", "stage": "job", "count": 40}
     ]
+
+
+def test_what_a_job_refuses_behind_a_state_that_is_written_is_told_so(run_target: Run) -> None:
+    """A STATE is written when the job is accepted: the next run does not read these records again."""
+
+    def script(request: Request, number: int) -> Reply:
+        if request.method == "POST":
+            return Reply(200, {"job": {"id": "job-1", "status": "PROCESSING"}})
+        if request.path.split("?")[0].endswith("/errors"):
+            results = [{"code": "bad_user", "message": "No", "user": {"uid": f"u{n}"}} for n in range(30)]
+            return Reply(200, {"results": results, "total_records": "30"})
+        return Reply(200, {"job": {"id": "job-1", "status": "FAILED"}, "imports": 0, "errors": 30})
+
+    with ScriptedServer(script) as server:
+        lines = [USERS, *(user(n) for n in range(30)), state(at=1)]
+        done = run_target(lines, api_url=server.url, delivery="batch", max_rejected_records=None)
+    only_error(done, "users", "30 of 30", "bad_user", "was written before this was known", "replay")
+    assert "No STATE behind them" not in done.error_lines[0]
+    assert bookmarks(done)[-1] == {"at": 1}
+    assert len(done.rejects) == 30
 
 
 def test_what_is_over_the_quota_does_not_count(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
@@ -210,7 +232,8 @@ def test_what_is_over_the_quota_does_not_count(run_target: Run, sandbox: Sandbox
     assert done.code == 0, done.stderr
     assert bookmarks(done)[-1] == {"at": 1}
     assert len(api.events()) == 30
-    assert done.block["rejects"]["unresolved"] == {"count": 70, "files": 1}
+    rejects = done.block["rejects"]
+    assert rejects["unresolved"] == {"count": 70, "files": [rejects["path"]]}
     # Of the others, all are bad.
     bad = [*(event(n, name=None) for n in range(20)), *(event(n) for n in range(100))]
     done = run_target([EVENTS, *bad, state(at=2)], api_url=sandbox.url, max_events=0)

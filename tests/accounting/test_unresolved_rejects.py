@@ -37,23 +37,19 @@ def only_file(directory: Path, pattern: str) -> Path:
 def test_the_run_after_a_bad_one_says_so(run_target: Run, sandbox: Sandbox) -> None:
     bad = run_target([USERS, user(1), WITHOUT_UID, user(2, seats="x"), state(a=1)], api_url=sandbox.url)
     assert bad.code == 1
-    assert bad.block["rejects"]["unresolved"] == {"count": 2, "files": 1}
+    there = {"count": 2, "files": [bad.block["rejects"]["path"]]}
+    assert bad.block["rejects"]["unresolved"] == there
 
     good = run_target([USERS, user(3), state(a=2)], api_url=sandbox.url)
     assert good.code == 0, good.stderr
-    assert good.block["rejects"] == {
-        "count": 0,
-        "path": None,
-        "reasons": [],
-        "unresolved": {"count": 2, "files": 1},
-    }
+    assert good.block["rejects"] == {"count": 0, "path": None, "reasons": [], "unresolved": there}
     told = [line for line in good.stderr.splitlines() if "unresolved" in line]
     assert len(told) == 1
     assert "2 records that earlier runs rejected are unresolved, in 1 files" in told[0]
 
     set_aside(only_file(good.output_dir, "rejects-*.jsonl"), "discarded")
     last = run_target([USERS, user(3), state(a=3)], api_url=sandbox.url)
-    assert last.block["rejects"]["unresolved"] == {"count": 0, "files": 0}
+    assert last.block["rejects"]["unresolved"] == {"count": 0, "files": []}
     assert "unresolved" not in last.stderr
 
 
@@ -67,7 +63,7 @@ def test_a_replay_resolves_and_its_report_says_so(
     done = command(tmp_path, config | {"api_url": sandbox.url}, "replay", str(rejects))
     assert done.code == 0, done.stderr
     (report,) = set(rejects.parent.glob("run-*.json")) - before
-    assert json.loads(report.read_text())["rejects"]["unresolved"] == {"count": 0, "files": 0}
+    assert json.loads(report.read_text())["rejects"]["unresolved"] == {"count": 0, "files": []}
 
 
 def test_a_replay_that_leaves_its_jobs_does_not_resolve(
@@ -148,9 +144,10 @@ def test_a_killed_run_has_left_the_destination_of_its_rejects(
 
     with Sandbox(SandboxOptions()) as elsewhere:
         other = run_target([USERS, user(1), state(a=1)], api_url=elsewhere.url)
-        assert other.block["rejects"]["unresolved"] == {"count": 0, "files": 0}
+        assert other.block["rejects"]["unresolved"] == {"count": 0, "files": []}
     same = run_target([USERS, user(1), state(a=1)], api_url=sandbox.url)
-    assert same.block["rejects"]["unresolved"] == {"count": 1, "files": 1}
+    rejects = str(only_file(output, "rejects-*.jsonl"))
+    assert same.block["rejects"]["unresolved"] == {"count": 1, "files": [rejects]}
     assert same.block["finished_at"] > same.block["started_at"]
 
 
@@ -195,6 +192,44 @@ def test_whose_rejects_they_are(report: Any, counts: bool, tmp_path: Path) -> No
     assert EarlierRejects(str(tmp_path), HERE).count == int(counts)
 
 
+def test_another_organizations_rejects_do_not_count_once_the_key_has_told_its(
+    run_target: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    with ScriptedServer(lambda request, number: Reply(200, {"id": "1"})) as server:
+        for run, organization in (
+            ("1", "another"),
+            ("2", "scripted"),
+            ("3", "key:0123456789ab"),
+            ("4", None),
+        ):
+            (output / f"rejects-{run}.jsonl").write_text(LINE)
+            destination = {"address": server.url, "organization": organization}
+            (output / f"run-{run}.json").write_text(json.dumps({"destination": destination}))
+        done = run_target([USERS, user(1), state(a=1)], api_url=server.url, delivery="single")
+    assert done.code == 0, done.stderr
+    files = [str(output / f"rejects-{run}.jsonl") for run in "234"]
+    assert done.block["organization"] == "scripted"
+    assert done.block["rejects"]["unresolved"] == {"count": 3, "files": files}
+    report = json.loads((output / f"run-{done.block['run_id']}.json").read_text())
+    assert report["rejects"]["unresolved"] == {"count": 3, "files": files}
+
+
+def test_all_rejects_are_counted_and_the_newest_files_are_listed(
+    run_target: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    for number in range(150):
+        (output / f"rejects-{number:03}.jsonl").write_text(LINE * 2)
+    done = run_target([USERS, WITHOUT_UID, state(a=1)], api_url=sandbox.url)
+    unresolved = done.block["rejects"]["unresolved"]
+    assert unresolved["count"] == 301
+    newest = [str(output / f"rejects-{number:03}.jsonl") for number in range(51, 150)]
+    assert unresolved["files"] == [*newest, done.block["rejects"]["path"]]
+
+
 def test_odd_files_neither_stop_nor_fail_the_count(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rejects-fifo.jsonl")
     os.mkfifo(tmp_path / "run-ok.json")
@@ -206,7 +241,8 @@ def test_odd_files_neither_stop_nor_fail_the_count(tmp_path: Path) -> None:
     (tmp_path / "rejects-cut.jsonl").write_text(LINE + LINE[:30])
     (tmp_path / "rejects-ok.jsonl").write_text(LINE + "\n" + LINE.rstrip())
     found = EarlierRejects(str(tmp_path), HERE)
-    assert (found.count, found.files) == (3, 2)
+    assert found.count == 3
+    assert found.files == [str(tmp_path / f"rejects-{name}.jsonl") for name in ("cut", "ok")]
     assert EarlierRejects(str(tmp_path / "nowhere"), HERE).count == 0
 
 
@@ -218,7 +254,7 @@ def test_counting_is_cheap(tmp_path: Path) -> None:
     began = time.monotonic()
     found = EarlierRejects(str(tmp_path), HERE)
     assert time.monotonic() - began < 5
-    assert (found.count, found.files) == (303_000, 1001)
+    assert (found.count, len(found.files)) == (303_000, 1001)
 
 
 # A file that is removed or renamed while the run writes to it
@@ -256,7 +292,7 @@ def test_a_rejects_file_that_is_removed_is_begun_anew(
         assert len(lines) == there
         assert live.block["rejects"]["count"] == 4
         assert live.block["rejects"]["path"] == str(path)
-        assert live.block["rejects"]["unresolved"] == {"count": there, "files": 1}
+        assert live.block["rejects"]["unresolved"] == {"count": there, "files": [str(path)]}
         assert path.with_name(path.name.replace("rejects-", "schemas-")).exists()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         live.close_input()
@@ -293,7 +329,7 @@ def test_nothing_is_said_to_be_in_a_file_that_is_gone(
         assert live.end() == 1
         rejects = live.block["rejects"]
         assert (rejects["count"], rejects["path"]) == (2, None)
-        assert rejects["unresolved"] == {"count": 0, "files": 0}
+        assert rejects["unresolved"] == {"count": 0, "files": []}
         (error,) = live.errors
         assert "2 records were rejected" in error
         assert "None" not in error
@@ -343,7 +379,7 @@ def test_what_a_killed_runs_job_refused_fails_the_next_run(run_target: Run, tmp_
         # The next one is green again, and tells of them still.
         again = run_target([USERS, user(1), state(a=3)], api_url=slow.url)
         assert again.code == 0, again.stderr
-        assert again.block["rejects"]["unresolved"] == {"count": 3, "files": 1}
+        assert again.block["rejects"]["unresolved"] == {"count": 3, "files": [rejects["path"]]}
 
 
 def test_the_directory_is_the_owners(run_target: Run, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -382,4 +418,4 @@ def test_what_came_since_the_last_sync_goes_to_the_new_file(tmp_path: Path) -> N
     write("later")
     rejects.close()
     assert len(path.read_text().splitlines()) == 3
-    assert rejects.summary()["unresolved"] == {"count": 3, "files": 1}
+    assert rejects.summary()["unresolved"] == {"count": 3, "files": [str(path)]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,23 @@ import pytest
 
 from tests.conftest import Outcome
 from tests.running import check_refused, command
+from tests.scripted import Reply, Request, ScriptedServer
 
 Config = dict[str, Any]
-ADDRESS = "https://api.example.com"
+
+
+def nothing_else(request: Request, number: int) -> Reply:
+    return Reply(500, {})
 
 
 @pytest.fixture
-def output(tmp_path: Path, config: Config) -> Path:
-    config["api_url"] = ADDRESS
+def output(tmp_path: Path, config: Config) -> Iterator[Path]:
+    """Beside a server that tells whose the key is."""
     directory = tmp_path / "output"
     directory.mkdir()
-    return directory
+    with ScriptedServer(nothing_else) as server:
+        config["api_url"] = server.url
+        yield directory
 
 
 def line(number: int, code: str = "schema_violation", column: str | None = None, **members: Any) -> str:
@@ -39,7 +46,7 @@ def listed(tmp_path: Path, config: Config, *arguments: str) -> tuple[Outcome, An
 def test_nothing_is_unresolved(tmp_path: Path, config: Config, output: Path) -> None:
     done, document = listed(tmp_path, config)
     assert done.code == 0, done.stderr
-    assert document == {"unresolved": {"count": 0, "files": 0}, "reasons": []}
+    assert document == {"unresolved": {"count": 0, "files": []}, "reasons": []}
     config["output_dir"] = str(tmp_path / "nowhere")
     assert listed(tmp_path, config)[0].code == 0
     assert not (tmp_path / "nowhere").exists()
@@ -54,7 +61,7 @@ def test_by_stream_code_and_column(tmp_path: Path, config: Config, output: Path)
     (output / "run-3.json").write_text(json.dumps(elsewhere))
     done, document = listed(tmp_path, config)
     assert done.code == 1
-    assert document["unresolved"] == {"count": 5, "files": 2}
+    assert document["unresolved"] == {"count": 5, "files": [str(first), str(second)]}
     assert document["reasons"][0] == {
         "stream": "orders",
         "code": "schema_violation",
@@ -80,7 +87,40 @@ def test_by_stream_code_and_column(tmp_path: Path, config: Config, output: Path)
     assert "5 rejected records are unresolved, in 2 files" in table.stderr
 
     done, document = listed(tmp_path, config, str(second))
-    assert (done.code, document["unresolved"]) == (1, {"count": 2, "files": 1})
+    assert (done.code, document["unresolved"]) == (1, {"count": 2, "files": [str(second)]})
+
+
+def test_of_another_organization(tmp_path: Path, config: Config, output: Path) -> None:
+    """The address is the same: the key tells whose it is, and where it does not, nothing is left out."""
+    for run, organization in (("1", "scripted"), ("2", "another"), ("3", "key:0123456789ab")):
+        (output / f"rejects-{run}.jsonl").write_text(line(1))
+        destination = {"address": config["api_url"], "organization": organization}
+        (output / f"run-{run}.json").write_text(json.dumps({"destination": destination}))
+    _, document = listed(tmp_path, config)
+    assert document["unresolved"] == {
+        "count": 2,
+        "files": [str(output / "rejects-1.jsonl"), str(output / "rejects-3.jsonl")],
+    }
+
+    with ScriptedServer(lambda request, number: Reply(403, {"code": "forbidden"}), me=True) as untold:
+        for report in output.glob("run-*.json"):
+            report.write_text(report.read_text().replace(config["api_url"], untold.url))
+        done, document = listed(tmp_path, config | {"api_url": untold.url})
+    assert document["unresolved"]["count"] == 3, done.stderr
+    # It has ended: nobody answers at its address any more.
+    done, document = listed(tmp_path, config | {"api_url": untold.url})
+    assert document["unresolved"]["count"] == 3, done.stderr
+
+
+def test_without_a_way_to_ask_the_address_decides(
+    tmp_path: Path, config: Config, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
+    (output / "rejects-1.jsonl").write_text(line(1))
+    done, document = listed(tmp_path, config | {"api_url": "https://localhost:1"})
+    assert done.code == 1
+    assert document["unresolved"]["count"] == 1
+    assert done.error_lines == []
 
 
 def test_discarding(tmp_path: Path, config: Config, output: Path) -> None:
@@ -89,7 +129,7 @@ def test_discarding(tmp_path: Path, config: Config, output: Path) -> None:
     second.write_text(line(2) + line(3))
     done, document = listed(tmp_path, config, "--discard", str(first))
     assert done.code == 1, "of the other file there are some"
-    assert document["unresolved"] == {"count": 2, "files": 1}
+    assert document["unresolved"] == {"count": 2, "files": [str(second)]}
     assert Path(f"{first}.discarded").read_text() == line(1)
     # One of the same name is not overwritten.
     first.write_text(line(4))

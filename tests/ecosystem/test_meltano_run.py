@@ -38,7 +38,7 @@ def check_state(state: dict[str, Any], stream: str, kind: str, count: int) -> No
     }
     (job,) = block["jobs"]
     assert (job["status"], job["imports"], job["errors"]) == ("COMPLETED", count, 0)
-    unresolved = {"count": 0, "files": 0}
+    unresolved = {"count": 0, "files": []}
     assert block["rejects"] == {"count": 0, "path": None, "reasons": [], "unresolved": unresolved}
 
 

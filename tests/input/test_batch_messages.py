@@ -55,11 +55,30 @@ def test_parquet(run_target: Run, sandbox: Sandbox, api: SandboxApi, tmp_path: P
     assert api.user("u2999")["properties"]["seats"] == 2999
 
 
+def test_files_without_records(run_target: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A tap that had none may write them."""
+    lines = [USERS]
+    for name, content, compression in (("a", b"", "none"), ("b", gzip.compress(b""), "gzip")):
+        (tmp_path / name).write_bytes(content)
+        lines.append(batch([(tmp_path / name).as_uri()], format="jsonl", compression=compression))
+    done = run_target([*lines, user(1), state(n=1)], api_url=sandbox.url)
+    assert done.code == 0, done.stderr
+    assert done.block["streams"]["users"]["delivered"] == 1
+
+
 @pytest.mark.parametrize(
     ("content", "encoding", "says"),
     [
         (None, {"format": "jsonl"}, "cannot be read"),
         (b"not gzip", {"format": "jsonl", "compression": "gzip"}, "cannot be read"),
+        (b"", {"format": "jsonl", "compression": "gzip"}, "cannot be read"),
+        (
+            gzip.compress(b'{"uid": "u2"}\n', mtime=0)[:-5],
+            {"format": "jsonl", "compression": "gzip"},
+            "cannot be read",
+        ),
+        (gzip.compress(b"", mtime=0)[:5], {"format": "jsonl", "compression": "gzip"}, "cannot be read"),
+        (b"", {"format": "parquet"}, "cannot be read"),
         (b"{}", {"format": "csv"}, "unknown"),
         (b'{"uid": "u2"}\n{"uid"', {"format": "jsonl"}, "not JSON"),
     ],

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +45,9 @@ class Jobs:
         waiting: How often a list is answered with 202 before it is there.
         organization: What `GET /me` tells; None: it is refused.
         alter: What Fullstory makes of an item that it lists as imported.
+        nameless: Positions of the items that are listed as refused without saying which they are.
+        code: The code that an item is refused with, from its position.
+        ending: Jobs are in progress until it is set.
     """
 
     status: Callable[[int], Reply]
@@ -51,6 +58,9 @@ class Jobs:
     waiting: int = 0
     organization: str | None = "o-1"
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda item: item
+    nameless: set[int] = field(default_factory=set)
+    code: Callable[[int], str] = lambda position: "no"
+    ending: threading.Event | None = None
 
     def __post_init__(self) -> None:
         self.jobs: dict[str, list[dict[str, Any]]] = {}
@@ -70,6 +80,8 @@ class Jobs:
         _, _, kind, _, job, *listing = url.path.split("/")
         if not listing:
             self.looks.append(job)
+            if self.ending is not None and not self.ending.is_set():
+                return told("PROCESSING")(0)
             return self.status(len(self.jobs.get(job, [])))
         self.lists.append(request.path)
         if self.waiting:
@@ -78,7 +90,9 @@ class Jobs:
         items = list(enumerate(self.jobs[job]))
         if listing == ["errors"]:
             failed = [
-                {"code": "no", "message": "No", kind[:-1]: item} for n, item in items if n in self.refused
+                {"code": self.code(n), "message": "No"} | ({} if n in self.nameless else {kind[:-1]: item})
+                for n, item in items
+                if n in self.refused
             ]
             return self._page(failed, url.query)
         imported = set(range(len(items))) - self.refused if self.imported is None else self.imported
@@ -195,6 +209,34 @@ def test_refused_and_lost_records_are_told_apart(run_target: Run) -> None:
     assert found == [("no", "u0"), ("no", "u1"), *(("job_incomplete", f"u{n}") for n in (2, 3, 4))]
 
 
+@pytest.mark.parametrize("kind", ["users", "events"])
+def test_errors_without_their_records_get_those_that_are_not_imported(kind: str, run_target: Run) -> None:
+    """The figures add up; it is the list that does not say whose the errors are."""
+    refused = {1, 5, 30}
+    jobs = Jobs(told("FAILED", errors=3), refused=refused, nameless=refused - {5}, page=7)
+    done = load(run_target, jobs, FORTY if kind == "users" else FORTY_EVENTS)
+    assert counts(done, kind) == (37, 3)
+    (requests,) = jobs.jobs.values()
+    assert [(reject["code"], reject["message"]) for reject in done.rejects] == [("no", "No")] * 3
+    assert [reject["request"] for reject in done.rejects] == [requests[n] for n in (5, 1, 30)]
+
+
+def test_errors_without_their_records_that_cannot_be_told_apart_say_so(run_target: Run) -> None:
+    """Two reasons, and a record that is lost: which is whose nobody knows, but each has a request."""
+    jobs = Jobs(
+        *(told("FAILED", 37, 2), {1, 2}),
+        imported=set(range(40)) - {1, 2, 3},
+        nameless={1, 2},
+        code=lambda position: f"code_{position}",
+    )
+    done = load(run_target, jobs)
+    assert counts(done) == (37, 3)
+    found = [(reject["code"], reject["request"]["uid"]) for reject in done.rejects]
+    assert found == [("code_1", "u1"), ("code_2", "u2"), ("job_incomplete", "u3")]
+    notes = ["does not tell of which record" in reject["message"] for reject in done.rejects]
+    assert notes == [True, True, False]
+
+
 def test_a_job_that_vanishes_ends_as_rejects(run_target: Run) -> None:
     done = load(run_target, Jobs(gone))
     assert done.code == 1
@@ -243,6 +285,30 @@ def test_of_events_that_cannot_be_told_apart_all_are_rejected(run_target: Run) -
     done = load(run_target, jobs, lines)
     assert counts(done, "events") == (1, 3)
     assert [reject["request"]["properties"]["amount"] for reject in done.rejects] == [0, 1, 2]
+
+
+def test_a_run_can_read_its_jobs_requests_though_output_dir_was_emptied(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    jobs = Jobs(told("COMPLETED", 10), imported=set(range(10)), ending=threading.Event())
+    settings = {"delivery": "batch", "max_rejected_records": None, "max_rejected_percent": None}
+    settings |= {"batch_size_rows": 40}
+    with serving(jobs) as url, Live(config | settings | {"api_url": url}, tmp_path) as live:
+        for batch in range(2):
+            live.feed(USERS, *(user(n) for n in range(batch * 40, batch * 40 + 40)), state(a=batch))
+            live.wait_for(lambda number=batch: {"a": number} in live.bookmarks)
+            # Also a job that is accepted after that.
+            shutil.rmtree(tmp_path / "output")
+        live.close_input()
+        assert jobs.ending is not None
+        jobs.ending.set()
+        assert live.end() == 0, live.story
+        (path,) = (tmp_path / "output").glob("rejects-*.jsonl")
+        rejects = [json.loads(line) for line in path.read_text().splitlines()]
+        assert {reject["code"] for reject in rejects} == {"job_incomplete"}
+        lost = [reject["request"]["uid"] for reject in rejects]
+        assert sorted(lost) == sorted(f"u{n}" for n in [*range(10, 40), *range(50, 80)])
+        assert live.block["rejects"]["count"] == 60
 
 
 def test_requests_of_an_unfinished_job_are_on_the_disk_for_the_owner_alone(
@@ -536,3 +602,38 @@ def test_nothing_is_noted_where_nobody_may_learn_the_end(run_target: Run) -> Non
     assert done.code == 0, done.stderr
     assert "the key may not read jobs" in done.stderr
     assert left_files(done.output_dir) == []
+
+
+@pytest.mark.parametrize(("code", "is_taken_over"), [("ENOLCK", True), ("ENOTSUP", True), ("EAGAIN", False)])
+def test_where_there_are_no_locks_notes_are_taken_over(
+    code: str, is_taken_over: bool, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Only one that another process holds is left to that."""
+    jobs = Jobs(told("COMPLETED"))
+    jobs.jobs["left"] = [{"uid": "u1"}]
+    note = tmp_path / "output" / "jobs-r.jsonl"
+    note.parent.mkdir()
+    with serving(jobs) as url:
+        job = {"id": "left", "kind": "users", "stream": "users", "api_url": url, "records": 1}
+        note.write_text(json.dumps(job) + "\n")
+        (tmp_path / "config.json").write_text(json.dumps(config | {"api_url": url}))
+        done = subprocess.run(
+            [sys.executable, "-c", _FLOCK_FAILS.format(code=code), "--config", str(tmp_path / "config.json")],
+            input="".join(f"{line}\n" for line in [USERS, user(2), state(a=1)]).encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    assert jobs.looks == ["left"] * is_taken_over
+    assert note.exists() != is_taken_over
+
+
+_FLOCK_FAILS = """
+import errno, fcntl
+def fail(*arguments):
+    raise OSError(errno.{code}, "as the file system says")
+fcntl.flock = fail
+from target_fullstory.cli import main
+main()
+"""

@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -43,13 +44,13 @@ def journal(tmp_path: Path) -> Callable[[str], JobJournal]:
 def test_no_other_run_sees_a_note_that_is_not_locked(
     journal: Callable[[str], JobJournal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, seen = job_journal._lock, []
+    lock, seen = job_journal.try_lock, []
 
-    def looked_at(file: object) -> bool:
+    def looked_at(file: IO[bytes]) -> bool:
         seen.append([path.name for path in tmp_path.glob("jobs-*.jsonl")])
-        return lock(file)  # type: ignore[arg-type]
+        return lock(file)
 
-    monkeypatch.setattr(job_journal, "_lock", looked_at)
+    monkeypatch.setattr(job_journal, "try_lock", looked_at)
     one, other = journal("one"), journal("other")
     one.accepted(ENTRY, BODY)
     assert seen == [[]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.settings.load_settings import load_settings
 from target_fullstory.settings.model import JSON_SCHEMA, Settings
+from tests import executable
+from tests.conftest import USERS
 
 
 def load(**config: Any) -> Settings:
@@ -41,6 +46,10 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         ({"api_url": "ftp://example.com"}, "api_url"),
         ({"api_url": "https://user:word@example.com"}, "api_url"),
         ({"api_url": "api.example.com"}, "api_url"),
+        ({"max_rejected_percent": float("nan")}, "max_rejected_percent is nan"),
+        ({"max_rejected_percent": "-inf"}, "max_rejected_percent is -inf"),
+        ({"retry_max_seconds": "NaN"}, "retry_max_seconds is not valid"),
+        ({"job_timeout_seconds": float("inf")}, "job_timeout_seconds is inf"),
         ({"streams": []}, None),
         ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* did you mean 'users'"),
         ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "did you mean 'fields'"),
@@ -151,3 +160,23 @@ def test_what_no_header_can_carry_is_refused(name: str, value: str) -> None:
 def test_what_no_path_and_no_state_can_hold_is_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         load_settings({"api_url": "sandbox"} | settings)
+
+
+@pytest.mark.parametrize(("value", "shown"), [("1e400", "inf"), ("-1e400", "-inf"), (None, "nan")])
+def test_a_number_that_is_not_finite_ends_the_run(
+    value: str | None, shown: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """From a file, whose numbers may be too large for one; else from the environment, which says nan."""
+    member = f', "max_rejected_percent": {value}' if value else ""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config | {"api_url": "http://127.0.0.1:1"})[:-1] + member + "}")
+    environment = os.environ | ({} if value else {"TARGET_FULLSTORY_MAX_REJECTED_PERCENT": "nan"})
+    done = executable.fork(
+        ["--config", str(path), "--config", "ENV"],
+        f"{USERS}\n".encode(),
+        directory=tmp_path,
+        environment=environment,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = (line for line in done.stderr.splitlines() if "| ERROR" in line)
+    assert f"Setting max_rejected_percent is {shown}; it has to be a finite number" in line
