@@ -152,6 +152,14 @@ class Run(ABC):
             self._beyond_limit = True
             raise
 
+    def check_earlier_jobs(self) -> None:
+        """Tell at the end of the run what jobs of earlier runs refused.
+
+        Raises:
+            TooManyRejectsError: One of them was beyond `max_rejected_percent`.
+        """
+        self._limit.check_earlier_jobs()
+
     def state(self, value: bytes) -> None:
         """Take a STATE message's value, as JSON.
 

@@ -261,6 +261,7 @@ class TargetFullstory(Target):
         if not run.interrupted:
             # What Fullstory has refused in the meantime. After a signal, records were left to the next run.
             run.check_limit()
+        run.check_earlier_jobs()
         # Those that an earlier run's job has refused are among them.
         count = max(run.rejects.count, run.ledger.totals().rejected)
         limit = self.settings.max_rejected_records

@@ -6,12 +6,13 @@ let the next run succeed without them; so the run stops, and the tap reads them 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 
-from target_fullstory.accounting.ledger import Ledger
+from target_fullstory.accounting.ledger import JobEntry, Ledger
 from target_fullstory.accounting.reject_reasons import RejectReasons
-from target_fullstory.errors import MostlyRejectedError
+from target_fullstory.errors import MostlyRejectedError, TooManyRejectsError
 
 LEAST_RECORDS = 20
 """A stream with fewer records is never stopped."""
@@ -50,6 +51,10 @@ class RejectionLimit:
         self._ledger = ledger
         self._reasons = reasons
         self._last_written = last_written
+        self._lock = threading.Lock()
+        # What is wrong with the first earlier job beyond the limit, and how many there are.
+        self._earlier_job = ""
+        self._earlier_jobs = 0
 
     def check(self, only: str | None = None) -> None:
         """Look at all streams, or at one, as they stand now.
@@ -67,6 +72,34 @@ class RejectionLimit:
                     f"max_rejected_percent ({self.percent:g}) allows; {self._leading_reason(name)}.",
                     partial(self._what_to_do, name),
                 )
+
+    def job_ended(self, entry: JobEntry, rejected: int) -> None:
+        """Hold an earlier run's job against the limit, of which so many records were refused or lost."""
+        records = max(entry.records, entry.imports + entry.errors, rejected)
+        if not is_beyond(self.percent, records, rejected):
+            return
+        with self._lock:
+            self._earlier_jobs += 1
+            self._earlier_job = self._earlier_job or (
+                f"Stream {entry.stream!r}: job {entry.id} of an earlier run refused or lost {rejected} of "
+                f"{records} records, more than max_rejected_percent ({self.percent:g}) allows"
+            )
+
+    def check_earlier_jobs(self) -> None:
+        """Tell of the earlier runs' jobs that were beyond the limit: each is learned of by one run alone.
+
+        Raises:
+            TooManyRejectsError: There is one.
+        """
+        with self._lock:
+            first, others = self._earlier_job, self._earlier_jobs - 1
+        if first:
+            more = f"; so did {others} further jobs" if others else ""
+            raise TooManyRejectsError(
+                f"{first}{more}. A STATE may cover these records "
+                "already, so that no run reads them again. They are in this run's rejects file: correct the "
+                "mapping or the tap, then replay that file."
+            )
 
     def _what_to_do(self, stream: str) -> str:
         """What becomes of a stream's rejects, by the STATEs that are written by now.

@@ -32,6 +32,7 @@ class JobEnds:
     def __init__(self, accounting: Accounting, journal: JobJournal) -> None:
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
+        self._limit = accounting.rejection_limit
         self._journal = journal
         # How many records of a job are in this run's rejects file. Fullstory answers a replay of events with
         # the job that it knows: an earlier run may have left it, and its end be booked already.
@@ -104,6 +105,7 @@ class JobEnds:
         self._journal.ended(entry.id)
         if not own:
             self._ledger.finished(entry.id)
+            self._limit.job_ended(entry, len(rejects))
         if rejects and not own:
             logger.warning(
                 "Job %s of an earlier run refused or lost %d records of stream %s; they are in this run's "

@@ -225,6 +225,37 @@ def test_what_a_job_refuses_behind_a_state_that_is_written_is_told_so(run_target
     assert len(done.rejects) == 30
 
 
+@pytest.mark.parametrize(("users", "code"), [(30, 1), (19, 0)])
+def test_what_an_earlier_run_s_job_refused_fails_the_run_that_learns_of_it(
+    users: int, code: int, run_target: Run
+) -> None:
+    """Nobody waits for the job: the first run is green, and its STATE covers what the job refuses later."""
+
+    def script(request: Request, number: int) -> Reply:
+        if request.method == "POST":
+            return Reply(200, {"job": {"id": f"job-{number}", "status": "PROCESSING"}})
+        if request.path.split("?")[0].endswith("/errors"):
+            results = [{"code": "bad_user", "message": "No", "user": {"uid": f"u{n}"}} for n in range(users)]
+            return Reply(200, {"results": results, "total_records": str(users)})
+        if request.path == "/me":
+            return Reply(200, {"role": "ARCHITECT", "orgId": "o"})
+        return Reply(200, {"job": {"id": "job", "status": "FAILED"}, "imports": 0, "errors": users})
+
+    settings = {"delivery": "batch", "max_rejected_records": None, "wait_for_jobs": False}
+    with ScriptedServer(script) as server:
+        lines = [USERS, *(user(n) for n in range(users)), state(at=1)]
+        first = run_target(lines, api_url=server.url, **settings)
+        second = run_target([USERS, user(99), state(at=2)], api_url=server.url, **settings)
+    assert first.code == 0, first.stderr
+    assert second.code == code, second.stderr
+    if code:
+        (job,) = first.block["jobs"]
+        only_error(second, f"job {job['id']} of an earlier run", f"{users} of {users}", "'users'", "replay")
+        assert "No STATE behind them" not in second.error_lines[0]
+    assert bookmarks(second)[-1] == {"at": 2}
+    assert len(second.rejects) == users
+
+
 def test_what_is_over_the_quota_does_not_count(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
     """The user wants it held back: the bookmark goes on, and it is replayed later."""
     lines = [EVENTS, *(event(n) for n in range(100)), state(at=1)]
