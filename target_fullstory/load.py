@@ -103,10 +103,10 @@ class Load(Run):
         super().interrupt()
         self._output.give_up_in(GRACE_SECONDS)
 
-    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+    def add(self, stream: str, chunk: Chunk, record: Any = None, source: str | None = None) -> None:
         """Take requests; meanwhile the key's organization is asked for, which the state names."""
         self._account.ask()
-        super().add(stream, chunk, record)
+        super().add(stream, chunk, record, source)
 
     def flush(self) -> None:
         """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""

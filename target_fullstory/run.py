@@ -63,16 +63,16 @@ class Run(ABC):
         """Count records of an ignored stream."""
         self.ledger.count(stream, received=count, ignored=count)
 
-    def add(self, stream: str, chunk: Chunk, record: Any = None) -> None:
+    def add(self, stream: str, chunk: Chunk, record: Any = None, source: str | None = None) -> None:
         """Take the requests of records that follow each other.
 
-        With a quota of events they come one at a time, with the record where it is at hand: beyond the quota
-        it is rejected as it came.
+        With a quota of events they come one at a time, with the record where it is at hand and the tap's
+        stream: beyond the quota it is rejected as it came.
         """
         if self.events_left is not None and chunk.kind == "events":
             if self.events_left < len(chunk.requests):
                 request = msgspec.json.encode(chunk.requests[0])
-                self.reject(stream, chunk.kind, _OVER_QUOTA, record, request)
+                self.reject(stream, chunk.kind, _OVER_QUOTA, record, request, source)
                 return
             self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
@@ -87,12 +87,22 @@ class Run(ABC):
         self._batcher.add(stream, chunk)
 
     def reject(
-        self, stream: str, kind: Kind, rejected: Rejected, record: Any, request: bytes | None = None
+        self,
+        stream: str,
+        kind: Kind,
+        rejected: Rejected,
+        record: Any,
+        request: bytes | None = None,
+        source: str | None = None,
     ) -> None:
-        """Take a record that is not to be sent; None and its request where that alone is at hand."""
+        """Take a record that is not to be sent; None and its request where that alone is at hand.
+
+        `source` is the tap's stream, which stream maps may have given another name.
+        """
         self.ledger.count(stream, received=1)
         reject = Reject(
             stream=stream,
+            source=None if source == stream else source,
             kind=kind,
             stage="map",
             code=rejected.code,

@@ -85,30 +85,31 @@ class FullstorySink(Sink):
             for line in source.splitlines():
                 self.logger.debug("Stream %s is mapped by %s", self.stream_name, line)
 
-    def take(self, records: list[Any], lines: Callable[[], list[bytes]]) -> None:
+    def take(self, records: list[Any], lines: Callable[[], list[bytes]], source: str | None = None) -> None:
         """Map consecutive records and pass them on; what has no request goes to the rejects file.
 
         The records are as `decoder` makes them, or plain dictionaries; `lines` makes the list of their lines.
+        `source` is the tap's stream, where stream maps may have given it another name.
         """
         if self._mapper is None:
             self._run.ignore(self.stream_name, len(records))
             return
         before_look = self._run.records_to_look(self.stream_name)
         if 0 < before_look < len(records):
-            self.take(records[:before_look], lines)
-            self.take(records[before_look:], lambda: lines()[before_look:])
+            self.take(records[:before_look], lines, source)
+            self.take(records[before_look:], lambda: lines()[before_look:], source)
             return
         has_quota = self._run.events_left is not None
         if has_quota and len(records) > 1:
             for record in records:
-                self.take([record], list)
+                self.take([record], list, source)
             return
 
         def reject(index: int, rejected: Rejected) -> None:
             record = records[index]
             if type(record) is not dict:
                 record = parse(lines()[index], 0)["record"]
-            self.reject(record, rejected)
+            self.reject(record, rejected, source)
 
         def count_dropped(names: tuple[str, ...]) -> None:
             self._run.count_dropped(self.stream_name, names)
@@ -117,7 +118,7 @@ class FullstorySink(Sink):
             self._run.count_undeclared(self.stream_name, names)
 
         for chunk in self._mapper.map(records, reject, count_dropped, count_undeclared):
-            self._run.add(self.stream_name, chunk, records[0] if has_quota else None)
+            self._run.add(self.stream_name, chunk, records[0] if has_quota else None, source)
         if before_look:
             self._run.look_at(self.stream_name)
 
@@ -125,7 +126,7 @@ class FullstorySink(Sink):
         """Take one record, as singer-sdk gives it."""
         self.take([record], list)
 
-    def reject(self, record: dict[str, Any], rejected: Rejected) -> None:
+    def reject(self, record: dict[str, Any], rejected: Rejected, source: str | None) -> None:
         """Write a record to the rejects file."""
         if self._mapper is None:
             self._run.ignore(self.stream_name, 1)
@@ -133,16 +134,17 @@ class FullstorySink(Sink):
         if not record.keys() >= self._keys:
             self._run.missing_keys = True
         record, rejected = self._mapper.redact(record, rejected)
-        self._run.reject(self.stream_name, self._mapper.kind, rejected, record)
+        self._run.reject(self.stream_name, self._mapper.kind, rejected, record, source=source)
 
-    def reject_unreadable(self, record: str, rejected: Rejected) -> None:
+    def reject_unreadable(self, record: str, rejected: Rejected, source: str) -> None:
         """Write a record that is known as text only to the rejects file."""
         if self._mapper is None:
             self._run.ignore(self.stream_name, 1)
             return
         kind = self._mapper.kind
         # A webhook endpoint's may hold its secret, which cannot be told apart in a text.
-        self._run.reject(self.stream_name, kind, rejected, None if kind == "webhook_endpoints" else record)
+        text = None if kind == "webhook_endpoints" else record
+        self._run.reject(self.stream_name, kind, rejected, text, source=source)
 
     def _violation(self, record: dict[str, Any]) -> Rejected | None:
         if not record.keys() >= self._keys:

@@ -85,6 +85,18 @@ class StreamMaps:
                 hint = did_you_mean(source, sorted(self._streams))
                 yield f"stream_maps.{name} has no effect: the tap sent no stream {source!r}{hint}"
 
+    def apply_to(self, stream: str) -> bool:
+        """Whether there is one for a stream of the tap."""
+        return any(True for _ in self._of(stream))
+
+    def may_join(self, alias: str) -> bool:
+        """Whether they may give several of the tap's streams one and the same name, as far as is written."""
+        sources: list[str] = []
+        for name, written in self._maps.items():
+            if isinstance(written, dict) and _written_alias(name, written) == alias:
+                sources.append(_source(name, written))
+        return len(sources) > 1 or any(char in source for source in sources for char in "*?[")
+
     def _counts(self, stream: str, name: str, written: dict[str, Any]) -> bool:
         return "__alias__" in written or self._is_mapped(name if "__source__" in written else stream)
 
@@ -167,6 +179,16 @@ class _SparseEvaluator(_MapperEval):
 def _source(name: str, written: Any) -> str:
     source = written.get("__source__", name) if isinstance(written, Mapping) else name
     return str(source)
+
+
+def _written_alias(name: str, written: dict[str, Any]) -> Any:
+    """The name that a stream map gives; None where an expression makes it, or it gives none."""
+    if "__source__" in written:
+        return name
+    try:
+        return ast.literal_eval(written["__alias__"])
+    except (LookupError, ValueError):
+        return None
 
 
 def _fits(stream: str, source: str) -> bool:

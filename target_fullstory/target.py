@@ -91,11 +91,13 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
-        self._stream_maps = StreamMaps(
+        self.checked_maps = StreamMaps(
             self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
         )
         # The last SCHEMA message of each stream, and the warning about its repair.
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
+        # By the tap's stream and the name that a stream map gives it: the SCHEMAs of one name may differ.
+        self._sinks: dict[tuple[str, str], FullstorySink] = {}
         # The sinks that take a stream's records as the tap sent them, which their decoders may decode.
         self._direct_sinks: dict[str, FullstorySink] = {}
 
@@ -135,7 +137,7 @@ class TargetFullstory(Target):
                         break
                     run.tick()
             else:
-                for warning in self._stream_maps.unused():
+                for warning in self.checked_maps.unused():
                     self.logger.warning(warning)
         return reader.counts
 
@@ -154,11 +156,11 @@ class TargetFullstory(Target):
             schema = with_types(schema, options.max_level)
         keys = message.get("key_properties") or []
         keys = [keys] if isinstance(keys, str) else keys
-        for stream_map in self._stream_maps.register(stream, schema, keys):
+        self.run.rejects.know_schema(message)
+        for stream_map in self.checked_maps.register(stream, schema, keys):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.run.open_stream(stream_map.stream_alias, None)
                 continue
-            self.run.rejects.know_schema(stream_map.stream_alias, message)
             self.get_sink(
                 stream_map.stream_alias,
                 schema=_complete(stream_map.transformed_schema, schema),
@@ -166,7 +168,8 @@ class TargetFullstory(Target):
             )
             # A sink that another one replaces holds nothing to send: the run does.
             self._sinks_to_clear.clear()
-            sink = self.sink_of(stream_map.stream_alias)
+            sink = cast("FullstorySink", self.get_sink(stream_map.stream_alias))
+            self._sinks[stream, stream_map.stream_alias] = sink
             # singer-sdk changes nothing about the records.
             direct = (
                 self.mapper.stream_maps[stream] == [stream_map]
@@ -180,9 +183,9 @@ class TargetFullstory(Target):
                 self._direct_sinks.pop(stream_map.stream_alias, None)
             sink.choose_path(direct=direct)
 
-    def sink_of(self, stream: str) -> FullstorySink:
-        """The sink of a stream, by its alias where a stream map gives it one."""
-        return cast("FullstorySink", self.get_sink(stream))
+    def sinks_of(self, stream: str) -> dict[str, FullstorySink]:
+        """The sinks of the records of one name, by the tap's stream."""
+        return {source: sink for (source, alias), sink in self._sinks.items() if alias == stream}
 
     def _take(self, event: Records) -> None:
         """Pass records to their stream's sink, through singer-sdk's stream maps where there are any."""
@@ -192,7 +195,7 @@ class TargetFullstory(Target):
             return
         for record, line in zip(event.records, event.lines(), strict=True):
             for stream_map in stream_maps:
-                self._transform(stream_map, record, line)
+                self._transform(event.stream, stream_map, record, line)
 
     def _reject_unreadable(self, event: Unreadable) -> None:
         rejected = Rejected("unreadable_record", event.reason)
@@ -200,7 +203,8 @@ class TargetFullstory(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 self.run.ignore(stream_map.stream_alias, 1)
             else:
-                self.sink_of(stream_map.stream_alias).reject_unreadable(event.record, rejected)
+                sink = self._sinks[event.stream, stream_map.stream_alias]
+                sink.reject_unreadable(event.record, rejected, event.stream)
                 self.run.look_at(stream_map.stream_alias)
 
     def _maps_of(self, stream: str) -> list[StreamMap]:
@@ -210,30 +214,29 @@ class TargetFullstory(Target):
             )
         return self.mapper.stream_maps[stream]
 
-    def _transform(self, stream_map: StreamMap, original: dict[str, Any], line: bytes) -> None:
+    def _transform(self, source: str, stream_map: StreamMap, original: dict[str, Any], line: bytes) -> None:
         """Apply a stream map to a record and pass the result to its sink."""
         stream = stream_map.stream_alias
         try:
             record = stream_map.transform(copy.copy(original))
         except Exception as error:  # noqa: BLE001 - a user's expression may raise anything
-            self.sink_of(stream).reject(original, rejection_of(error, stream_map))
+            self._sinks[source, stream].reject(original, rejection_of(error, stream_map), source)
             self.run.look_at(stream)
             return
         if record is None:
             self.run.ignore(stream, 1)
             return
-        sink = self.sink_of(stream)
+        sink = self._sinks[source, stream]
         if sink.include_sdc_metadata_properties:
             message = parse(line, 0) if line else {}
             sink._add_sdc_metadata_to_record(record, message, {})  # noqa: SLF001
-        sink.process_record(record, {})
+        sink.take([record], list, source)
 
-    def take_untransformed(self, stream: str, record: dict[str, Any]) -> None:
-        """Take a record that a stream map had rejected; `stream` is the stream map's alias."""
-        for stream_maps in self.mapper.stream_maps.values():
-            for stream_map in stream_maps:
-                if stream_map.stream_alias == stream:
-                    self._transform(stream_map, record, b"")
+    def take_untransformed(self, source: str, stream: str, record: dict[str, Any]) -> None:
+        """Take a record of the tap's stream `source` that its stream map to `stream` had rejected."""
+        for stream_map in self.mapper.stream_maps[source]:
+            if stream_map.stream_alias == stream:
+                self._transform(source, stream_map, record, b"")
 
     # The end of the run
 

@@ -34,6 +34,7 @@ class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A rejected record: a line of the file."""
 
     stream: str
+    source: str | None = None  # the tap's stream, where a stream map has given it another name
     kind: str
     stage: Stage
     code: str
@@ -86,7 +87,7 @@ class Rejects:
         self._schemas_path = Path(output_dir) / f"schemas-{run_id}.jsonl"
         self._take = take
         self._lock = threading.Lock()
-        # SCHEMA messages by stream, and the streams whose SCHEMA is in the file.
+        # SCHEMA messages by the tap's stream, and the streams whose SCHEMA is in the file.
         self._schemas: dict[str, dict[str, Any]] = {}
         self._kept: set[str] = set()
         self._file: BinaryIO | None = None
@@ -95,11 +96,11 @@ class Rejects:
         self._synced_bytes = 0
         self._unsynced = False
 
-    def know_schema(self, stream: str, message: dict[str, Any]) -> None:
-        """Note the SCHEMA message of a stream, by the name that stream maps give it."""
+    def know_schema(self, message: dict[str, Any]) -> None:
+        """Note the SCHEMA message of one of the tap's streams."""
         with self._lock:
-            self._schemas[stream] = message
-            self._kept.discard(stream)
+            self._schemas[message["stream"]] = message
+            self._kept.discard(message["stream"])
 
     @property
     def count(self) -> int:
@@ -147,8 +148,9 @@ class Rejects:
         if self._file is None:
             self._begin_report()
         with self._lock:
-            if reject.stage == "map" and reject.stream in self._schemas and reject.stream not in self._kept:
-                self._keep_schema(reject.stream)
+            source = reject.source or reject.stream
+            if reject.stage == "map" and source in self._schemas and source not in self._kept:
+                self._keep_schema(source)
             try:
                 if self._file is None:
                     self._file = self._open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -20,6 +20,7 @@ from target_fullstory.input.progress import progress_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
+from target_fullstory.sink import FullstorySink
 from target_fullstory.target import TargetFullstory
 
 _MOST_FILES = 500
@@ -68,7 +69,7 @@ def replay_command(
         kept = [schemas_beside(file.path) for file in files]
         streams.open([*(str(path) for path in kept if path.exists()), *schema_files])
         for entry, length in _entries(files):
-            _send(target, entry)
+            _send(target, streams, entry)
             if advance:
                 advance(length)
             target.run.tick()
@@ -111,6 +112,7 @@ class Entry(msgspec.Struct, kw_only=True):
     """A line of a rejects file; what `replay` needs of it."""
 
     stream: str
+    source: str | None = None  # the tap's stream, where a stream map has given it another name
     kind: Kind
     code: str = "unknown"
     message: str = ""
@@ -195,8 +197,11 @@ class _ReplayStreams:
     def __init__(self, target: TargetFullstory) -> None:
         self._target = target
         self._kinds: dict[str, Kind] = {}
-        self._to_map: set[str] = set()
-        self._to_transform: set[str] = set()
+        # By the tap's stream, where the line has it, and the stream.
+        self._to_map: set[tuple[str | None, str]] = set()
+        self._to_transform: set[tuple[str | None, str]] = set()
+        self._sources: dict[tuple[str | None, str], str] = {}
+        self._sinks: dict[tuple[str | None, str], FullstorySink] = {}
 
     def check(self, entry: Entry) -> None:
         """Hold an entry against the mapping."""
@@ -216,43 +221,66 @@ class _ReplayStreams:
                 f"{entry.where}: stream {entry.stream!r} has no mapping. Nothing was sent; add it under "
                 "streams."
             )
-        (self._to_transform if entry.is_untransformed else self._to_map).add(entry.stream)
+        (self._to_transform if entry.is_untransformed else self._to_map).add((entry.source, entry.stream))
 
     def open(self, schema_files: list[str]) -> None:
         """Make the sinks and begin the streams; of several SCHEMAs of a stream the later one counts."""
         target = self._target
-        wanted = {*self._to_map, *self._to_transform, *(target.config.get("stream_maps") or {})}
+        read = self._to_map | self._to_transform
+        wanted = {source or stream for source, stream in read}
         for message in _schemas(schema_files):
-            if message["stream"] in wanted:
+            if message["stream"] in wanted or target.checked_maps.apply_to(message["stream"]):
                 target.take_schema(message)
-        for stream in sorted(self._to_transform):
-            if not target.sink_exists(stream):
+        self._sources = {(source, stream): source or self._only_source(stream) for source, stream in read}
+        for source, stream in self._to_transform:
+            if self._sources[source, stream] not in target.sinks_of(stream):
                 raise InputError(
-                    f"Records of stream {stream!r} were refused by a stream map, and their SCHEMA is not "
-                    "known. Nothing was sent; give it with --schema."
+                    f"Records of stream {stream!r} were refused by a stream map, and the SCHEMA of the tap's "
+                    "stream is not known. Nothing was sent; give it with --schema."
                 )
-        for stream in sorted(self._to_map):
-            if not target.sink_exists(stream):
+        for source, stream in self._to_map:
+            sink = target.sinks_of(stream).get(self._sources[source, stream])
+            if sink is None:
                 logger.warning(
                     "The SCHEMA of stream %s is not known: its records are mapped without types and without "
                     "key columns. Give it with --schema",
-                    stream,
+                    source or stream,
                 )
-                target.get_sink(stream, schema=_NO_SCHEMA, key_properties=[])
+                sink = cast("FullstorySink", target.get_sink(stream, schema=_NO_SCHEMA, key_properties=[]))
+            self._sinks[source, stream] = sink
         for stream, kind in self._kinds.items():
             target.run.open_stream(stream, kind)
 
+    def _only_source(self, stream: str) -> str:
+        """The tap's stream of lines that do not tell it: the stream of that name, or the one that gets it."""
+        sources = self._target.sinks_of(stream)
+        if stream in sources:
+            return stream
+        if len(sources) > 1 or self._target.checked_maps.may_join(stream):
+            raise InputError(
+                f"Records of stream {stream!r} may be of several streams of the tap, which stream_maps give "
+                "that name, and their lines do not tell which. Nothing was sent; add the tap's stream as "
+                "`source` to each such line, or take it out."
+            )
+        return next(iter(sources), stream)
 
-def _send(target: TargetFullstory, entry: Entry) -> None:
+    def take(self, entry: Entry) -> None:
+        """Take an entry's record, through its own stream's map where that had refused it."""
+        key = (entry.source, entry.stream)
+        if entry.is_untransformed:
+            self._target.take_untransformed(self._sources[key], entry.stream, entry.record)
+        else:
+            self._sinks[key].take([entry.record], list, self._sources[key])
+
+
+def _send(target: TargetFullstory, streams: _ReplayStreams, entry: Entry) -> None:
     """Send one entry the way that a load would."""
-    if entry.has_record and entry.is_untransformed:
-        target.take_untransformed(entry.stream, entry.record)
-    elif entry.has_record:
-        target.sink_of(entry.stream).process_record(entry.record, {})
+    if entry.has_record:
+        streams.take(entry)
     elif isinstance(made := entry.made_request(), Rejected):
         # There is nothing to send; it goes on to the new rejects file, with the reason.
         text = None if entry.record is msgspec.UNSET else entry.record
-        target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None)
+        target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None, entry.source)
     else:
         target.run.add(entry.stream, made.chunk)
 

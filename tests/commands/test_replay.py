@@ -274,3 +274,102 @@ def test_files_that_are_missing_or_empty(to_sandbox: Config, tmp_path: Path) -> 
     done = command(tmp_path, to_sandbox, "replay", "empty.jsonl")
     assert (done.code, done.error_lines) == (0, [])
     assert "nothing to send again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"buyers": {"__source__": "customers", "label": "name.upper()"}},
+        {"buyers": {"__source__": "cust*", "label": "name.upper()"}},
+        {"cust*": {"__alias__": "'buyers'", "label": "name.upper()"}},
+    ],
+)
+def test_the_schema_is_found_whatever_names_the_tap_s_stream(
+    run_target: Run, to_sandbox: Config, api: SandboxApi, tmp_path: Path, maps: dict[str, Any]
+) -> None:
+    settings = {"stream_maps": maps, "unmapped_streams": "ignore", "streams": {"buyers": {"kind": "users"}}}
+    columns = {"id": "string", "name": {"type": ["string", "null"]}, "seats": "integer"}
+    lines = [schema("customers", columns, ["id"])]
+    lines += [
+        record("customers", id="a", name=None, seats=1),
+        record("customers", id="b", name="B", seats="2"),
+    ]
+    loaded = run_target([*lines, state(a=1)], **settings, max_rejected_records=None)
+    assert [(reject["code"], reject["source"]) for reject in loaded.rejects] == [
+        ("stream_map_error", "customers"),
+        ("schema_violation", "customers"),
+    ]
+    next(iter(maps.values()))["label"] = "str(name).upper()"
+    file = rejects_file(loaded)
+    file.write_text(file.read_text().replace('"seats":"2"', '"seats":2'))
+    done = command(tmp_path, to_sandbox | settings, "replay", str(file))
+    assert done.code == 0, done.stderr
+    assert "SCHEMA of stream" not in done.stderr
+    for uid, label in (("a", "NONE"), ("b", "B")):
+        found = api.user(uid)
+        assert found["properties"]["label"] == label
+        assert found["schema"]["properties"]["seats"] == "int"
+
+
+def two_of_one_name(label: str) -> Config:
+    """Two streams with columns of their own become one."""
+    maps = {
+        "a": {"__alias__": "'buyers'", "label": label.replace("COLUMN", "name")},
+        "b": {"__alias__": "'buyers'", "label": label.replace("COLUMN", "title")},
+    }
+    return {"stream_maps": maps, "streams": {"buyers": {"kind": "users"}}, "max_rejected_records": None}
+
+
+A = schema("a", {"id": "string", "name": {"type": ["string", "null"]}, "seats": "integer"}, ["id"])
+B = schema("b", {"key": "string", "title": {"type": ["string", "null"]}, "seats": "string"}, ["key"])
+
+
+def test_two_streams_of_one_name_go_each_through_its_own_map(
+    run_target: Run, to_sandbox: Config, api: SandboxApi, tmp_path: Path
+) -> None:
+    settings = two_of_one_name("COLUMN.upper()")
+    lines = [A, B, record("a", id="a1", name=None, seats=1), record("b", key="b1", title=None, seats="1")]
+    lines += [record("a", id="a2", name="n", seats="x"), record("b", key="b2", title="t", seats=2)]
+    loaded = run_target([*lines, state(a=1)], **settings, max_rejected_percent=None)
+    assert [(reject["code"], reject["stream"], reject["source"]) for reject in loaded.rejects] == [
+        ("stream_map_error", "buyers", "a"),
+        ("stream_map_error", "buyers", "b"),
+        ("schema_violation", "buyers", "a"),
+        ("schema_violation", "buyers", "b"),
+    ]
+    settings = two_of_one_name("COLUMN.upper() if COLUMN else 'of COLUMN'")
+    done = command(tmp_path, to_sandbox | settings, "replay", str(rejects_file(loaded)))
+    assert done.code == 0, done.stderr
+    assert {user["uid"]: user["properties"] for user in api.get("/v2/users")["results"]} == {
+        "a1": {"label": "of name", "seats": 1},
+        "b1": {"label": "of title", "seats": "1"},
+    }
+    # What is rejected again tells the tap's stream again, and its SCHEMAs are there again.
+    (new,) = (path for path in done.output_dir.glob("rejects-*.jsonl"))
+    assert [json.loads(line)["source"] for line in new.read_text().splitlines()] == ["a", "b"]
+    new.write_text(new.read_text().replace('"seats":"x"', '"seats":3').replace('"seats":2', '"seats":"4"'))
+    again = command(tmp_path, to_sandbox | settings, "replay", str(new))
+    assert again.code == 0, again.stderr
+    assert "SCHEMA of stream" not in again.stderr
+    assert api.user("a2")["schema"]["properties"]["seats"] == "int"
+    assert api.user("b2")["schema"]["properties"]["seats"] == "str"
+
+
+def test_lines_of_one_of_several_streams_of_a_name_must_tell_which(
+    run_target: Run, to_sandbox: Config, api: SandboxApi, tmp_path: Path
+) -> None:
+    """A file of a version that did not write `source`."""
+    lines = [A, B, record("a", id="a1", name=None, seats=1), state(a=1)]
+    loaded = run_target(lines, **two_of_one_name("COLUMN.upper()"))
+    file = rejects_file(loaded)
+    file.write_text(file.read_text().replace('"source":"a",', ""))
+    settings = to_sandbox | two_of_one_name("str(COLUMN)")
+    check_refused(
+        command(tmp_path, settings, "replay", str(file)), "'buyers'", "add the tap's stream as `source`"
+    )
+    assert api.get("/v2/users")["results"] == []
+    # With one stream of that name there is no doubt.
+    del settings["stream_maps"]["b"]
+    done = command(tmp_path, settings, "replay", str(file))
+    assert done.code == 0, done.stderr
+    assert api.user("a1")["properties"]["label"] == "None"
