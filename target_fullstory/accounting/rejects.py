@@ -94,6 +94,7 @@ class Rejects:
         self._there = 0  # how many of them are in the file, which somebody may have removed
         self._synced_bytes = 0
         self._unsynced = False
+        self._closed = False
 
     def know_schema(self, stream: str, message: dict[str, Any]) -> None:
         """Note the SCHEMA message of a stream, by the name that stream maps give it."""
@@ -149,6 +150,9 @@ class Rejects:
         with self._lock:
             if reject.stage == "map" and reject.stream in self._schemas and reject.stream not in self._kept:
                 self._keep_schema(reject.stream)
+            if self._closed:
+                # What a thread learns after the end of the run is left to the next one, and not in two files.
+                raise OutputError(f"The run has ended, and {self._path} is closed.")
             try:
                 if self._file is None:
                     self._file = self._open()
@@ -230,6 +234,7 @@ class Rejects:
         """
         self.sync()
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None
