@@ -225,7 +225,7 @@ def test_a_page_in_place_of_an_endpoint_is_no_answer(run_target: Callable[..., O
         )
     assert outcome.code == 1
     (line,) = outcome.error_lines
-    assert "the answer (200) is not JSON" in line
+    assert "127.0.0.1 answered 200 with an HTML page" in line
     assert not outcome.stdout
 
 
