@@ -108,7 +108,7 @@ def test_a_new_id_is_told(sandbox: Sandbox, run_target: Callable[..., Outcome]) 
 def test_what_is_sent(
     columns: dict[str, Any], method: str, path: str, body: Any, run_target: Callable[..., Outcome]
 ) -> None:
-    with ScriptedServer(architect(lambda _: Reply(200, {}))) as server:
+    with ScriptedServer(architect(lambda _: Reply(200, {"id": "e1"}))) as server:
         outcome = run_target(
             [HOOKS, record("hooks", **columns), state(done=True)], api_url=server.url, streams=STREAMS
         )
