@@ -22,7 +22,7 @@ _FINGERPRINT_BYTES = 6
 class Account(msgspec.Struct, frozen=True):
     """What `GET /me` says of a key, empty where it does not; unknown roles are possible."""
 
-    organisation: str
+    organization: str
     email: str
     role: str
 
@@ -99,7 +99,7 @@ class KeyAccount:
     def organization(self) -> str | None:
         """The organization's id, once the answer is there; None where it is not known."""
         account = self.get()
-        return account.organisation or None if account else None
+        return account.organization or None if account else None
 
     def destination(self) -> Destination:
         """Where the run sends, as far as it is known by now.
@@ -108,5 +108,5 @@ class KeyAccount:
         """
         if self._asked_until is not None and not self._answered.is_set():
             return Destination(self._address)
-        told = self._account.organisation if self._account else None
+        told = self._account.organization if self._account else None
         return Destination(self._address, told or self.fingerprint)
