@@ -91,7 +91,7 @@ def _set_aside(target: TargetFullstory, paths: tuple[str, ...]) -> None:
         return
     for path in map(Path, dict.fromkeys(paths)):
         if path.suffix not in {".replayed", ".discarded"}:
-            logger.info("All records of %s came to an end; it is %s now", path, set_aside(path, "replayed"))
+            logger.info("Replayed %s, which is %s now", path, set_aside(path, "replayed"))
 
 
 class Entry(msgspec.Struct, kw_only=True):
