@@ -339,7 +339,7 @@ def test_max_events(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
 def test_the_embedded_sandbox(run_target: Run) -> None:
     done = run_target([USERS, user(1), state(a=1)], api_url="sandbox", api_key=None)
     assert done.code == 0, done.stderr
-    assert "holds 1 users, 0 events, 0 jobs" in done.stderr
+    assert "holds 1 user, 0 events, 0 batch jobs" in done.stderr
     assert (done.output_dir / "sandbox.db").exists()
 
 

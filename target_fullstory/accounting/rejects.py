@@ -20,7 +20,7 @@ from target_fullstory.accounting.file_locks import try_lock
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.output_files import open_to_append
 from target_fullstory.accounting.reject_reasons import Reason, RejectReasons, Stage
-from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects, told_unresolved
+from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects, unresolved_entry
 from target_fullstory.errors import OutputError
 from target_fullstory.logs import logger
 
@@ -125,7 +125,7 @@ class Rejects:
             "count": count,
             "path": path,
             "reasons": self.reasons.listed(),
-            "unresolved": told_unresolved(unresolved + (earlier.count if earlier else 0), files),
+            "unresolved": unresolved_entry(unresolved + (earlier.count if earlier else 0), files),
         }
 
     def write(self, reject: Reject, *, own: bool = True) -> None:

@@ -22,7 +22,7 @@ _FINGERPRINT_BYTES = 6
 class Account(msgspec.Struct, frozen=True):
     """What `GET /me` says of a key, empty where it does not; unknown roles are possible."""
 
-    organisation: str
+    organization: str
     email: str
     role: str
 
@@ -103,7 +103,7 @@ class KeyAccount:
     @property
     def known_organization(self) -> str | None:
         """The organization's id as far as it is known by now."""
-        return self._account.organisation or None if self._account else None
+        return self._account.organization or None if self._account else None
 
     def destination(self) -> Destination:
         """Where the run sends, as far as it is known by now.

@@ -81,7 +81,7 @@ def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
     if status == 403:
         raise KeyRefusedError(
             f"The API key's role does not allow {call} (403). Use a Standard, Admin or Architect key of "
-            "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key "
+            "the organization to write, an Admin or Architect key for webhook endpoints, an Architect key "
             "to delete users."
         )
     if 300 <= status < 400 and not redirects:

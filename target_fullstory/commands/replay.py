@@ -98,7 +98,7 @@ def _set_aside(target: TargetFullstory, files: list[HeldRejects]) -> None:
         if file.path.suffix in {".replayed", ".discarded"}:
             continue
         if new := file.set_aside("replayed"):
-            logger.info("All records of %s came to an end; it is %s now", file.path, new)
+            logger.info("Replayed %s, which is %s now", file.path, new)
         else:
             logger.warning(
                 "%s has changed during the replay and keeps its name. What its first %d bytes held came "

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,24 @@ def test_on_a_terminal_waiting_shows_progress(loaded: Outcome, tmp_path: Path, c
     assert len(json.loads(stdout)["jobs"]) == 2, "results go to stdout alone"
     assert b"Waiting for jobs" in seen
     assert b"jobs have ended" not in seen
+
+
+def test_a_terminal_of_80_columns_cuts_nothing(loaded: Outcome, tmp_path: Path, config: Config) -> None:
+    path = tmp_path / "command.json"
+    path.write_text(json.dumps(config))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    command = [*EXECUTABLE, "jobs", "--config", str(path)]
+    done = subprocess.run(command, stdout=theirs, env=environment | {"TERM": "dumb"}, timeout=60, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    head, *rows = [line.split() for line in shown.splitlines()]
+    assert head == ["id", "stream", "status", "records", "imports", "errors"]
+    assert [row[0] for row in rows] == [job["id"] for job in loaded.report["jobs"]]
+    assert {row[2] for row in rows} == {"COMPLETED"}
 
 
 def test_a_job_that_fullstory_does_not_know_counts_as_failed(
