@@ -66,7 +66,7 @@ format: $(STAMP)
 	$(BIN)/ruff format
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak
+	EVERY_EXAMPLE=1 $(BIN)/python -m pytest -m 'soak or hypothesis'
 
 # What docs/warehouse.md describes; the server is one of its own, started for the test.
 e2e: $(STAMP)
