@@ -47,9 +47,9 @@ class Load(Run):
         `config` is the configuration as given, for the run report. Idempotency keys made of content differ
         from those of runs with another `key_salt`.
         """
-        self._config = config
+        self._shown_config = settings.redacted(config)
         self._output = StateOutput()
-        self._clock = time.monotonic()
+        self._began_at = time.monotonic()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self._id = f"{stamp}-{secrets.token_hex(4)}"
         self._sandbox = None
@@ -143,6 +143,12 @@ class Load(Run):
         except OutputError as failure:
             error = error or failure
         error = error or self._in_flight.error
+        self._finish(in_a_hurry=error is not None or not deliver or self.interrupted)
+        if deliver and error is not None:
+            raise error
+
+    def _finish(self, *, in_a_hurry: bool) -> None:
+        """Log what became of the records, end what runs beside the load, and write the run report."""
         self._progress.close()
         log_totals(self._id, self.ledger)
         log_reasons(self.rejects.reasons)
@@ -151,20 +157,16 @@ class Load(Run):
             logger.warning("Stream %s: %s", stream, uid.warning)
         more: dict[str, Any] = {"repeated_uids": repeated}
         if self._webhook is not None:
-            in_a_hurry = error is not None or not deliver or self.interrupted
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
             more["response_webhook"] = self._webhook.close(grace)
         self._close_sandbox()
-        seconds = round(time.monotonic() - self._clock, 3)
+        seconds = round(time.monotonic() - self._began_at, 3)
         timings = {"began": self._block.started_at, "ended": timestamp(), "seconds": seconds}
         self._report.finish(**more, timings=timings)
-        if deliver and error is not None:
-            raise error
 
     def _report_now(self) -> dict[str, Any]:
-        config = self._settings.redacted(self._config)
         block = self._block.build(final=True, every_job=True)
-        return {**block, "destination": self._destination, "config": config}
+        return {**block, "destination": self._destination, "config": self._shown_config}
 
     def _close_sandbox(self) -> None:
         if self._sandbox is None:

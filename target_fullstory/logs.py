@@ -7,6 +7,7 @@ handlers let through the target's own lines and a few harmless ones of libraries
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ def guard_logs() -> None:
 def silence_urllib3() -> None:
     """Silence what urllib3 logs, also where the target is used from Python and guards no handlers."""
     logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+
+
+def stderr_is_terminal() -> bool:
+    """Whether somebody watches: standard error is a terminal. It is None where it is closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def printable(text: str) -> str:

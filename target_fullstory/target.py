@@ -27,7 +27,8 @@ from target_fullstory.load import Load
 from target_fullstory.mapping import Rejected, spec_for
 from target_fullstory.run import Run
 from target_fullstory.schemas.flattening import with_types
-from target_fullstory.schemas.schema_repair import repaired, told_of
+from target_fullstory.schemas.flaws import in_one_line
+from target_fullstory.schemas.schema_repair import repaired
 from target_fullstory.sending.in_flight import StopWaiting
 from target_fullstory.settings.environment import from_environment
 from target_fullstory.settings.load_settings import batch_storage, check_secrets, load_settings
@@ -93,7 +94,7 @@ class TargetFullstory(Target):
         self._stream_maps = StreamMaps(
             self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
         )
-        # The last SCHEMA message of each stream, and what was told of its repair.
+        # The last SCHEMA message of each stream, and the warning about its repair.
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
         # The sinks that take a stream's records as the tap sent them, which their decoders may decode.
         self._direct_sinks: dict[str, FullstorySink] = {}
@@ -141,11 +142,11 @@ class TargetFullstory(Target):
     def take_schema(self, message: dict[str, Any]) -> None:
         """Make the sinks of a stream, by its SCHEMA message."""
         stream = message["stream"]
-        known, told = self._schemas.get(stream, (None, ""))
+        known, last_warning = self._schemas.get(stream, (None, ""))
         if message == known:
             return
         schema, flaws = repaired(message["schema"])
-        if (warning := told_of(flaws)) and warning != told:
+        if (warning := in_one_line(flaws)) and warning != last_warning:
             self.logger.warning("Stream %s: the tap's SCHEMA was repaired: %s", stream, warning)
         self._schemas[stream] = (message, warning)
         options = self.mapper.flattening_options

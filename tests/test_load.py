@@ -390,7 +390,7 @@ def test_a_job_that_a_killed_run_left_is_waited_for(run_target: Run, tmp_path: P
 
         done = run_target([USERS, user(1, seats=2), state(a=2)], api_url=slow.url)
         assert done.code == 0, done.stderr
-        assert "was left by a run" in done.stderr
+        assert "was left by an earlier run" in done.stderr
         assert api.user("u1")["properties"]["seats"] == 2
         assert list(done.output_dir.glob("jobs-*")) == []
 

@@ -175,3 +175,15 @@ def test_a_reader_that_takes_its_time_gets_every_byte(
         assert live.end() == 0
     os.close(reader)
     assert json.loads(read.splitlines()[-1])["bookmarks"] == {"pad": pad}
+
+
+def test_jobs_are_waited_for_without_standard_error(
+    sandbox: Sandbox, config: dict[str, Any], tmp_path: Path
+) -> None:
+    job = {"id": "j", "kind": "users", "stream": "users", "records": 1}
+    (tmp_path / "state").write_text(json.dumps({"target_fullstory": {"run_id": "r", "jobs": [job]}}))
+    waiting = ["jobs", "--wait", "--state", "state", "--format", "json"]
+    settings = {"api_url": sandbox.url, "job_poll_interval_seconds": 0.01}
+    done = shell(config | settings, tmp_path, "2>&-", *waiting)
+    assert [job["status"] for job in json.loads(done.stdout)["jobs"]] == ["UNKNOWN"]
+    assert done.returncode == 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.metrics import Metrics
-from target_fullstory.logs import logger
+from target_fullstory.logs import logger, stderr_is_terminal
 
 
 class ProgressLines:
@@ -31,7 +30,7 @@ class ProgressLines:
         self._metrics.write()
 
     def _tell(self) -> None:
-        terminal = sys.stderr.isatty()
+        terminal = stderr_is_terminal()
         while not self._over.wait(self._interval):
             self._metrics.write()
             if not terminal:

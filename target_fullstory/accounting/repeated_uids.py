@@ -15,7 +15,7 @@ from target_fullstory.kinds import Kind
 _LIMITS: dict[str, tuple[int, float]] = {"users": (100, 0.1), "events": (1000, 0.25)}
 # So many records of a stream are counted one by one, and so many of each further chunk.
 _COUNTED_ALL = 10_000
-_SAMPLE = 64
+_SAMPLE = 16
 # So many of the latest run reports are read.
 _READ_REPORTS = 50
 # So many different users are counted at a time, and so many are kept then.

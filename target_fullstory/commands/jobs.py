@@ -27,7 +27,7 @@ from target_fullstory.commands.shared_options import (
 )
 from target_fullstory.errors import InputError
 from target_fullstory.input.progress import progress_bar
-from target_fullstory.logs import logger
+from target_fullstory.logs import logger, stderr_is_terminal
 from target_fullstory.settings.model import Settings
 
 _ALL_COMPLETED, _SOME_FAILED, _SOME_IN_PROGRESS = 0, 1, 3
@@ -173,7 +173,7 @@ def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
                 ended += 1
                 if advance:
                     advance(1)
-                if not sys.stderr.isatty():
+                if not stderr_is_terminal():
                     logger.info(
                         "Job %s (%s): %s; %d of %d jobs have ended",
                         *(entry.id, entry.kind, entry.status, ended, total),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO, TypeAlias
+
+from target_fullstory.logs import stderr_is_terminal
 
 Advance: TypeAlias = Callable[[int], None]
 
@@ -18,7 +19,7 @@ def progress_bar(
 
     The context is what takes each advance; None where nothing is shown: without a terminal or a total.
     """
-    return _shown(label, total, in_bytes) if total and sys.stderr and sys.stderr.isatty() else nullcontext()
+    return _shown(label, total, in_bytes) if total and stderr_is_terminal() else nullcontext()
 
 
 @contextmanager

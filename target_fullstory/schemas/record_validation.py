@@ -43,20 +43,20 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             self._validator.validate(record)
         except jsonschema_rs.ValidationError as error:
-            if isinstance(error.instance, _PLAIN) or not _beyond_json(record):
+            if isinstance(error.instance, _PLAIN) or not _holds_beyond_json(record):
                 return self._unless_in_python(error, record)
         except (ValueError, TypeError, RecursionError):
-            """It holds what JSON lacks."""
+            pass  # it holds what JSON lacks
         else:
             return None
-        return self._beyond_json(record)
+        return self._violation_beyond_json(record)
 
     def _unless_in_python(self, error: jsonschema_rs.ValidationError, record: Any) -> Rejected | None:
         if self._as_python is not None and self._as_python.is_valid(record):
             return None
         return self._violations.rejection(error)
 
-    def _beyond_json(self, record: dict[str, Any]) -> Rejected | None:
+    def _violation_beyond_json(self, record: dict[str, Any]) -> Rejected | None:
         """The violation of a record that holds what JSON lacks: NaN is a number within any bounds."""
         nans: set[tuple[str | int, ...]] = set()
         plain = _plain(record, (), nans)
@@ -107,12 +107,12 @@ _LARGEST = 10**300
 _ENDLESS, _MINUS_ENDLESS = (Decimal(f"{sign}1{'0' * 308}.5") for sign in ("", "-"))
 
 
-def _beyond_json(value: Any) -> bool:
+def _holds_beyond_json(value: Any) -> bool:
     if isinstance(value, float | Decimal):
         return not math.isfinite(value)
     if isinstance(value, dict):
-        return any(map(_beyond_json, value.values()))
-    return isinstance(value, list) and any(map(_beyond_json, value))
+        return any(map(_holds_beyond_json, value.values()))
+    return isinstance(value, list) and any(map(_holds_beyond_json, value))
 
 
 def _plain(value: Any, path: tuple[str | int, ...], nans: set[tuple[str | int, ...]]) -> Any:

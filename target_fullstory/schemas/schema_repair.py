@@ -1,6 +1,6 @@
 """A tap's SCHEMA, made valid JSON Schema of draft 2020-12.
 
-Older drafts are translated. What cannot be right is loosened to what the tap plainly meant, or left out: no
+Older drafts are translated. What cannot be right is replaced by what the tap plainly meant, or left out: no
 record is rejected for it. Keywords that neither validation nor mapping knows are left out as well.
 """
 
@@ -10,19 +10,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from target_fullstory.schemas.flaws import Flaw
+from target_fullstory.schemas.older_drafts import in_draft_2020
 from target_fullstory.schemas.record_validation import compiled
 from target_fullstory.schemas.references import NOWHERE, References
 from target_fullstory.schemas.regular_expressions import usable
 from target_fullstory.schemas.violations import inside
-
-
-class Flaw(msgspec.Struct, frozen=True):
-    """Something in a SCHEMA that was repaired."""
-
-    column: str  # the column's path; empty for the SCHEMA as a whole
-    problem: str  # what is wrong
 
 
 def repaired(schema: dict[str, Any]) -> tuple[dict[str, Any], list[Flaw]]:
@@ -32,23 +25,6 @@ def repaired(schema: dict[str, Any]) -> tuple[dict[str, Any], list[Flaw]]:
     return _compilable(made, repair.flaws), list(dict.fromkeys(repair.flaws))
 
 
-def told_of(flaws: list[Flaw]) -> str:
-    """What was wrong, in one line; empty where nothing was."""
-    columns: dict[str, list[str]] = {}
-    for flaw in flaws:
-        columns.setdefault(flaw.problem, []).append(flaw.column)
-    return "; ".join(f"{problem}{_of(names)}" for problem, names in columns.items())
-
-
-def _of(columns: list[str]) -> str:
-    names = [repr(name)[1:-1] for name in columns if name]
-    if not names:
-        return ""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f" (column{'s' if len(names) > 1 else ''} {', '.join(names[:_MOST_NAMED])}{more})"
-
-
-_MOST_NAMED = 10
 _TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
 _ONE = frozenset(
     {"items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems"}
@@ -124,7 +100,7 @@ class _Repair:
             self._flaw(column, "it is nested too deeply")
             return {}
         made: dict[str, Any] = {}
-        for keyword, value in _in_2020(schema, lambda problem: self._flaw(column, problem)).items():
+        for keyword, value in in_draft_2020(schema, lambda problem: self._flaw(column, problem)).items():
             if keyword in _REFERENCES:
                 if (reference := self._reference(keyword, value, column, depth)) is not None:
                     made["$ref"] = reference
@@ -260,35 +236,8 @@ class _Repair:
         return f"#/$defs/{name}"
 
 
-def _in_2020(schema: dict[str, Any], flaw: Callable[[str], None]) -> dict[str, Any]:
-    """Keywords that another draft wrote otherwise, in draft 2020-12."""
-    made = dict(schema)
-    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(made.get(exclusive), bool):
-            flaw(f"`{exclusive}` is of draft 4")
-            if made.pop(exclusive) and bound in made:
-                made[exclusive] = made.pop(bound)
-    if isinstance(made.get("items"), list):
-        flaw("`items` is a list, as in older drafts")
-        items = made.pop("items")
-        if items:
-            made.setdefault("prefixItems", items)
-        if "additionalItems" in made:
-            made["items"] = made["additionalItems"]
-    if isinstance(made.get("required"), bool):
-        flaw("`required` is of draft 3")
-        del made["required"]
-    types = made["type"] if isinstance(made.get("type"), list) else [made.get("type", "null")]
-    if made.get("nullable") is True and "null" not in types:
-        flaw("`nullable` is of OpenAPI")
-        made["type"] = [*types, "null"]
-        if isinstance(made.get("enum"), list):
-            made["enum"] = [*made["enum"], None]
-    return made
-
-
 def _put(made: dict[str, Any], keyword: str, value: Any, *, flawed: bool) -> None:
-    """Add a keyword; what was loosened must not make its schema stricter."""
+    """Add a keyword; what was left out below it must not make its schema stricter."""
     if flawed and keyword in ("not", "if"):
         return
     # A format is not checked, so that branches which differ by it alone would all fit.

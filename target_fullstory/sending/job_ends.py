@@ -45,7 +45,9 @@ class JobEnds:
         entry = polled.entry
         if entry.id not in self._booked:
             self._write(entry, self._rejects_of(polled), own=own)
-        elif own:
+        elif not own:
+            self._ledger.finished(entry.id)
+        else:
             again = self._booked[entry.id]
             self._ledger.count(entry.stream, rejected=again, delivered=-again)
             self._journal.ended(entry.id)

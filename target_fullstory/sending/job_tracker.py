@@ -88,7 +88,7 @@ class JobTracker:
         # Which users are in it is not known: updates of all wait, unless the run waits for no job.
         reservation = Reservation(left.kind, rows=0, keys=None, job=True)
         if self._settings.wait_for_jobs:
-            logger.info("Job %s was left by a run that was killed; waiting for it first", left.id)
+            logger.info("Job %s was left by an earlier run; waiting for it first", left.id)
             self._in_flight.enter(reservation)
         self._follow(entry, reservation, left)
 
@@ -202,16 +202,10 @@ class JobTracker:
     def _poll(self) -> None:
         while (job := self._next_due()) is not None:
             try:
-                over = self._look(job)
+                over = self._look_or_leave(job)
             except Exception as error:  # noqa: BLE001 - a thread's error must end the run, not be lost
-                if job.left is None or isinstance(error, OutputError):
-                    self._in_flight.fail(_told(error, job))
-                    return
-                refused = isinstance(error, KeyRefusedError)
-                self._leave(
-                    job.left, job.polled.entry, "refused" if refused else "unreachable", _told(error, job)
-                )
-                over = True
+                self._in_flight.fail(_told(error, job))
+                return
             job.looked_at = True
             if over:
                 with self._wake:
@@ -231,6 +225,22 @@ class JobTracker:
                         return job
                 self._wake.wait(pause)
             return None
+
+    def _look_or_leave(self, job: _TrackedJob) -> bool:
+        """Poll a job once, and leave an earlier run's that cannot be polled to the next run.
+
+        Returns whether it need not be polled again.
+        """
+        try:
+            return self._look(job)
+        except OutputError:
+            raise
+        except Exception as error:
+            if job.left is None:
+                raise
+            why: Why = "refused" if isinstance(error, KeyRefusedError) else "unreachable"
+            self._leave(job.left, job.polled.entry, why, _told(error, job))
+            return True
 
     def _look(self, job: _TrackedJob) -> bool:
         """Poll a job once; returns whether it need not be polled again."""

@@ -6,8 +6,8 @@ kills, which share of requests meets a fault, and which inputs.
 
 from __future__ import annotations
 
-import itertools
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -32,7 +32,7 @@ def plan_of(seed: int, rate: float) -> Plan:
     return Plan(
         kills=_KILLS_OF_A_TRIAL,
         records=_RECORDS[seed % 3],
-        kill_seconds=(0.8, 8.0),
+        kill_seconds=(1.0, 10.0),
         attacks=Attacks(rate=rate, lies=LIES if lies else (), echo=seed % 2 == 0),
         organizations=2 if second else 1,
         revoked=0.2 if revoked else 0.0,
@@ -48,12 +48,15 @@ def soak(directory: Path) -> tuple[str, list[str]]:
     head = f"`KILLS={kills} RATE={rate:g} SEED={first}`"
     total, problems = Tally(), list[str]()
     lock = threading.Lock()
-    seeds = itertools.count(first)
+    # Each has a kill at the least.
+    seeds = iter(range(first, first + kills))
 
     def run_trials() -> None:
-        while total.kills < kills:
+        while True:
             with lock:
-                seed = next(seeds)
+                seed = next(seeds, None) if total.kills < kills else None
+            if seed is None:
+                return
             trial = _run(seed, directory / str(seed), rate)
             with lock:
                 total.add(trial.tally)
@@ -80,11 +83,13 @@ def _run(seed: int, directory: Path, rate: float) -> Trial:
 
 
 def main() -> None:
-    """Print the table; everything else goes to stderr."""
-    with tempfile.TemporaryDirectory() as directory:
-        table, problems = soak(Path(directory))
+    """Print the table; everything else goes to stderr. Where something was wrong, the files stay."""
+    directory = Path(tempfile.mkdtemp(prefix="soak-"))
+    table, problems = soak(directory)
     print(table)
-    sys.exit(1 if problems else 0)
+    if problems:
+        sys.exit(f"{len(problems)} problems; their files are in {directory}")
+    shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

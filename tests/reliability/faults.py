@@ -263,7 +263,8 @@ FAULTS: dict[str, Fault] = {
     "length too long": Fault(length_too_long),
     "length too short": Fault(length_too_short, success=True),
     "length senseless": Fault(length_senseless, success=True),
-    "two lengths": Fault(two_lengths, success=True),
+    # `ends_runs` goes as soon as the client believes no answer with two lengths.
+    "two lengths": Fault(two_lengths, success=True, ends_runs=True),
     # A success that is none
     "200 JSON cut": Fault(json_cut, success=True),
     "200 HTML": Fault(_whole(200, HTML), success=True),

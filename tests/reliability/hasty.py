@@ -12,10 +12,10 @@ import resource
 from target_fullstory.cli import main  # isort: skip
 from target_fullstory.api import retry
 
-SHORTER = {"_FIRST_PAUSE": 0.05, "_LONGEST_PAUSE": 0.5}
+SHORTER = {"_FIRST_PAUSE": 0.05, "_LONGEST_PAUSE": 0.5, "KEPT_500_SECONDS": 0.5}
 """Constants of `api/retry.py`, in seconds, and what they are here."""
 
-ROW_OF_500 = 2
+ROW_OF_500 = 5
 """After so many equal 500s in a row the target takes a new key."""
 
 

@@ -19,26 +19,31 @@ from tests.conftest import EVENTS, Outcome, event, state
 from tests.reliability.crash import Plan, Trial
 from tests.reliability.crash_soak import soak
 from tests.reliability.fault_proxy import Attacks
-from tests.reliability.faults import FAULTS
 from tests.reliability.live import Live
-
-FAULTS_HERE = tuple(name for name in FAULTS if name not in {"head malformed", "head cut", "500"})
+from tests.reliability.lying_jobs import LIES
 
 
 @pytest.mark.parametrize(
-    ("seed", "more"),
-    [(0, {}), (1, {"organizations": 2}), (2, {"revoked": 0.5})],
-    ids=["batch", "auto-two-organizations", "single-revoked-key"],
+    ("seed", "attacks", "more"),
+    [
+        (0, {"echo": True}, {}),
+        (1, {}, {"organizations": 2, "webhook": True}),
+        (2, {"echo": True}, {"revoked": 0.5}),
+        (3, {"lies": LIES, "lying": 0.5}, {}),
+    ],
+    ids=["batch-echo", "auto-two-organizations-webhook", "single-revoked-key", "batch-lying-jobs"],
 )
-def test_a_few_kills(seed: int, more: dict[str, Any], tmp_path: Path) -> None:
-    attacks = Attacks(faults=FAULTS_HERE, rate=0.05)
-    trial = Trial(seed, tmp_path, Plan(2, 120, (0.9, 1.8), deletions=0.06, attacks=attacks, **more))
+def test_a_few_kills(seed: int, attacks: dict[str, Any], more: dict[str, Any], tmp_path: Path) -> None:
+    plan = Plan(1, 120, (0.9, 1.8), deletions=0.06, attacks=Attacks(rate=0.05, **attacks), **more)
+    trial = Trial(seed, tmp_path, plan)
     trial.run()
+    tally = trial.tally
     assert trial.problems == []
-    assert trial.tally.kills >= 1
-    assert trial.tally.faults
-    assert trial.tally.deletions
-    assert trial.tally.calls
+    assert tally.kills >= 1
+    assert tally.faults
+    assert tally.calls
+    assert tally.lies if plan.attacks.lies else tally.deletions
+    assert tally.webhook_requests or not plan.webhook
 
 
 def test_what_a_job_of_a_killed_run_refused_is_kept(

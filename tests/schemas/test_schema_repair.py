@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from target_fullstory.mapping import MappingOptions, MappingSpec, compile_mapper
+from target_fullstory.schemas.flaws import Flaw, in_one_line
 from target_fullstory.schemas.record_validation import RecordValidator
-from target_fullstory.schemas.schema_repair import Flaw, repaired, told_of
+from target_fullstory.schemas.schema_repair import repaired
 from tests.conftest import Outcome, SandboxApi, record
 
 Run = Callable[..., Outcome]
@@ -199,7 +200,7 @@ def told(validator: RecordValidator, value: dict[str, Any]) -> str:
 )
 def test_the_top_of_a_schema(schema: dict[str, Any], problem: str) -> None:
     made, flaws = repaired(schema)
-    assert told_of(flaws) == problem
+    assert in_one_line(flaws) == problem
     assert RecordValidator(made).violation({"id": 1, "other": "x"}) is None
 
 
@@ -214,7 +215,7 @@ def test_many_columns_make_one_line() -> None:
     _, flaws = repaired({"properties": columns | {"text": {"maxLength": "9"}}})
     named = ", ".join(f"c{number}" for number in range(10))
     wanted = f"`exclusiveMinimum` is of draft 4 (columns {named} and 2 more); `maxLength` is not a number"
-    assert told_of(flaws) == f"{wanted} (column text)"
+    assert in_one_line(flaws) == f"{wanted} (column text)"
 
 
 JSON = st.recursive(
@@ -257,7 +258,7 @@ def test_any_json_as_a_column(column: Any, value: Any) -> None:
     made, flaws = repaired(schema)
     assert repr(schema) == repr(before)
     assert json.dumps(repaired(made)[0], sort_keys=True) == json.dumps(made, sort_keys=True)
-    told_of(flaws)
+    in_one_line(flaws)
     validator = RecordValidator(made)
     assert validator.violation({"id": 1}) is None or "c" in made.get("required", ())
     validator.violation({"id": 1, "c": value})

@@ -9,11 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from target_fullstory.accounting.ledger import JobEntry, UnfinishedJob
+from target_fullstory.accounting.run_accounting import Accounting
+from target_fullstory.api.client import Client
+from target_fullstory.api.job_polling import PolledJob
+from target_fullstory.sending.job_ends import JobEnds
+from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.settings.model import Settings
 from tests.conftest import EVENTS, USERS, Outcome, event, state, user
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
@@ -366,6 +373,44 @@ def test_a_job_is_given_up_after_a_week(run_target: Run, killed: Callable[..., N
     assert {(reject["code"], reject["job_id"]) for reject in done.rejects} == {("job_incomplete", line["id"])}
     assert [reject["request"]["uid"] for reject in done.rejects] == [f"u{n}" for n in range(40)]
     assert left_files(done.output_dir) == []
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+def test_a_left_job_that_this_run_was_answered_too_is_unfinished_no_more(
+    own_first: bool, tmp_path: Path
+) -> None:
+    """A replay of events is answered with the job that an earlier run has left."""
+
+    class Journal:
+        def ended(self, job_id: str) -> None:
+            """There is no note."""
+
+    accounting = Accounting(
+        Settings(api_key="k", output_dir=str(tmp_path)), "run", write_state=lambda _: None
+    )
+    ledger = accounting.ledger
+    ledger.open_stream("events", "events")
+    ledger.unfinished(UnfinishedJob(id="j", kind="events", stream="events", since="", why="in_progress"))
+    ends = JobEnds(accounting, cast("JobJournal", Journal()))
+    entry = JobEntry(id="j", kind="events", stream="events", status="COMPLETED", records=1, imports=1)
+    polled = PolledJob(cast("Client", None), entry)
+    for own in (own_first, not own_first):
+        ends.book(polled, own=own)
+    assert ledger.unfinished_jobs() == []
+    assert [job.status for job in ledger.jobs()] == ["COMPLETED"]
+
+
+def test_a_job_of_another_key_is_given_up_after_a_week(run_target: Run, tmp_path: Path) -> None:
+    """Before anything else is ready: nobody has to be asked for that."""
+    with serving(Jobs(told("PROCESSING"), organization=None)) as url:
+        note = tmp_path / "output" / "jobs-20260101T000000Z-00000000.jsonl"
+        note.parent.mkdir()
+        job = {"id": "j1", "kind": "users", "stream": "users", "api_url": url, "key": "key:0", "records": 2}
+        note.write_text(json.dumps(job | {"since": "2026-01-01T00:00:00Z"}) + "\n")
+        done = run_target(NEXT, api_url=url, delivery="single", max_rejected_records=None)
+    assert done.code == 0, done.stderr
+    assert [reject["code"] for reject in done.rejects] == ["job_incomplete"] * 2
+    assert not note.exists()
 
 
 def test_a_note_of_an_earlier_version_is_read(run_target: Run, tmp_path: Path) -> None:

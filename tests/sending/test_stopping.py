@@ -1,14 +1,17 @@
-"""A signal while a batch is sent in parts."""
+"""Runs that end while something waits: a part of a batch, or a look at an earlier run's job."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from target_fullstory import load as load_module
+from target_fullstory.accounting.rejects import Rejects
 from target_fullstory.api.responses import Response
+from target_fullstory.errors import KeyRefusedError, OutputError
 from target_fullstory.load import Load
 from target_fullstory.mapping import Chunk
 from target_fullstory.settings.model import Settings
@@ -47,3 +50,29 @@ def test_a_part_that_waits_at_the_end_is_no_error(tmp_path: Path, monkeypatch: p
     run.end()
     totals = run.ledger.totals()
     assert (totals.received, totals.delivered) == (2, 1)
+
+
+class RefusingServer(Server):
+    """Refuses the key."""
+
+    def call(self, method: str, path: str, body: Any = None, **_: Any) -> Response:
+        raise KeyRefusedError("no")
+
+
+def test_nobody_waits_for_a_left_job_whose_reject_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(load_module, "Client", RefusingServer())
+    monkeypatch.setattr(Rejects, "write", refuse)
+    settings = Settings(api_key="k", output_dir=str(tmp_path))
+    job = {"id": "j", "kind": "users", "stream": "users", "api_url": settings.api_url}
+    line = json.dumps(job | {"since": "2026-01-01T00:00:00Z"})
+    (tmp_path / "jobs-20260101T000000Z-00000000.jsonl").write_text(f"{line}\n")
+    run = Load(settings, {})
+    # Were nobody told of the error, the wait would end without one.
+    run._in_flight.give_up_in(5)
+    with pytest.raises(OutputError, match="disk is full"):
+        run.end()

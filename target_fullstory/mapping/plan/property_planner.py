@@ -177,8 +177,8 @@ class Planner:
         if shape.may_be_object and (shape.columns or excluded.paths) and level.depth < MAX_DEPTH:
             inner = _Level(NameScope(), f"{path}.", level.depth + 1)
             scope = self._scope(shape, excluded, inner)
-        declared, spoken = self._type(path, shape)
-        return Node(name, path, declared, not spoken, scope)
+        type_name, is_declared = self._type(path, shape)
+        return Node(name, path, type_name, not is_declared, scope)
 
     def _type(self, path: str, shape: Shape) -> tuple[str | None, bool]:
         """The type of a property's values, None for any, and whether it is to be declared."""

@@ -28,6 +28,9 @@ from target_fullstory.mapping.plan.written_sources import (
 from target_fullstory.mapping.rules.destinations import GROUPS
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 
+_DELETED_AT: Final = "_sdc_deleted_at"
+"""The column in which a tap says that a record is no longer in its source."""
+
 
 class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How the records of a stream become requests."""
@@ -36,9 +39,8 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]  # Fullstory's own fields, in the order of the request
     groups: tuple[Group, ...]  # object columns that are whole groups of fields
     properties: PropertyPlan  # how the record gives custom properties
-    notices: tuple[
-        str, ...
-    ]  # one sentence per column whose property has another name, and what else is to be told
+    # One sentence per column whose property has another name, and for a `soft_delete` without effect.
+    notices: tuple[str, ...]
     deleted: Column | None  # the column in which a record says that its user is gone; None for none
     schema: dict[str, Any]  # the SCHEMA it was made for
     key_properties: tuple[str, ...]  # the columns every record of the stream has
@@ -80,34 +82,30 @@ def plan_stream(
         by_name, groups = sources.by_name, sources.groups
         planner = Planner(stream, spec, shape, options)
         properties, notices = planner.plan(frozenset(sources.used)), planner.notices
-    deleted, told = _deletion_column(stream, spec, shape, options)
+    deleted, deletion_notices = _deletion_column(stream, spec, shape, options)
     return StreamPlan(
         kind=spec.kind,
         fields=fields_of(spec.kind, by_name, zone),
         groups=tuple(groups),
         properties=properties,
-        notices=(*notices, *told),
+        notices=(*notices, *deletion_notices),
         deleted=deleted,
         schema=schema,
         key_properties=tuple(key_properties),
     )
 
 
-DELETED_AT: Final = "_sdc_deleted_at"
-"""The column in which a tap says that a record is gone from its source."""
-
-
 def _deletion_column(
     stream: str, spec: MappingSpec, shape: Shape, options: MappingOptions
 ) -> tuple[Column | None, list[str]]:
-    """The column by which `hard_delete` knows that a user is gone, None for none; and what to tell of it."""
+    """The column by which `hard_delete` knows whom to delete, None for none; and notices about it."""
     if spec.soft_delete is not None:
         column = find_column(stream, "soft_delete.column", shape, spec.soft_delete.column)
         if options.hard_delete:
             return column, []
         return None, [f"Stream {stream!r}: soft_delete has no effect while hard_delete is false."]
-    there = spec.kind == "users" and options.hard_delete and has(shape, DELETED_AT)
-    return (Column((DELETED_AT,)) if there else None), []
+    there = spec.kind == "users" and options.hard_delete and has(shape, _DELETED_AT)
+    return (Column((_DELETED_AT,)) if there else None), []
 
 
 class _Sources:

@@ -49,21 +49,25 @@ def _flag(stream: str, key: str, value: Any) -> bool:
 
 
 def _cast(stream: str, key: str, written: dict[str, Any], zone: tzinfo | None) -> Cast | None:
-    told, form, name = (written.get(option) for option in ("as", "format", "timezone"))
-    if told is not None and told not in CASTS:
-        raise config_error(stream, f"{key}.as", f"{told!r} is no type{did_you_mean(str(told), CASTS)}")
+    type_name, form, name = (written.get(option) for option in ("as", "format", "timezone"))
+    if type_name is not None and type_name not in CASTS:
+        raise config_error(
+            stream, f"{key}.as", f"{type_name!r} is no type{did_you_mean(str(type_name), CASTS)}"
+        )
     for option, value in (("format", form), ("timezone", name)):
-        if value is not None and told not in (None, "date"):
-            raise config_error(stream, f"{key}.{option}", f"is for dates, and the value is cast to {told}")
+        if value is not None and type_name not in (None, "date"):
+            raise config_error(
+                stream, f"{key}.{option}", f"is for dates, and the value is cast to {type_name}"
+            )
     if form is not None:
         trouble = trouble_with_format(form) if isinstance(form, str) else "it is no text"
         if trouble is not None:
             problem = f"{form!r} is no format of dates such as '%d.%m.%Y %H:%M': {trouble}"
             raise config_error(stream, f"{key}.format", problem)
     if form is None and name is None:
-        if told is None:
+        if type_name is None:
             return None
-        return Cast(told, zone=zone) if told == "date" else Cast(told)
+        return Cast(type_name, zone=zone) if type_name == "date" else Cast(type_name)
     if name is not None:
         zone = time_zone(stream, f"{key}.timezone", name)
     return Cast("date", format=form, zone=zone, midnight=name is not None)
