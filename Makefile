@@ -25,7 +25,7 @@ help:
 	@echo 'make test    lint, types, import rules, and the tests: built wheel and Meltano run too'
 	@echo 'make lint    the part of make test before the tests'
 	@echo 'make format  format the code'
-	@echo 'make soak    the long tests, and random ones with all their examples, in half an hour or so'
+	@echo 'make soak    the long tests, in twenty minutes or so, and random ones with all their examples'
 	@echo 'make e2e     from a real PostgreSQL through Meltano into the sandbox, in five minutes or so'
 	@echo 'make bench   the measurements, in twenty minutes or so'
 	@echo 'make clean   remove .venv, .meltano, output and caches'
