@@ -18,6 +18,7 @@ from target_fullstory.commands.jobs import read_block
 from target_fullstory.errors import InputError
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from target_fullstory.settings.load_settings import load_settings
+from tests import executable
 from tests.conftest import EVENTS, EXECUTABLE, USERS, Outcome, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
@@ -341,8 +342,6 @@ def test_an_api_that_cannot_be_reached_or_understood_is_told(tmp_path: Path, con
 def test_options_before_the_commands_name_are_refused(tmp_path: Path, config: Config) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
-    done = subprocess.run(
-        [*EXECUTABLE, "--config", str(path), "jobs"], capture_output=True, text=True, check=False
-    )
+    done = executable.fork(["--config", str(path), "jobs"], directory=tmp_path)
     assert done.returncode == 1
     assert "come after its name" in done.stderr
