@@ -24,7 +24,7 @@ from target_fullstory.input.message_lines import parse
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, Unreadable
 from target_fullstory.load import Load
-from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.mapping import DEFAULT_STREAMS, Rejected, spec_for
 from target_fullstory.run import Run
 from target_fullstory.schemas.flattening import with_types
 from target_fullstory.schemas.flaws import in_one_line
@@ -91,8 +91,11 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
+        mapped = [*self.settings.streams, *DEFAULT_STREAMS]
         self._stream_maps = StreamMaps(
-            self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
+            self.mapper,
+            lambda name: spec_for(name, self.settings.streams) is not None,
+            mapped if self.settings.unmapped_streams == "error" else None,
         )
         # The last SCHEMA message of each stream, and the warning about its repair.
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
