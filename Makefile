@@ -25,7 +25,7 @@ help:
 	@echo 'make test    lint, types, import rules, and the tests: built wheel and Meltano run too'
 	@echo 'make lint    the part of make test before the tests'
 	@echo 'make format  format the code'
-	@echo 'make soak    the long tests, in twenty minutes or so'
+	@echo 'make soak    the long tests, in twenty minutes or so, and random ones with all their examples'
 	@echo 'make e2e     from a real PostgreSQL through Meltano into the sandbox, in five minutes or so'
 	@echo 'make bench   the measurements, in twenty minutes or so'
 	@echo 'make clean   remove .venv, .meltano, output and caches'
@@ -67,7 +67,8 @@ format: $(STAMP)
 
 # A test that hangs ends all after an hour and a half.
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak -o faulthandler_timeout=5400 -o faulthandler_exit_on_timeout=true
+	EVERY_EXAMPLE=1 $(BIN)/python -m pytest -m 'soak or hypothesis' \
+		-o faulthandler_timeout=5400 -o faulthandler_exit_on_timeout=true
 
 # What docs/warehouse.md describes; the server is one of its own, started for the test.
 e2e: $(STAMP)

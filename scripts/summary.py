@@ -27,6 +27,12 @@ COUNTS = ("received", "delivered", "rejected", "merged", "ignored", "unchanged")
 SAME_RUN = timedelta(minutes=1)
 """The loads of one `meltano run` follow each other within so long."""
 SHOWN_JOBS = 10
+LEFT = {
+    "left out: they cannot be cast, or Fullstory does not take them": "dropped_properties",
+    "sent undeclared: they are not of their column's type": "undeclared_values",
+}
+"""What becomes of values that do not fit, and the count of them in a stream's part of the block."""
+HELD = ("user", "event", "job")
 
 Report = dict[str, Any]
 
@@ -105,7 +111,8 @@ def show_contents(database: Path, reports: list[Report]) -> None:
     print(f"In Fullstory (here the sandbox, {database}):")
     with sandbox(database) as api:
         counts = get(api, "/sandbox/stats")
-        print(f"  {counts['users']:,} users, {counts['events']:,} events, {counts['jobs']:,} batch jobs")
+        told = (f"{counts[f'{noun}s']:,} {noun}{'s' * (counts[f'{noun}s'] != 1)}" for noun in HELD)
+        print(f"  {', '.join(told)}")
         uid = example_user(api, reports)
         if uid is not None:
             show_user(api, uid)
@@ -116,8 +123,8 @@ def show_contents(database: Path, reports: list[Report]) -> None:
 
 
 def imported(api: http.client.HTTPConnection, kind: str, reports: list[Report]) -> list[dict[str, Any]]:
-    """What the first job of a kind has imported, the beginning of it."""
-    for job in (job for report in reports for job in report["jobs"] if job["kind"] == kind):
+    """What the first job of a kind has imported in the latest load with one, the beginning of it."""
+    for job in (job for report in reversed(reports) for job in report["jobs"] if job["kind"] == kind):
         if found := get(api, f"/v2/{kind}/batch/{job['id']}/imports").get("results"):
             return list(found)
     return []
@@ -150,7 +157,7 @@ def events_of(
 
 
 def show_counts(reports: list[Report]) -> None:
-    """Print where every record went, the batch jobs and the rejects."""
+    """Print where every record went."""
     print("Where every record went:")
     streams = [(name, counts) for report in reports for name, counts in report["streams"].items()]
     names = [name for name in COUNTS if any(name in counts for _, counts in streams)]
@@ -165,25 +172,45 @@ def show_counts(reports: list[Report]) -> None:
         print("  " + "  ".join(cells).rstrip())
     if not streams:
         print("  nothing came")
+
+
+def show_values(reports: list[Report]) -> None:
+    """Print what did not fit: values, timestamps and placeholders."""
     for report in reports:
         for name, uid in report.get("repeated_uids", {}).items():
             print(f"  {name}: one uid stands in {uid['share']:.0%} of the records; is it a placeholder?")
+    streams = [stream for report in reports for stream in report["streams"].items()]
+    for name, counts in streams:
+        for told, member in LEFT.items():
+            for prop, count in counts.get(member, {}).items():
+                print(f"  {name}: {count:,} values of {prop} {told}")
+    if timeless := sum(report.get("events_without_timestamp", 0) for report in reports):
+        print(f"  {timeless:,} events have no timestamp: sent again, they are there twice")
+
+
+def show_jobs(reports: list[Report]) -> None:
+    """Print the batch jobs, those that went wrong first."""
     jobs = [job for report in reports for job in report["jobs"]]
-    # Those that went wrong come first.
     jobs.sort(key=lambda job: job["status"] == "COMPLETED" and not job["errors"])
     for job in jobs[:SHOWN_JOBS]:
-        print(
-            f"  batch job {job['id']}: {job['status']},"
-            f" {job['imports']:,} {job['kind']} imported, {job['errors']:,} errors"
-        )
+        print(f"  job {job['id']}: {job['status']}, {job['imports']:,} imported, {job['errors']:,} errors")
     if len(jobs) > SHOWN_JOBS:
-        print(f"  and {len(jobs) - SHOWN_JOBS:,} more batch jobs")
+        print(f"  and {len(jobs) - SHOWN_JOBS:,} more jobs")
+
+
+def show_rejects(reports: list[Report]) -> None:
+    """Print why records were rejected, and what is left of earlier runs."""
     for report in reports:
         if report["rejects"]["count"]:
             print(f"  {report['rejects']['count']:,} rejected records: {report['rejects']['path']}")
             for reason in report["rejects"].get("reasons", []):
                 column = f", column {reason['column']}" if reason.get("column") else ""
                 print(f"    {reason['count']:,} of {reason['stream']}: {reason['code']}{column}")
+    last = reports[-1]
+    if unresolved := last["rejects"].get("unresolved", {}).get("count", 0):
+        print(f"  {unresolved:,} unresolved rejects then: `target-fullstory rejects` lists those of now")
+    for job in last.get("unfinished_jobs", ()):
+        print(f"  job {job['id']} of an earlier run: its end is not known ({job['why']})")
 
 
 def main() -> None:
@@ -201,7 +228,8 @@ def main() -> None:
     if database.exists() and reports[-1]["config"].get("api_url") == "sandbox":
         show_contents(database, reports)
         print()
-    show_counts(reports)
+    for show in (show_counts, show_values, show_jobs, show_rejects):
+        show(reports)
     print("\nThe run reports:")
     for path, _ in found:
         print(f"  {path}")

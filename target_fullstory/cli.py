@@ -7,6 +7,7 @@ import gc
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from importlib import import_module
@@ -96,7 +97,7 @@ def main() -> None:
     except click.Abort:
         _fail("Stopped.")
     except ConfigValidationError as error:
-        _fail("The configuration is not valid: " + "; ".join(error.errors))
+        _fail("The configuration is not valid: " + "; ".join(map(_plain, error.errors)))
     except OSError as error:
         reason = ": ".join(str(part) for part in (error.filename, error.strerror) if part) or str(error)
         _fail(f"A file cannot be read or written: {reason.rstrip('.')}.")
@@ -109,6 +110,13 @@ def main() -> None:
         # Its text may hold a record's contents, which belong in no log.
         logger.debug("Unexpected", exc_info=True)
         _fail(f"Unexpected {type(error).__name__}; set TARGET_FULLSTORY_LOGLEVEL=debug and report it.")
+
+
+def _plain(problem: str) -> str:
+    """What singer-sdk finds wrong with a setting: its name first, and no value of a wrong type."""
+    told, _, place = problem.rpartition(" in config")
+    name = ".".join(re.findall(r"\['?(.*?)'?\]", place))
+    return f"{name} " + re.sub(r"^.* is not of type ", "is to be of type ", told, flags=re.DOTALL)
 
 
 def _prepare_streams() -> None:

@@ -24,7 +24,7 @@ from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.errors import DeliveryError, OutputError
 from target_fullstory.kinds import Kind
-from target_fullstory.logs import logger
+from target_fullstory.logs import counted, logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.run import GRACE_SECONDS, Run
 from target_fullstory.sending.dispatcher import Dispatcher
@@ -173,10 +173,10 @@ class Load(Run):
             return
         counts = self._sandbox.counts()
         logger.info(
-            "The sandbox (%s) holds %d users, %d events, %d jobs",
+            "The sandbox (%s) holds %s, %s, %s",
             Path(self._settings.output_dir) / "sandbox.db",
-            counts["users"],
-            counts["events"],
-            counts["jobs"],
+            counted(counts["users"], "user"),
+            counted(counts["events"], "event"),
+            counted(counts["jobs"], "batch job"),
         )
         self._sandbox.__exit__(None, None, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ _FROM_LIBRARIES = {
 def guard_logs() -> None:
     """Let safe lines alone through all handlers there are; called once logging is set up."""
     logging.captureWarnings(capture=True)
+    threading.excepthook = lambda uncaught: _log_uncaught(uncaught.exc_value)
+    sys.excepthook = lambda _, error, __: _log_uncaught(error)
+    sys.unraisablehook = lambda ignored: logger.debug("An error was ignored", exc_info=ignored.exc_value)
     known = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
     for handler in {handler for each in known for handler in each.handlers}:
         handler.addFilter(_safe_line)
@@ -40,6 +44,11 @@ def stderr_is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 job`, `2 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """A text from outside on one line: what is not printable is escaped, so that it cannot forge a line."""
     if text.isprintable():
@@ -47,6 +56,12 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )
+
+
+def _log_uncaught(error: BaseException | None) -> None:
+    """Log what Python would print with its text."""
+    if not isinstance(error, SystemExit):
+        logger.error("An unexpected error (%s); please report this", type(error).__name__, exc_info=error)
 
 
 def _safe_line(record: logging.LogRecord) -> bool:

@@ -118,8 +118,8 @@ class Run(ABC):
         """Count property values that mapping left out; each name is logged once."""
         for name in self.ledger.dropped(stream, names):
             logger.warning(
-                "Stream %s: a value of property %s was left out: Fullstory cannot take it, or it cannot be "
-                "cast as the mapping says; the count is under dropped_properties in the state",
+                "Stream %s: a value of property %s was left out: it cannot be cast, or Fullstory does not "
+                "take it; the count is under dropped_properties in the state",
                 stream,
                 name,
             )

@@ -11,7 +11,16 @@ from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.input.message_lines import parse
-from target_fullstory.mapping import DEFAULT_STREAMS, LineDecoder, Mapper, Rejected, compile_mapper, spec_for
+from target_fullstory.mapping import (
+    CONSTANT_UID,
+    DEFAULT_STREAMS,
+    LineDecoder,
+    Mapper,
+    Rejected,
+    compile_mapper,
+    constant_uid,
+    spec_for,
+)
 from target_fullstory.run import Run
 from target_fullstory.schemas.record_validation import RecordValidator
 from target_fullstory.schemas.violations import violation
@@ -51,6 +60,8 @@ class FullstorySink(Sink):
         """The stream's mapping; None where its records are ignored."""
         spec = spec_for(self.stream_name, settings.streams)
         if spec is not None:
+            if key := constant_uid(self.stream_name, spec):
+                self.logger.warning("Stream %s: %s %s", self.stream_name, key, CONSTANT_UID)
             return compile_mapper(
                 self.stream_name,
                 spec,

@@ -21,18 +21,25 @@ _NAMES = frozenset({*_RECORD, "config", "__stream_name__", "__original_stream_na
 class StreamMaps:
     """The setting `stream_maps`, held against each stream's SCHEMA."""
 
-    def __init__(self, mapper: PluginMapper, is_mapped: Callable[[str], bool]) -> None:
+    def __init__(
+        self, mapper: PluginMapper, is_mapped: Callable[[str], bool], known_streams: Collection[str] | None
+    ) -> None:
         """Check what can be checked without a SCHEMA; `is_mapped` tells whether a stream's records count.
 
+        `known_streams` are the streams that have a mapping, None where others are ignored.
+
         Raises:
-            ConfigurationError: An expression cannot be parsed, or an option is not known.
+            ConfigurationError: An expression cannot be parsed, an option is not known, or no stream of that
+                name could be loaded.
         """
         self._mapper = mapper
         self._is_mapped = is_mapped
         self._maps: dict[str, Any] = mapper.stream_maps_dict
         self._streams: set[str] = set()
         for name, written in self._maps.items():
-            for option in written or () if isinstance(written, dict) else ():
+            if not isinstance(written, dict):
+                continue  # a stream that is left out
+            for option in written:
                 if option.startswith("__") and option.endswith("__") and option not in _OPTIONS:
                     hint = did_you_mean(option, _OPTIONS)
                     raise ConfigurationError(
@@ -40,8 +47,12 @@ class StreamMaps:
                     )
             for column, expression in _expressions(written):
                 _check_syntax(f"stream_maps.{name}.{column}", expression)
-            if isinstance(written, dict) and "__alias__" in written:
+            if "__alias__" in written:
                 _check_syntax(f"stream_maps.{name}.__alias__", written["__alias__"])
+            elif known_streams is not None and not (_is_pattern(name) or is_mapped(name)):
+                # Were there such a stream, the run would end for want of a mapping.
+                hint = did_you_mean(name, known_streams)
+                raise ConfigurationError(f"stream_maps.{name}: no stream {name!r} has a mapping{hint}")
 
     def register(self, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:
         """Check the stream maps of a stream by its SCHEMA, and compile them.
@@ -95,7 +106,7 @@ class StreamMaps:
         for name, written in self._maps.items():
             if isinstance(written, dict) and _written_alias(name, written) == alias:
                 sources.append(_source(name, written))
-        return len(sources) > 1 or any(char in source for source in sources for char in "*?[")
+        return len(sources) > 1 or any(map(_is_pattern, sources))
 
     def _counts(self, stream: str, name: str, written: dict[str, Any]) -> bool:
         return "__alias__" in written or self._is_mapped(name if "__source__" in written else stream)
@@ -133,6 +144,10 @@ class StreamMaps:
                     raise ConfigurationError(f"{where}.{key}: `fake` needs the Python package faker")
                 elif not _is_there(name, columns) and (container or name not in names):
                     refuse(key, name, columns if container else [*columns, *sorted(functions)])
+
+
+def _is_pattern(name: str) -> bool:
+    return any(character in name for character in "*?[")
 
 
 def rejection_of(error: Exception, stream_map: StreamMap) -> Rejected:

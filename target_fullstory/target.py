@@ -24,7 +24,7 @@ from target_fullstory.input.message_lines import parse
 from target_fullstory.input.progress import progress_bar, size_of
 from target_fullstory.input.reader import Reader, Records, Schema, State, Unreadable
 from target_fullstory.load import Load
-from target_fullstory.mapping import Rejected, spec_for
+from target_fullstory.mapping import DEFAULT_STREAMS, Rejected, spec_for
 from target_fullstory.run import Run
 from target_fullstory.schemas.flattening import with_types
 from target_fullstory.schemas.flaws import in_one_line
@@ -91,8 +91,11 @@ class TargetFullstory(Target):
                 hint = did_you_mean(name, names)
                 self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
+        mapped = [*self.settings.streams, *DEFAULT_STREAMS]
         self.checked_maps = StreamMaps(
-            self.mapper, lambda name: spec_for(name, self.settings.streams) is not None
+            self.mapper,
+            lambda name: spec_for(name, self.settings.streams) is not None,
+            mapped if self.settings.unmapped_streams == "error" else None,
         )
         # The last SCHEMA message of each stream, and the warning about its repair.
         self._schemas: dict[str, tuple[dict[str, Any], str]] = {}
@@ -186,6 +189,11 @@ class TargetFullstory(Target):
     def sinks_of(self, stream: str) -> dict[str, FullstorySink]:
         """The sinks of the records of one name, by the tap's stream."""
         return {source: sink for (source, alias), sink in self._sinks.items() if alias == stream}
+
+    def begin_without_schema(self, source: str, stream: str) -> None:
+        """Make the sink of a stream whose SCHEMA is not known."""
+        sink = self.get_sink(stream, schema={"type": "object", "properties": {}}, key_properties=[])
+        self._sinks[source, stream] = cast("FullstorySink", sink)
 
     def _take(self, event: Records) -> None:
         """Pass records to their stream's sink, through singer-sdk's stream maps where there are any."""

@@ -25,6 +25,7 @@ TOGETHER = {
     "tests/ecosystem/test_meltano_run.py": "demo",
     "tests/ecosystem/test_meltano_commands.py": "commands",
     "tests/ecosystem/test_wheel.py": "wheel",
+    "tests/recorded/": "recorded",
 }
 """Beginnings of tests for one and the same process: each looks at what others have made."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,24 @@ def test_a_constant_without_const(run_target: Run, api: SandboxApi, name: str, t
     assert outcome.code == 1
     assert told in outcome.error_lines[0]
     assert "streams.orders.fields.name" in outcome.error_lines[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            {"streams": {"orders": {"kind": "users", "fields": {"email": {"cnst": "x"}}}}},
+            "streams.orders.fields.email.cnst: 'cnst' is no key of a source; did you mean 'const'?",
+        ),
+        (
+            {"streams": {"orders": {"kind": "users", "properties": "plan"}}},
+            "streams.orders.properties is not valid: Expected `object or list`, got `text`.",
+        ),
+        ({"streams": [{"name": "orders"}]}, "not valid: streams is to be of type 'object'"),
+        ({"delivery": "btach"}, "not valid: delivery 'btach' is not one of ['auto', 'batch', 'single']"),
+    ],
+)
+def test_a_wrong_setting(run_target: Run, api: SandboxApi, written: dict[str, Any], told: str) -> None:
+    outcome = run_target([], api_url=api.url, **written)
+    assert outcome.code == 1
+    assert told in outcome.error_lines[0]

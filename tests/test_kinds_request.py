@@ -29,7 +29,7 @@ def things(**mapping: Any) -> dict[str, Any]:
 
 
 def accept(request: Request, number: int) -> Reply:
-    return Reply(200, {})
+    return Reply(200, {"id": "1"})
 
 
 def load(
@@ -296,7 +296,7 @@ def test_what_concerns_more_ends_the_run(reply: Reply, said: str, run_target: Ca
     assert not outcome.stdout
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'"done"', b"OK", b"<html>", b"\xff{"])
+@pytest.mark.parametrize("body", [b"", b"[]", b'"done"', b"OK", b"\xff{"])
 def test_any_body_is_an_answer(body: bytes, run_target: Callable[..., Outcome]) -> None:
     outcome, requests = load(run_target, [thing(id="1")], lambda *_: Reply(201, body), streams=things())
     assert outcome.code == 0, outcome.stderr

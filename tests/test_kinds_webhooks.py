@@ -108,7 +108,7 @@ def test_a_new_id_is_told(sandbox: Sandbox, run_target: Callable[..., Outcome]) 
 def test_what_is_sent(
     columns: dict[str, Any], method: str, path: str, body: Any, run_target: Callable[..., Outcome]
 ) -> None:
-    with ScriptedServer(architect(lambda _: Reply(200, {}))) as server:
+    with ScriptedServer(architect(lambda _: Reply(200, {"id": "e1"}))) as server:
         outcome = run_target(
             [HOOKS, record("hooks", **columns), state(done=True)], api_url=server.url, streams=STREAMS
         )
@@ -225,7 +225,7 @@ def test_a_page_in_place_of_an_endpoint_is_no_answer(run_target: Callable[..., O
         )
     assert outcome.code == 1
     (line,) = outcome.error_lines
-    assert "the answer (200) is not JSON" in line
+    assert "127.0.0.1 answered 200 with an HTML page" in line
     assert not outcome.stdout
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
+from tests import executable
 from tests.conftest import (
     EVENTS,
     EXECUTABLE,
@@ -339,7 +340,7 @@ def test_max_events(run_target: Run, sandbox: Sandbox, api: SandboxApi) -> None:
 def test_the_embedded_sandbox(run_target: Run) -> None:
     done = run_target([USERS, user(1), state(a=1)], api_url="sandbox", api_key=None)
     assert done.code == 0, done.stderr
-    assert "holds 1 users, 0 events, 0 jobs" in done.stderr
+    assert "holds 1 user, 0 events, 0 batch jobs" in done.stderr
     assert (done.output_dir / "sandbox.db").exists()
 
 
@@ -519,15 +520,8 @@ def test_settings_from_the_environment(
         f"{prefix}OUTPUT_DIR": str(tmp_path),
         f"{prefix}{name}": value,
     }
-    done = subprocess.run(
-        [*EXECUTABLE, "--config", "ENV"],
-        input=f"{USERS}\n{user(1)}\n{state(n=1)}\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | given,
-    )
+    data = f"{USERS}\n{user(1)}\n{state(n=1)}\n".encode()
+    done = executable.fork(["--config", "ENV"], data, directory=tmp_path, environment=os.environ | given)
     if says is None:
         assert done.returncode == 0, done.stderr
     else:

@@ -6,6 +6,8 @@ import json
 import logging
 import re
 import socket
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,8 +179,10 @@ def test_with_handlers_of_ones_own(run_target: Run, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Any:
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A handler behind the filter; the lines that came through."""
+    for module, hook in ((threading, "excepthook"), (sys, "excepthook"), (sys, "unraisablehook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))
     path = tmp_path / "log"
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
@@ -220,6 +224,30 @@ def test_an_error_is_told_by_its_kind_and_place(guarded: Callable[[], list[str]]
         logs.logger.debug("Unexpected", exc_info=True)
     (line,) = guarded()
     assert re.fullmatch(r"target-fullstory Unexpected \| ValueError test_logs\.py:\d+", line)
+
+
+def test_what_nobody_catches_is_told_by_its_kind_and_place(
+    guarded: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = threading.Thread(target=int, args=("jane.doe",))
+    thread.start()
+    thread.join()
+    try:
+        int("jane.doe")
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+
+    class Odd:
+        def __del__(self) -> None:
+            raise ValueError("jane.doe")
+
+    Odd()
+    in_a_thread, in_main, ignored = guarded()
+    told = r"target-fullstory An unexpected error \(ValueError\); please report this \| ValueError .*\.py:\d+"
+    assert re.fullmatch(told, in_a_thread)
+    assert re.fullmatch(told, in_main)
+    assert re.fullmatch(r"target-fullstory An error was ignored \| ValueError test_logs\.py:\d+", ignored)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_error_of_the_sandbox_is_heard_without_its_text(guarded: Callable[[], list[str]]) -> None:

@@ -126,6 +126,15 @@ def test_check_warns_of_constants(sandbox: Sandbox, tmp_path: Path, config: Conf
         assert told[subject].startswith(f"{key} is a constant")
 
 
+def test_a_load_warns_of_constants(run_target: Callable[..., Outcome], sandbox: Sandbox) -> None:
+    """However few records there are."""
+    unknown = {"kind": "users", "fields": {"uid": {"const": "unknown"}}}
+    done = run_target([USERS, user(1)], api_url=sandbox.url, streams={"users": unknown})
+    assert done.code == 0
+    told = "Stream users: fields.uid is a constant: all records of the stream go to one and the same user"
+    assert told in done.stderr
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_many_records_are_counted_in_little_memory(chunk: int) -> None:
     """A tenth and a little more is found among any number of others, wherever it stands."""

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests import executable
 from tests.conftest import USERS, Outcome, state, user
 from tests.running import command
 from tests.scripted import Reply, Request, ScriptedServer
@@ -115,17 +116,10 @@ def test_the_api_key_is_nowhere(run_target: Run, tmp_path: Path, encoding: str, 
     for reply in replies if given == "configuration" else replies[:2]:
         with ScriptedServer(lambda request, _: echoing(reply, request), me=True) as server:  # noqa: B023
             if given == "environment":
-                done = subprocess.run(
-                    [sys.executable, "-m", "target_fullstory", "--config", "ENV"],
-                    input="".join(f"{line}\n" for line in LINES).encode(),
-                    capture_output=True,
-                    cwd=tmp_path,
-                    env=_environment(server.url, encoding),
-                    timeout=60,
-                    check=False,
-                )
-                output = tmp_path / "output"
-                outcomes.append(Outcome(done.returncode, done.stdout.decode(), done.stderr.decode(), output))
+                data = "".join(f"{line}\n" for line in LINES).encode()
+                environment = _environment(server.url, encoding)
+                done = executable.fork(["--config", "ENV"], data, directory=tmp_path, environment=environment)
+                outcomes.append(Outcome(done.returncode, done.stdout, done.stderr, tmp_path / "output"))
             else:
                 settings = {"api_url": server.url, "api_key_encoding": encoding, "retry_max_seconds": 1}
                 outcomes.append(run_target(LINES, api_key=KEY, **settings))

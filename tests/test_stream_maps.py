@@ -214,6 +214,20 @@ def test_a_stream_that_is_ignored_needs_no_column(run_target: Run, api: SandboxA
     assert api.user("1")["properties"] == {"hash": hashlib.md5(b"e").hexdigest()}
 
 
+def test_a_stream_map_for_a_stream_without_a_mapping_ends_the_run_at_its_start(
+    run_target: Run, api: SandboxApi
+) -> None:
+    """A mistyped name would send the columns that the stream map takes out."""
+    settings = {"streams": {"people": STREAMS["*"]}, "stream_maps": {"peple": {"email": None}}}
+    lines = [PEOPLE, record("people", id=1, email="e"), state(n=1)]
+    outcome = run_target(lines, api_url=api.url, **settings)
+    assert outcome.code == 1
+    (line,) = outcome.error_lines
+    assert "stream_maps.peple: no stream 'peple' has a mapping; did you mean 'people'?" in line
+    assert api.get("/v2/users")["results"] == []
+    assert run_target(lines, api_url=api.url, **settings, unmapped_streams="ignore").code == 0
+
+
 def test_a_stream_map_for_no_stream_is_told_at_the_end(run_target: Run, api: SandboxApi) -> None:
     outcome = run_target(
         [PEOPLE, record("people", id=1)],

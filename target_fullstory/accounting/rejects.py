@@ -20,7 +20,7 @@ from target_fullstory.accounting.file_locks import try_lock
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.output_files import open_to_append
 from target_fullstory.accounting.reject_reasons import Reason, RejectReasons, Stage
-from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects, told_unresolved
+from target_fullstory.accounting.unresolved_rejects import EarlierRejects, count_rejects, unresolved_entry
 from target_fullstory.errors import OutputError
 from target_fullstory.logs import logger
 
@@ -95,6 +95,7 @@ class Rejects:
         self._there = 0  # how many of them are in the file, which somebody may have removed
         self._synced_bytes = 0
         self._unsynced = False
+        self._closed = False
 
     def know_schema(self, message: dict[str, Any]) -> None:
         """Note the SCHEMA message of one of the tap's streams."""
@@ -125,7 +126,7 @@ class Rejects:
             "count": count,
             "path": path,
             "reasons": self.reasons.listed(),
-            "unresolved": told_unresolved(unresolved + (earlier.count if earlier else 0), files),
+            "unresolved": unresolved_entry(unresolved + (earlier.count if earlier else 0), files),
         }
 
     def write(self, reject: Reject, *, own: bool = True) -> None:
@@ -151,6 +152,9 @@ class Rejects:
             source = reject.source or reject.stream
             if reject.stage == "map" and source in self._schemas and source not in self._kept:
                 self._keep_schema(source)
+            if self._closed:
+                # What a thread learns after the end of the run is left to the next one, and not in two files.
+                raise OutputError(f"The run has ended, and {self._path} is closed.")
             try:
                 if self._file is None:
                     self._file = self._open()
@@ -232,6 +236,7 @@ class Rejects:
         """
         self.sync()
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None

@@ -12,7 +12,7 @@ import msgspec
 from target_fullstory.accounting.ledger import Ledger
 from target_fullstory.accounting.output_files import replace
 from target_fullstory.accounting.reject_reasons import RejectReasons
-from target_fullstory.logs import logger
+from target_fullstory.logs import counted, logger
 
 _MOST_REASONS_LOGGED = 10
 
@@ -56,19 +56,19 @@ def log_totals(run_id: str, ledger: Ledger) -> None:
     """Log where the run's records ended."""
     totals = ledger.totals()
     logger.info(
-        "Run %s: %d records received, %d delivered, %d rejected, %d merged, %d ignored; %d jobs",
+        "Run %s: %s received, %d delivered, %d rejected, %d merged, %d ignored; %s",
         run_id,
-        totals.received,
+        counted(totals.received, "record"),
         totals.delivered,
         totals.rejected,
         totals.merged,
         totals.ignored,
-        len(ledger.jobs(every=True)),
+        counted(len(ledger.jobs(every=True)), "batch job"),
     )
     if totals.received != totals.ended:
         logger.warning(
-            "%d records received have no end: no STATE covers them, the next run reads them again",
-            totals.received - totals.ended,
+            "%s neither delivered nor rejected: no STATE covers them, and the next run reads them again",
+            counted(totals.received - totals.ended, "record"),
         )
 
 

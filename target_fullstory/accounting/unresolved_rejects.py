@@ -16,7 +16,7 @@ import msgspec
 
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.errors import InputError
-from target_fullstory.logs import logger
+from target_fullstory.logs import counted, logger
 
 _PREFIX, _SUFFIX = "rejects-", ".jsonl"
 _READ_BYTES = 1024 * 1024
@@ -80,10 +80,9 @@ class EarlierRejects:
                 self._counts[path] = count
         if self._counts:
             logger.warning(
-                "%d records that earlier runs rejected are unresolved, in %d files in %s: list them with "
-                "`target-fullstory rejects`, then replay or discard them",
-                sum(self._counts.values()),
-                len(self._counts),
+                "Earlier runs left %s unresolved, in %s in %s: `target-fullstory rejects` lists them",
+                counted(self.count, "rejected record"),
+                counted(len(self._counts), "file"),
                 output_dir,
             )
 
@@ -106,7 +105,7 @@ class EarlierRejects:
         return [str(path) for path in self._counts]
 
 
-def told_unresolved(count: int, files: list[str]) -> dict[str, Any]:
+def unresolved_entry(count: int, files: list[str]) -> dict[str, Any]:
     """Unresolved rejects as the state block shows them: the number of all, the paths of the newest."""
     return {"count": count, "files": files[-_LISTED_FILES:]}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
 from target_fullstory.api.network_errors import NoResponseError, NotSendableError
 from target_fullstory.api.renewed_keys import RenewedKeys
-from target_fullstory.api.responses import Content, Response, is_acceptable, json_object, raise_refusal
+from target_fullstory.api.responses import Content, Response, flaw, json_object, raise_refusal
 from target_fullstory.api.retry import RETRYABLE, Attempts, Throttle
 from target_fullstory.api.transport import Body, HttpRequest, HttpResponse, HttpTransport, Transport
 from target_fullstory.errors import DeliveryError
@@ -37,6 +38,8 @@ class Client:
     ) -> None:
         """Prepare calls; the `advice` says what to do where Fullstory does not answer."""
         self._url = url.rstrip("/")
+        self._host = urlsplit(url).hostname
+        self._attempt_seconds = settings.request_timeout_seconds
         self._transport = transport or HttpTransport(settings, url)
         self._retry_seconds = settings.retry_max_seconds
         self._mask = Mask(settings.secrets)
@@ -60,13 +63,15 @@ class Client:
         params: Mapping[str, str] | None = None,
         name: str | None = None,
         content: Content = "object",
+        holds: str = "",
         redirects: bool = False,
     ) -> Response:
         """Call the API and retry; returns 2xx, a 4xx that concerns this request alone, or a redirect.
 
         `key` is the `Idempotency-Key` of all attempts, until Fullstory keeps a plain 500 for it. `name` takes
         the place of the path in errors, where that may hold a record's values. A 2xx without the wanted
-        `content` is retried. A redirect is never followed; without `redirects`, the address is wrong.
+        `content`, or without the value that it `holds` at a path such as `job.id`, is no answer of the API's
+        and is retried. A redirect is never followed; without `redirects`, the address is wrong.
 
         Raises:
             DeliveryError: The key is refused, the address is wrong, or the time for retries is over.
@@ -78,11 +83,12 @@ class Client:
             key = str(uuid.uuid4())
         attempts = Attempts(self._throttle, self._retry_seconds, key, renewed, self._advice)
 
-        def attempt() -> Response:
+        def attempt(seconds: float) -> Response:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             if attempts.key is not None:
                 headers["Idempotency-Key"] = attempts.key
-            request = HttpRequest(method, self._url + path, body, headers, params)
+            seconds = min(seconds, self._attempt_seconds)
+            request = HttpRequest(method, self._url + path, body, headers, params, seconds)
             try:
                 response = self._send(name, request)
             except NoResponseError as error:
@@ -96,9 +102,11 @@ class Client:
                 raise attempts.refused(response)
             raise_refusal(response.status, name, redirects=redirects)
             data = json_object(response.content)
-            if data is None and response.status < 300 and not is_acceptable(response.content, content):
-                wanted = "a JSON object" if content == "object" else "JSON"
-                raise attempts.unclear(f"the answer ({response.status}) is not {wanted}")
+            if response.status < 300 and (wrong := flaw(response, data, content, holds)):
+                raise attempts.unclear(
+                    f"{self._host} answered {response.status} {wrong}, which cannot be the Server API's "
+                    "answer; check the setting api_url, and for a proxy or a login page in between"
+                )
             if data and self._mask.may_be_in(response.content):  # a proxy may echo the headers it got
                 data = self._mask.data(data)
             return Response(response.status, data or {}, attempts.uncertain)

@@ -22,7 +22,7 @@ _FINGERPRINT_BYTES = 6
 class Account(msgspec.Struct, frozen=True):
     """What `GET /me` says of a key, empty where it does not; unknown roles are possible."""
 
-    organisation: str
+    organization: str
     email: str
     role: str
 
@@ -95,11 +95,15 @@ class KeyAccount:
         if self._asked_until is not None:
             self._answered.wait(max(0.0, self._asked_until - time.monotonic()))
 
-    @property
-    def organization(self) -> str | None:
+    def ask_organization(self) -> str | None:
         """The organization's id, once the answer is there; None where it is not known."""
-        account = self.get()
-        return account.organisation or None if account else None
+        self.get()
+        return self.known_organization
+
+    @property
+    def known_organization(self) -> str | None:
+        """The organization's id as far as it is known by now."""
+        return self._account.organization or None if self._account else None
 
     def destination(self) -> Destination:
         """Where the run sends, as far as it is known by now.
@@ -108,5 +112,4 @@ class KeyAccount:
         """
         if self._asked_until is not None and not self._answered.is_set():
             return Destination(self._address)
-        told = self._account.organisation if self._account else None
-        return Destination(self._address, told or self.fingerprint)
+        return Destination(self._address, self.known_organization or self.fingerprint)

@@ -24,7 +24,7 @@ _REASONS: list[tuple[type[BaseException], str]] = [
     (ssl.SSLEOFError, "cut the connection off"),
     (ssl.SSLZeroReturnError, "cut the connection off"),
     (socket.gaierror, "cannot be found (its name is not known)"),
-    (http.client.RemoteDisconnected, "closed the connection without an answer"),
+    (http.client.RemoteDisconnected, "closed the connection without a whole answer"),
     (ConnectionRefusedError, "refuses the connection"),
     (ConnectionResetError, "reset the connection"),
     (BrokenPipeError, "reset the connection"),
@@ -49,11 +49,11 @@ class NotSendableError(Exception):
 
 
 def failed_exchange(
-    error: Exception, host: str, *, timed_out: bool, answered: bool
+    error: Exception, host: str, *, timed_out: bool, sent: bool
 ) -> NoResponseError | NotSendableError:
-    """What an error of requests means; `answered` if a status had come, so that TLS is not to blame."""
+    """What an error of requests means; once the request was `sent`, the answer alone is to blame."""
     causes = list(_causes(error))
-    if not answered and not isinstance(error, _NETWORK) and isinstance(error, _OF_THE_REQUEST):
+    if not sent and not isinstance(error, _NETWORK) and isinstance(error, _OF_THE_REQUEST):
         return NotSendableError(type(error).__name__)
     by_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
     peer = f"the proxy of the environment, on the way to {host}," if by_proxy else host
@@ -61,9 +61,9 @@ def failed_exchange(
         return NoResponseError(f"{peer} did not answer in time", "timeout")
     if reason := next(filter(None, map(_reason, causes)), None):
         return NoResponseError(f"{peer} {reason}")
-    if not answered and (trouble := next(filter(None, map(_tls_trouble, causes)), None)):
-        return NoResponseError(f"{host} {trouble}", "tls_error")
-    what = "cut its answer off, or it is malformed" if answered else "gave no whole answer"
+    if trouble := next(filter(None, map(_tls_trouble, causes)), None):
+        return NoResponseError(f"{host} {trouble}", "connection_error" if sent else "tls_error")
+    what = "cut its answer off, or it is malformed" if sent else "gave no answer"
     return NoResponseError(f"{peer} {what} ({type(causes[-1]).__name__})")
 
 

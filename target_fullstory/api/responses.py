@@ -7,14 +7,17 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from target_fullstory.api.transport import HttpResponse
 from target_fullstory.errors import DeliveryError, KeyRefusedError
 
 CONCERNS_RECORDS = frozenset({400, 413, 422})  # statuses that one record or a batch's size may have caused
 UNKNOWN_USER = "user_not_found"  # a record names no existing user; any other 404 is a wrong address
 
 Content: TypeAlias = Literal["object", "json", "any"]
-"""What the body of a 2xx must be: a JSON object; JSON or empty; anything."""
+"""What the body of a 2xx must be: a JSON object; JSON or empty; anything but an HTML page."""
 
+_AN_ERRORS = {"code", "message"}
+_BOM = b"\xef\xbb\xbf"
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -78,7 +81,7 @@ def raise_refusal(status: int, call: str, *, redirects: bool) -> None:
     if status == 403:
         raise KeyRefusedError(
             f"The API key's role does not allow {call} (403). Use a Standard, Admin or Architect key of "
-            "the organisation to write, an Admin or Architect key for webhook endpoints, an Architect key "
+            "the organization to write, an Admin or Architect key for webhook endpoints, an Architect key "
             "to delete users."
         )
     if 300 <= status < 400 and not redirects:
@@ -97,12 +100,36 @@ def json_object(content: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def is_acceptable(content: bytes, wanted: Content) -> bool:
-    """Whether a body that is no JSON object is still what the call wants."""
-    if wanted != "json":
-        return wanted == "any"
+def flaw(response: HttpResponse, data: dict[str, Any] | None, wanted: Content, holds: str) -> str | None:
+    """What shows that a 2xx is not the API's answer; None where nothing does.
+
+    Args:
+        response: The 2xx.
+        data: Its body as a JSON object, if it is one.
+        wanted: What the body must be.
+        holds: Where the object must hold a value, such as `job.id`; empty where it need not.
+    """
+    if data is not None:
+        if holds:
+            return None if _value_at(data, holds) else f"without {holds}"
+        return "with an error" if wanted != "any" and data.keys() >= _AN_ERRORS else None
+    text = response.content.removeprefix(_BOM).strip()
+    if not text or _is_json(text):
+        return "without a JSON object" if wanted == "object" else None
+    if text.startswith(b"<") or "html" in response.headers.get("Content-Type", "").lower():
+        return "with an HTML page"
+    return None if wanted == "any" else "without JSON"
+
+
+def _is_json(content: bytes) -> bool:
     try:
-        msgspec.json.decode(content.strip() or b"null")
+        msgspec.json.decode(content)
     except _NOT_JSON:
         return False
     return True
+
+
+def _value_at(data: Any, path: str) -> Any:
+    for key in path.split("."):
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, str | int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
@@ -27,6 +28,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _TRIES_BEFORE_A_WARNING = 3
 _TLS_TRIES = 3
+_SHORTEST_RETRY = 1.0  # seconds that a retry may take, even where less is left for retries
 _LONGEST_WAIT = 1e10  # seconds: whoever asks for more asks for this
 
 KEPT_500_TRIES = 5
@@ -150,8 +152,12 @@ class Attempts:
         # Derived from the first, so that a replay after a crash goes through the same keys.
         return f"{self._base_key}-{self._renewals}" if self._renewals else self._base_key
 
-    def run(self, call: str, attempt: Callable[[], Response]) -> Response:
-        """Try until an attempt raises no RetryableError, or raise a DeliveryError once the time is over."""
+    def run(self, call: str, attempt: Callable[[float], Response]) -> Response:
+        """Try until an attempt raises no RetryableError, or raise a DeliveryError once the time is over.
+
+        Each attempt is told how many seconds it may take at most: a retry, what is left for retries.
+        """
+        tries = itertools.count()
         self._deadline = time.monotonic() + self._max_seconds
 
         @backoff.on_exception(
@@ -165,7 +171,8 @@ class Attempts:
         def attempt_in_turn() -> Response:
             if seconds := self._throttle.wait(self._deadline):
                 raise self._too_long(seconds)
-            return attempt()
+            left = max(_SHORTEST_RETRY, self._deadline - time.monotonic())
+            return attempt(left if next(tries) else math.inf)
 
         try:
             return attempt_in_turn()

@@ -1,7 +1,7 @@
 """Sends requests over HTTP; tests, previews and dry runs may put another transport in its place.
 
 The key goes to the configured host alone: it is set as requests prepares a request to that host, redirects
-are not followed, and `~/.netrc` is not consulted.
+are not even looked at, and `~/.netrc` is not consulted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import contextlib
 import os
 import ssl
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -18,8 +19,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
+from target_fullstory.api.connections import BoundedAdapter, TimeLimit
 from target_fullstory.api.network_errors import failed_exchange
-from target_fullstory.api.time_limit import BoundedAdapter, TimeLimit
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.logs import silence_urllib3
 from target_fullstory.settings.addresses import is_loopback
@@ -29,6 +30,7 @@ _SANDBOX_KEY = "sandbox"  # sent where no key is configured; only the embedded s
 _LARGEST_RESPONSE = 256 * 1024 * 1024
 _READ_BYTES = 65536
 _SHORT_RESPONSE = 1024
+_GZIP = 16 + zlib.MAX_WBITS  # for zlib
 
 Authenticate: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -37,13 +39,14 @@ Body: TypeAlias = bytes | Iterable[bytes]
 
 
 class HttpRequest(NamedTuple):
-    """A request, without the headers that all of them have, such as the key."""
+    """A request, without the headers that all of them have, such as the key; `seconds` is its time limit."""
 
     method: str
     url: str
     body: Body | None
     headers: Mapping[str, str]
     params: Mapping[str, str] | None
+    seconds: float
 
 
 class HttpResponse(NamedTuple):
@@ -68,7 +71,6 @@ class HttpTransport:
     """Sends requests to the API over HTTP, with the key."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        self._timeout = settings.request_timeout_seconds
         key = settings.bare_key or _SANDBOX_KEY
         if settings.api_key_encoding == "base64":
             key = base64.b64encode(f"{key}:".encode()).decode()
@@ -83,7 +85,7 @@ class HttpTransport:
             self._session,
             request.method,
             request.url,
-            seconds=self._timeout,
+            seconds=request.seconds,
             data=request.body,
             params=request.params,
             headers=request.headers,
@@ -95,14 +97,22 @@ class HttpTransport:
         self._session.close()
 
 
+class _Session(requests.Session):
+    """A session that takes each answer as it is: requests reads a redirect's body and where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """For requests: nowhere."""
+
+
 def open_session(url: str, auth: Authenticate, *, pool_size: int = 1) -> requests.Session:
     """A session for one host; having an `auth`, it never looks for credentials in `~/.netrc`."""
     silence_urllib3()
-    session = requests.Session()
+    session = _Session()
     # A loopback address is never behind a proxy, whatever the environment says.
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.auth = auth
     session.headers["User-Agent"] = "target-fullstory"
+    session.headers["Accept-Encoding"] = "gzip"
     adapter = BoundedAdapter(pool_maxsize=pool_size)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -125,19 +135,19 @@ def exchange(
     A response may have `largest` bytes; None where only its status matters.
 
     Raises:
-        NoResponseError: The network failed; another attempt may succeed.
+        NoResponseError: The network failed, or the answer is not whole; another attempt may succeed.
         NotSendableError: The request cannot be sent.
     """
-    answered, content = False, b""
+    content = b""
     with TimeLimit(seconds) as limit:
         try:
             with session.request(
                 method, url, timeout=seconds, allow_redirects=False, stream=True, **options
             ) as response:
-                if limit.is_over:  # what was cut off may look whole: headers may end with the connection
-                    raise TimeoutError
-                answered = True
-                content = _drain(response) if largest is None else _read(response, largest)
+                if largest is None:
+                    _drain(response)
+                else:
+                    content = _read(response, largest)
         except (requests.RequestException, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
             failure: Exception = error
         else:
@@ -145,7 +155,7 @@ def exchange(
                 return response, content
             failure = TimeoutError()
         host = urlsplit(url).hostname or ""
-        failure = failed_exchange(failure, host, timed_out=limit.is_over, answered=answered)
+        failure = failed_exchange(failure, host, timed_out=limit.is_over, sent=limit.sent)
     raise failure from None
 
 
@@ -160,21 +170,31 @@ def header_auth(name: str, value: str) -> Authenticate:
 
 
 def _read(response: requests.Response, largest: int) -> bytes:
-    content = bytearray()
-    for part in response.iter_content(_READ_BYTES):
-        content += part
-        if len(content) > largest:
+    received = bytearray()
+    for part in response.raw.stream(_READ_BYTES, decode_content=False):
+        received += part
+        if len(received) > largest:
             raise requests.Timeout("the response does not end")
-    return bytes(content)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if not received or encoding == "identity":
+        return bytes(received)
+    # Not by urllib3, which takes what was cut off for whole.
+    decoder = zlib.decompressobj(_GZIP)
+    try:
+        content = decoder.decompress(received, largest)
+    except zlib.error:
+        content = b""
+    if encoding not in {"gzip", "x-gzip"} or not decoder.eof:
+        raise requests.exceptions.ContentDecodingError
+    return content
 
 
-def _drain(response: requests.Response) -> bytes:
+def _drain(response: requests.Response) -> None:
     """Read a short body to its end, so that the connection can be used again."""
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) <= _SHORT_RESPONSE:
-        with contextlib.suppress(requests.RequestException):
-            _read(response, _SHORT_RESPONSE)
-    return b""
+        with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+            response.raw.drain_conn()
 
 
 def _check_certificates() -> None:

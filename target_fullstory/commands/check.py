@@ -24,7 +24,7 @@ from target_fullstory.commands.shared_options import (
 from target_fullstory.errors import DeliveryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
-from target_fullstory.mapping import constant_uid
+from target_fullstory.mapping import CONSTANT_UID, constant_uid
 from target_fullstory.settings.model import Settings
 
 Verdict = Literal["ok", "failed", "unknown", "skipped", "warning"]
@@ -133,8 +133,7 @@ def _uids(settings: Settings) -> Iterator[Finding]:
     """Streams that give many records to one user: by their mapping, or in their last run."""
     for name, spec in settings.streams.items():
         if key := constant_uid(name, spec):
-            told = f"{key} is a constant: all records of the stream go to one and the same user"
-            yield Finding(f"stream {name}", "warning", told)
+            yield Finding(f"stream {name}", "warning", f"{key} {CONSTANT_UID}")
     for name, uid in found_before(settings.output_dir).items():
         yield Finding(f"stream {name} (last run)", "warning", uid.warning)
 
@@ -184,7 +183,7 @@ def _sample(client: Client, kind: str, done: str) -> Finding:
 
 def _table(account: Account, findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name in ("organisation", "email", "role"):
+    for name in ("organization", "email", "role"):
         table.add_row(Text(name), Text(""), Text(str(getattr(account, name)) or "not told"))
     for finding in findings:
         style = _STYLES.get(finding.verdict, "")

@@ -8,10 +8,12 @@ from codecs import BOM_UTF8
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
 import msgspec
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +34,7 @@ from target_fullstory.settings.model import Settings
 
 _ALL_COMPLETED, _SOME_FAILED, _SOME_IN_PROGRESS = 0, 1, 3
 _NUMBERS = {"records", "imports", "errors"}
+_ONLY_WHERE_WIDE, _WIDTH_OF_ALL = {"kind", "created", "finished"}, 160
 _STYLES = {COMPLETED: "green", FAILED: "red", UNKNOWN: "red", "PROCESSING": "yellow"}
 
 
@@ -188,10 +191,13 @@ def _follow(polled: list[PolledJob], settings: Settings, limit: float) -> None:
 
 
 def _table(jobs: list[JobEntry]) -> Table:
+    """As many columns as the terminal takes uncut."""
+    narrow = sys.stdout.isatty() and get_terminal_size().columns < _WIDTH_OF_ALL
+    names = [name for name in JobEntry.__struct_fields__ if not narrow or name not in _ONLY_WHERE_WIDE]
     table = Table(box=None, pad_edge=False)
-    for name in JobEntry.__struct_fields__:
-        number = name in _NUMBERS
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for name in names:
+        justify: JustifyMethod = "right" if name in _NUMBERS else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "stream")
     for job in jobs:
         # As text: a stream's name may look like markup.
         cells = {
@@ -199,5 +205,5 @@ def _table(jobs: list[JobEntry]) -> Table:
             for name, value in msgspec.structs.asdict(job).items()
         }
         cells["status"].stylize(_STYLES.get(job.status, ""))
-        table.add_row(*cells.values())
+        table.add_row(*(cells[name] for name in names))
     return table

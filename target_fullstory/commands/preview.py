@@ -163,7 +163,7 @@ def _lines(
         f"{counts['ignored']} ignored"
     )
     if merged := counts["merged"]:
-        yield f"  of these up to {merged} would be merged into an earlier update of the same user"
+        yield f"  up to {merged} of those sent would be merged into an earlier update of the same user"
     if sent and (how := _delivery(kind, sent, stream, settings)):
         yield f"  {how}"
     for sent_kind, in_job, body in stream.first:
@@ -179,7 +179,8 @@ def _lines(
     if is_beyond(percent, received - over_quota, rejected - over_quota):
         yield f"  a load would stop: more than max_rejected_percent ({percent:g}) of them would be rejected"
     if dropped := Counter[str](counts["dropped_properties"]):
-        yield f"  values left out, as Fullstory cannot take them or a cast fails: {_counts(dropped, 'of ')}"
+        told = _counts(dropped, "of ")
+        yield f"  values left out, as they cannot be cast or Fullstory does not take them: {told}"
     if undeclared := Counter[str](counts["undeclared_values"]):
         yield f"  values that are not of their column's type, sent as they are: {_counts(undeclared, 'of ')}"
     if repeated:
@@ -195,9 +196,9 @@ def _delivery(kind: Kind, sent: int, stream: StreamRecord, settings: Settings) -
     """How the requests would travel, where that is not one by one whatever their number."""
     job = f"POST {KINDS[kind].endpoint}/batch"
     if stream.in_jobs:
-        how = f"sent as batch jobs: these are the items of {job}, up to {settings.batch_size_rows} a job"
+        how = f"sent in batch jobs of up to {settings.batch_size_rows} records, as items of {job}"
         if settings.delivery == "auto":
-            how += f"; what a flush has up to {settings.batch_threshold} of is sent one by one"
+            how += f"; {settings.batch_threshold} or fewer at a flush are sent one by one"
         return f"{how}:"
     if KINDS[kind].item and settings.delivery == "auto":
         return f"sent one by one; more than {settings.batch_threshold} at a flush would be items of {job}:"

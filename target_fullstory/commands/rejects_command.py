@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -17,7 +16,7 @@ from target_fullstory.accounting.held_rejects import HeldRejects, different_file
 from target_fullstory.accounting.unresolved_rejects import (
     is_unresolved,
     open_file,
-    told_unresolved,
+    unresolved_entry,
     unresolved_files,
     was_cut_off,
 )
@@ -25,7 +24,7 @@ from target_fullstory.api.client import Client, with_retry_limit
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
 from target_fullstory.errors import InputError
-from target_fullstory.logs import logger
+from target_fullstory.logs import counted, logger
 from target_fullstory.settings.addresses import normalized
 from target_fullstory.settings.model import SANDBOX, Settings
 
@@ -78,8 +77,9 @@ def rejects_command(config_paths: tuple[str, ...], discard: bool, form: str, fil
         paths = _unresolved(settings)
     reasons: dict[tuple[str, ...], UnresolvedReason] = {}
     counts = {str(path): count for path in paths if (count := _add_file(reasons, path))}
-    unresolved = told_unresolved(sum(counts.values()), list(counts))
-    logger.info("%d rejected records are unresolved, in %d files", unresolved["count"], len(counts))
+    unresolved = unresolved_entry(sum(counts.values()), list(counts))
+    records, in_files = counted(unresolved["count"], "record"), counted(len(counts), "file")
+    logger.info("Unresolved: %s in %s", records, in_files)
     listed = sorted(reasons.values(), key=lambda reason: -reason.count)
     print_as(form, {"unresolved": unresolved, "reasons": listed}, _table(listed))
     return int(bool(listed))
@@ -153,12 +153,15 @@ def _add_file(reasons: dict[tuple[str, ...], UnresolvedReason], path: Path) -> i
 
 
 def _table(reasons: list[UnresolvedReason]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in UnresolvedReason.__struct_fields__:
-        number = name == "count"
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    """Each reason on lines of its own, which a terminal of 80 columns takes uncut."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     for reason in reasons:
-        values: list[Any] = list(msgspec.structs.asdict(reason).values())
+        column = f", column {reason.column}" if reason.column else ""
+        first, last = (f"{at or 'unknown':.19}".replace("T", " ") for at in (reason.first, reason.last))
+        when = first if first == last else f"{first} to {last}"
         # As text: a stream's name may look like markup.
-        table.add_row(*(Text("" if value is None else str(value)) for value in values))
+        table.add_row(str(reason.count), Text(f"{reason.stream}: {reason.code}{column} ({reason.stage})"))
+        table.add_row("", Text(f"{when}, for example\n{reason.example}", style="dim"))
     return table

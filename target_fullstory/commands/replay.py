@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 import msgspec
@@ -20,11 +20,9 @@ from target_fullstory.input.progress import progress_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
-from target_fullstory.sink import FullstorySink
 from target_fullstory.target import TargetFullstory
 
 _MOST_FILES = 500
-_NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 @click.command("replay")
@@ -99,7 +97,7 @@ def _set_aside(target: TargetFullstory, files: list[HeldRejects]) -> None:
         if file.path.suffix in {".replayed", ".discarded"}:
             continue
         if new := file.set_aside("replayed"):
-            logger.info("All records of %s came to an end; it is %s now", file.path, new)
+            logger.info("Replayed %s, which is %s now", file.path, new)
         else:
             logger.warning(
                 "%s has changed during the replay and keeps its name. What its first %d bytes held came "
@@ -201,7 +199,6 @@ class _ReplayStreams:
         self._to_map: set[tuple[str | None, str]] = set()
         self._to_transform: set[tuple[str | None, str]] = set()
         self._sources: dict[tuple[str | None, str], str] = {}
-        self._sinks: dict[tuple[str | None, str], FullstorySink] = {}
 
     def check(self, entry: Entry) -> None:
         """Hold an entry against the mapping."""
@@ -239,15 +236,13 @@ class _ReplayStreams:
                     "stream is not known. Nothing was sent; give it with --schema."
                 )
         for source, stream in self._to_map:
-            sink = target.sinks_of(stream).get(self._sources[source, stream])
-            if sink is None:
+            if self._sources[source, stream] not in target.sinks_of(stream):
                 logger.warning(
                     "The SCHEMA of stream %s is not known: its records are mapped without types and without "
                     "key columns. Give it with --schema",
                     source or stream,
                 )
-                sink = cast("FullstorySink", target.get_sink(stream, schema=_NO_SCHEMA, key_properties=[]))
-            self._sinks[source, stream] = sink
+                target.begin_without_schema(self._sources[source, stream], stream)
         for stream, kind in self._kinds.items():
             target.run.open_stream(stream, kind)
 
@@ -266,11 +261,11 @@ class _ReplayStreams:
 
     def take(self, entry: Entry) -> None:
         """Take an entry's record, through its own stream's map where that had refused it."""
-        key = (entry.source, entry.stream)
+        source = self._sources[entry.source, entry.stream]
         if entry.is_untransformed:
-            self._target.take_untransformed(self._sources[key], entry.stream, entry.record)
+            self._target.take_untransformed(source, entry.stream, entry.record)
         else:
-            self._sinks[key].take([entry.record], list, self._sources[key])
+            self._target.sinks_of(entry.stream)[source].take([entry.record], list, source)
 
 
 def _send(target: TargetFullstory, streams: _ReplayStreams, entry: Entry) -> None:

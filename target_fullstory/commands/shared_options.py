@@ -79,8 +79,8 @@ def api_client(settings: Settings, *, retry_seconds: float = 0) -> Iterator[Clie
 
 
 def print_as(form: str, document: Any, table: Table) -> None:
-    """Print a JSON document, or its table: as wide as the terminal, and wide enough where there is none."""
+    """Print a JSON document, or its table if that has rows, cut to the width of a terminal only."""
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
-    else:
+    elif table.row_count:
         Console(width=None if sys.stdout and sys.stdout.isatty() else _WIDTH_ELSEWHERE).print(table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO, TypeAlias
@@ -36,12 +38,30 @@ def _shown(label: str, total: int, in_bytes: bool) -> Iterator[Advance]:
         *columns,
         console=console.Console(stderr=True),
         redirect_stdout=False,
-        redirect_stderr=False,
         transient=True,
     )
-    with bar:
+    with bar, _log_above():
         task = bar.add_task(label, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextmanager
+def _log_above() -> Iterator[None]:
+    """Write the log above the bar: its handlers still have the stderr from before there was one."""
+    known = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    handlers = {handler for each in known for handler in each.handlers}
+    moved = [
+        handler
+        for handler in handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__
+    ]
+    for handler in moved:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(sys.__stderr__)
 
 
 def size_of(source: IO[str] | None) -> int | None:

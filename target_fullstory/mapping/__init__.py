@@ -9,7 +9,7 @@ from target_fullstory.mapping.calls.server_call import (
     redacted_spec,
     stored_call,
 )
-from target_fullstory.mapping.constant_uids import constant_uid
+from target_fullstory.mapping.constant_uids import CONSTANT_UID, constant_uid
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
 from target_fullstory.mapping.plan.written_sources import ORIGINS
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
@@ -18,6 +18,7 @@ from target_fullstory.mapping.spec_checks import check_spec
 from target_fullstory.mapping.stream_compiler import compile_mapper
 
 __all__ = [
+    "CONSTANT_UID",
     "DEFAULT_STREAMS",
     "ORIGINS",
     "BatchSpec",

@@ -9,6 +9,7 @@ from target_fullstory.mapping.plan.written_sources import written_source
 from target_fullstory.mapping.spec import MappingSpec
 
 _IDENTITIES = {"users": ("uid", "id"), "events": ("user.uid", "user.id")}
+CONSTANT_UID = "is a constant: all records of the stream go to one and the same user"
 
 
 def constant_uid(stream: str, spec: MappingSpec) -> str | None:

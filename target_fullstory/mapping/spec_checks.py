@@ -12,7 +12,8 @@ from target_fullstory.mapping.plan.json_form import read_json_form
 from target_fullstory.mapping.plan.json_properties import plan_json
 from target_fullstory.mapping.plan.schema_shapes import Shape
 from target_fullstory.mapping.plan.sources import Const
-from target_fullstory.mapping.plan.written_sources import names_in, written_source, zone_of
+from target_fullstory.mapping.plan.written_conversions import OPTIONS
+from target_fullstory.mapping.plan.written_sources import ORIGINS, names_in, written_source, zone_of
 from target_fullstory.mapping.rules.destinations import DESTINATIONS, GROUPS, check_constant
 from target_fullstory.mapping.rules.property_values import LEFT_OUT, leaf_of
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
@@ -65,6 +66,10 @@ def _check_field(stream: str, spec: MappingSpec, name: str, source: Any) -> None
         problem = f"Fullstory's {spec.kind} have no field {name!r}"
         if spec.kind == "request":
             problem = f"{name!r} is neither method nor path; members of the body are properties"
+        field, _, last = name.rpartition(".")
+        if field in known:  # a source with a mistyped key, which looks like a field with a part
+            hint = did_you_mean(last, [*ORIGINS, *OPTIONS])
+            raise config_error(stream, key, f"{last!r} is no key of a source{hint}")
         raise config_error(stream, key, problem + did_you_mean(name, [*known, *groups]))
     if isinstance(written, Const):
         check_constant(stream, f"{key}.const", known[name], written.value)

@@ -74,8 +74,9 @@ class CallDispatcher:
             call.content,
             # A path may hold a record's values.
             name=f"of stream {batch.stream!r}",
-            # Any response will do for other calls. An endpoint's is known: a different one is a proxy's.
+            # Nearly any response will do for other calls. An endpoint's is known: another one is a proxy's.
             content="any" if call.action is None else "json",
+            holds="id" if call.action == "create" else "",
             redirects=True,
         )
         response = _without_secret(call, response)

@@ -175,7 +175,7 @@ class Dispatcher:
             return True
         path = f"{KINDS[batch.kind].endpoint}/batch"
         key = content_key(body, salt=self._key_salt) if by_content else None
-        response = self._client.call("POST", path, body, key=key)
+        response = self._client.call("POST", path, body, key=key, holds="job.id")
         if response.ok:
             job = self._jobs.track(batch, body, rows, response)
             self._ledger.response(batch.stream, batch.kind, response.status, job=job)
@@ -202,9 +202,11 @@ class Dispatcher:
 
     def _post(self, batch: Batch, request: bytes, key: str | None) -> None:
         endpoint = KINDS[batch.kind].endpoint
-        uid, user_id = identity(request) if KINDS[batch.kind].changes_users else (None, None)
+        uid, user_id, holds = None, None, ""
+        if KINDS[batch.kind].changes_users:
+            (uid, user_id), holds = identity(request), "id"
         path, body = single_request(batch.kind, request)
-        response = self._client.call("POST", path, body, key=key, name=endpoint)
+        response = self._client.call("POST", path, body, key=key, name=endpoint, holds=holds)
         self._ledger.response(
             batch.stream,
             batch.kind,

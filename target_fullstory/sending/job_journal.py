@@ -125,14 +125,14 @@ class JobJournal:
                 return False
         except ValueError:
             return False
-        ours = self.account.organization
+        ours = self.account.ask_organization()
         return not ours or not job.organization or job.organization == ours
 
     def is_surely_here(self, job: NotedJob) -> bool:
         """Whether a left job is of the same organization, or was noted before that was told."""
         if job.organization is None and job.key is None:
             return True
-        ours = self.account.organization
+        ours = self.account.ask_organization()
         if ours and job.organization:
             return job.organization == ours
         return job.key == self.account.fingerprint
@@ -147,9 +147,11 @@ class JobJournal:
     # This run's
 
     def accepted(self, entry: JobEntry, body: Iterable[bytes]) -> None:
-        """Note a job, and keep its body; both are on the disk when this returns.
+        """Note a job, and keep its body; the note is on the disk when this returns.
 
-        A file that cannot be written matters only if the job does not come to a good end: a warning.
+        The body is not synced: a power failure may take it, where a kill does not, and no record is lost by
+        that alone. A file that cannot be written matters only if the job does not come to a good end: a
+        warning.
         """
         batch = None
         try:
@@ -166,7 +168,8 @@ class JobJournal:
                 kind=entry.kind,
                 stream=entry.stream,
                 api_url=self._api_url,
-                organization=self.account.organization,
+                # Not waited for: until the note is written, nobody but this process knows the job.
+                organization=self.account.known_organization,
                 key=self.account.fingerprint,
                 records=entry.records,
                 since=datetime.now(timezone.utc),
@@ -175,7 +178,6 @@ class JobJournal:
             with self._lock:
                 note.jobs[job.id] = job
                 note.append(job)
-            _sync_directory(self._directory)
         except OSError as error:
             self._warn(error)
 
@@ -184,6 +186,7 @@ class JobJournal:
         with self._lock:
             if self._own is None:
                 self._own = _create(self._directory, f"jobs-{self._run_id}.jsonl")
+                _sync_directory(self._directory)
             return self._own
 
     def _warn(self, error: OSError) -> None:
@@ -208,7 +211,6 @@ class JobJournal:
         try:
             for part in body:
                 _write(file, part)
-            os.fsync(handle)
         except OSError:
             file.close()
             path.unlink(missing_ok=True)

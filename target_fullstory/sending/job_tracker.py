@@ -126,11 +126,7 @@ class JobTracker:
 
     def track(self, batch: Batch, body: BatchBody, rows: int, response: Response) -> str:
         """Follow the job that a response names, made of so many of a batch's requests; returns its id."""
-        job = response.data.get("job")
-        if not isinstance(job, dict) or not job.get("id"):
-            raise DeliveryError(
-                "Fullstory accepted a batch but named no job. Check that api_url is the Server API."
-            )
+        job = response.data["job"]
         entry = JobEntry(
             id=str(job["id"]),
             kind=batch.kind,

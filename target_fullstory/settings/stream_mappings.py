@@ -16,6 +16,7 @@ _KEYS = MappingSpec.__struct_fields__
 # Keys that tell a source from a name that was split; the other ones of a source may well end a name.
 _OF_SOURCES = {*ORIGINS, "as", "lower", "upper", "trim"}
 _BATCH_KEYS = BatchSpec.__struct_fields__
+_PLAIN_TYPES = ((" | null", ""), (" | ", " or "), ("array", "list"), ("str`", "text`"))
 
 
 def read_mappings(streams: Any) -> dict[str, MappingSpec]:
@@ -67,6 +68,8 @@ def _read(stream: str, value: Any) -> MappingSpec:
         spec = msgspec.convert(joined, MappingSpec)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
+        for found, plain in _PLAIN_TYPES:
+            reason = reason.replace(found, plain)
         raise ConfigurationError(f"{where}{path.rstrip('`')} is not valid: {reason}.") from None
     check_spec(stream, spec)
     return spec

@@ -135,3 +135,28 @@ def test_a_terminal_gets_no_lines_of_progress(
         """Linux says so where a terminal's other end is closed."""
     assert b"finished: COMPLETED" in shown
     assert b"So far" not in shown
+
+
+def test_the_log_goes_above_the_bar(tmp_path: Path, config: dict[str, Any], slow_sandbox: Sandbox) -> None:
+    """A line of the log begins a line of the terminal, also while a bar is there."""
+    path, given = tmp_path / "config.json", tmp_path / "input.jsonl"
+    path.write_text(json.dumps(config | {"api_url": slow_sandbox.url}))
+    given.write_text("\n".join([USERS, *map(user, range(40))]))
+    ours, theirs = pty.openpty()
+    command = [*EXECUTABLE, "--config", str(path), "--input", str(given)]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "300"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=60, check=False
+    )
+    os.close(theirs)
+    assert done.returncode == 0
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:
+        """Linux says so where a terminal's other end is closed."""
+    assert b"Reading" in shown
+    lines = [line for line in re.split(rb"\r?\n|\r|\x1b\[[0-9;?]*[A-Zhl]", shown) if b"INFO" in line]
+    assert any(b"fast path" in line for line in lines)
+    assert [line for line in lines if not re.match(rb"\d{4}-\d\d-\d\d ", line)] == []

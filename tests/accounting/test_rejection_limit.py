@@ -64,7 +64,7 @@ def test_it_stops_at_the_thousandth_record(
 
     again = run_target(lines, **settings)
     only_error(again, "orders", code)
-    assert "1000 records that earlier runs rejected are unresolved, in 1 files" in again.stderr
+    assert "Earlier runs left 1000 rejected records unresolved, in 1 file in " in again.stderr
     assert api.events() == []
 
 

@@ -45,7 +45,7 @@ def test_the_run_after_a_bad_one_says_so(run_target: Run, sandbox: Sandbox) -> N
     assert good.block["rejects"] == {"count": 0, "path": None, "reasons": [], "unresolved": there}
     told = [line for line in good.stderr.splitlines() if "unresolved" in line]
     assert len(told) == 1
-    assert "2 records that earlier runs rejected are unresolved, in 1 files" in told[0]
+    assert "Earlier runs left 2 rejected records unresolved, in 1 file in " in told[0]
 
     set_aside(only_file(good.output_dir, "rejects-*.jsonl"), "discarded")
     last = run_target([USERS, user(3), state(a=3)], api_url=sandbox.url)

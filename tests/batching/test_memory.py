@@ -63,8 +63,10 @@ class Input:
             stream = f"stream-{number * 7919 % 400}"
             self.accounting.ledger.open_stream(stream, self.kind)
             self.batcher.add(stream, chunk(self.kind, number))
-            assert sum(one.memory for one in self.batcher._open.values()) <= MOST
-            assert self.batcher._memory[self.kind == "events"] <= MOST
+            held = self.batcher._memory[self.kind == "events"]
+            assert held <= MOST
+            if number % 16 == 0:  # Adding them up takes as long as all else.
+                assert sum(one.memory for one in self.batcher._open.values()) == held
             if number % 1700 == 1699:
                 self.accounting.checkpoints.receive(b"{}")
                 self.batcher.mark_state()

@@ -49,7 +49,7 @@ def test_every_mapped_kind_is_held_against_the_role(
     done = check(role, tmp_path, config | {"streams": STREAMS})
     assert done.code == code
     shown = json.loads(done.stdout)
-    assert (shown["organisation"], shown["role"]) == ("SANDBOX", role)
+    assert (shown["organization"], shown["role"]) == ("SANDBOX", role)
     subjects = ("stream people", "stream orders", "stream gone", "batch jobs")
     assert verdicts(done) == dict(zip(subjects, expected, strict=True))
     assert len(done.error_lines) == expected.count("failed"), "one line for each"
@@ -72,7 +72,7 @@ def test_the_table_tells_the_same(sandbox: Sandbox, tmp_path: Path, config: Conf
     done = command(tmp_path, config | {"api_url": sandbox.url}, "check")
     assert done.code == 0
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[:3] == [["organisation", "SANDBOX"], ["email", "sandbox@example.com"], ["role", "ARCHITECT"]]
+    assert rows[:3] == [["organization", "SANDBOX"], ["email", "sandbox@example.com"], ["role", "ARCHITECT"]]
     assert all("ok" in row for row in rows[3:])
 
 
@@ -111,7 +111,7 @@ def test_a_key_that_may_not_write_is_told_with_all_else(tmp_path: Path, config: 
     done = check("VIEW_ONLY", tmp_path, config | {"streams": STREAMS}, "--send-test")
     assert done.code == 1
     shown = json.loads(done.stdout)
-    assert (shown["organisation"], shown["role"]) == ("SANDBOX", "VIEW_ONLY")
+    assert (shown["organization"], shown["role"]) == ("SANDBOX", "VIEW_ONLY")
     sampled = {k: v for k, v in verdicts(done).items() if k.startswith("sample")}
     assert sampled == {
         "sample users": "failed",
@@ -126,7 +126,7 @@ def test_a_key_that_may_not_write_is_told_with_all_else(tmp_path: Path, config: 
         table = command(tmp_path, config | {"api_url": running.url}, "check", "--send-test")
     assert table.code == 1
     rows = [line.split() for line in table.stdout.splitlines()]
-    assert ["organisation", "SANDBOX"] in rows
+    assert ["organization", "SANDBOX"] in rows
     assert [row[:3] for row in rows if row[0] == "sample"] == [
         ["sample", "users", "failed"],
         ["sample", "events", "failed"],

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from target_fullstory.commands.jobs import read_block
 from target_fullstory.errors import InputError
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from target_fullstory.settings.load_settings import load_settings
+from tests import executable
 from tests.conftest import EVENTS, EXECUTABLE, USERS, Outcome, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
@@ -196,6 +198,24 @@ def test_on_a_terminal_waiting_shows_progress(loaded: Outcome, tmp_path: Path, c
     assert b"jobs have ended" not in seen
 
 
+def test_a_terminal_of_80_columns_cuts_nothing(loaded: Outcome, tmp_path: Path, config: Config) -> None:
+    path = tmp_path / "command.json"
+    path.write_text(json.dumps(config))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    command = [*EXECUTABLE, "jobs", "--config", str(path)]
+    done = subprocess.run(command, stdout=theirs, env=environment | {"TERM": "dumb"}, timeout=60, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    head, *rows = [line.split() for line in shown.splitlines()]
+    assert head == ["id", "stream", "status", "records", "imports", "errors"]
+    assert [row[0] for row in rows] == [job["id"] for job in loaded.report["jobs"]]
+    assert {row[2] for row in rows} == {"COMPLETED"}
+
+
 def test_a_job_that_fullstory_does_not_know_counts_as_failed(
     sandbox: Sandbox, tmp_path: Path, config: Config
 ) -> None:
@@ -322,8 +342,6 @@ def test_an_api_that_cannot_be_reached_or_understood_is_told(tmp_path: Path, con
 def test_options_before_the_commands_name_are_refused(tmp_path: Path, config: Config) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
-    done = subprocess.run(
-        [*EXECUTABLE, "--config", str(path), "jobs"], capture_output=True, text=True, check=False
-    )
+    done = executable.fork(["--config", str(path), "jobs"], directory=tmp_path)
     assert done.returncode == 1
     assert "come after its name" in done.stderr

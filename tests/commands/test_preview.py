@@ -102,7 +102,7 @@ def test_a_user_by_id_and_a_property_left_out(tmp_path: Path, config: Config) ->
     done = command(tmp_path, config, "preview", text=text)
     assert done.code == 0, done.stderr
     assert "POST /v2/users/a%20b\n" in done.stdout
-    assert "cannot take them or a cast fails: 1 of note" in done.stdout
+    assert "does not take them: 1 of note" in done.stdout
 
 
 def test_calls_are_shown_without_secrets(tmp_path: Path, config: Config) -> None:
@@ -178,7 +178,7 @@ def test_items_of_a_batch_job_are_called_so(
     text = lines(USERS, *(user(n) for n in range(count)))
     done = command(tmp_path, config, "preview", "--records", "1", text=text)
     assert done.code == 0, done.stderr
-    assert "these are the items of POST /v2/users/batch, up to 50000 a job" in done.stdout
+    assert "sent in batch jobs of up to 50000 records, as items of POST /v2/users/batch" in done.stdout
     assert "POST /v2/users\n" not in done.stdout
     assert "POST /v2/users/u0" not in done.stdout
     assert "  item of POST /v2/users/batch\n  {\n" in done.stdout
@@ -201,7 +201,7 @@ def test_updates_of_one_user_are_counted(tmp_path: Path, config: Config, max_eve
     text = lines(USERS, *(user(n, seats=1) for n in (1, 2, 1, 3, 1)))
     done = command(tmp_path, config, "preview", text=text)
     assert "5 records, 5 would be sent" in done.stdout
-    assert "of these up to 1 would be merged into an earlier update of the same user" in done.stdout
+    assert "up to 1 of those sent would be merged into an earlier update of the same user" in done.stdout
 
 
 @pytest.mark.parametrize("text", ["", "\n", lines(state(a=1))])
@@ -270,7 +270,7 @@ def test_all_kinds_are_shown_as_a_load_sends_them(
     for stream, counts in outcome.block["streams"].items():
         assert f"{stream} ({counts['kind']}): {counts['received']} records" in done.stdout
         if counts["merged"]:
-            assert f"up to {counts['merged']} would be merged" in done.stdout
+            assert f"up to {counts['merged']} of those sent would be merged" in done.stdout
 
 
 def _body(request: Request) -> Any:

@@ -47,6 +47,7 @@ def test_nothing_is_unresolved(tmp_path: Path, config: Config, output: Path) -> 
     done, document = listed(tmp_path, config)
     assert done.code == 0, done.stderr
     assert document == {"unresolved": {"count": 0, "files": []}, "reasons": []}
+    assert command(tmp_path, config, "rejects").stdout == ""
     config["output_dir"] = str(tmp_path / "nowhere")
     assert listed(tmp_path, config)[0].code == 0
     assert not (tmp_path / "nowhere").exists()
@@ -80,11 +81,19 @@ def test_by_stream_code_and_column(tmp_path: Path, config: Config, output: Path)
 
     table = command(tmp_path, config, "rejects")
     assert table.code == 1
-    head, *rows = table.stdout.splitlines()
-    assert head.split() == ["stream", "code", "column", "stage", "count", "first", "last", "example"]
-    assert len(rows) == 3
+    assert [line.rstrip() for line in table.stdout.splitlines()] == [
+        "3  orders: schema_violation, column items (map)",
+        "   2026-01-02 00:00:00 to 2026-01-04 00:00:00, for example",
+        f"   {first}:2",
+        "1  orders: schema_violation, column seats (map)",
+        "   2026-01-01 00:00:00, for example",
+        f"   {first}:1",
+        "1  visits: missing_name (map)",
+        "   2026-01-05 00:00:00, for example",
+        f"   {second}:2",
+    ]
     assert "secret-value" not in table.stdout + table.stderr
-    assert "5 rejected records are unresolved, in 2 files" in table.stderr
+    assert "Unresolved: 5 records in 2 files" in table.stderr
 
     done, document = listed(tmp_path, config, str(second))
     assert (done.code, document["unresolved"]) == (1, {"count": 2, "files": [str(second)]})

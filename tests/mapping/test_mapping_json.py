@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from target_fullstory.errors import ConfigurationError
@@ -16,6 +16,7 @@ from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected, chec
 from target_fullstory.mapping.calls.request_bodies import TemplateBody
 from target_fullstory.mapping.plan.json_functions import compile_template
 from target_fullstory.mapping.plan.sources import MISSING
+from tests.examples import examples
 from tests.mapping.one_by_one import Mapped, compile_mapping
 from tests.mapping.test_mapping_typed import same
 
@@ -597,7 +598,7 @@ templates = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(templates, records)
 def test_a_body_is_the_value_of_its_template(template: Any, record: Any) -> None:
     dropped: list[str] = []
@@ -610,7 +611,7 @@ def test_a_body_is_the_value_of_its_template(template: Any, record: Any) -> None
         assert msgspec.json.encode(value) == msgspec.json.encode(without_unreadable(expected))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.dictionaries(names, templates, max_size=4), records)
 def test_properties_are_the_values_of_their_templates(properties: Any, record: Any) -> None:
     mapped = compiled({"name": "n", "properties": properties}).map_record(record)
@@ -636,7 +637,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(requests, st.lists(records | st.dictionaries(names, json_values, max_size=2), max_size=4))
 def test_mapping_never_raises(template: Any, given_records: list[Any]) -> None:
     try:
@@ -683,7 +684,7 @@ plain_records = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(typed_requests, st.lists(plain_records, min_size=1, max_size=4))
 def test_typed_decoding_is_the_same(template: Any, given_records: list[Any]) -> None:
     try:

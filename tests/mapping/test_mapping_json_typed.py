@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
 from target_fullstory.mapping.rules.timestamps import timestamp_of, unix_seconds_of, written_seconds
+from tests.examples import examples
 from tests.mapping.one_by_one import OneByOne, compile_mapping
 from tests.mapping.test_mapping_typed import same, sent, together
 
@@ -411,7 +412,7 @@ def test_a_column_of_moments(texts: list[str]) -> None:
         together(mapping, [{"at": text} for text in [*texts, None]])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(-(10**15), 10**15) | st.integers(-(10**11), 10**11) | st.integers(10**11, 10**14))
 @example(1704164645999)
 @example(-62_135_596_800)
@@ -536,13 +537,13 @@ choices = st.fixed_dictionaries(
 chunks = st.lists(records, min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(events, chunks, st.booleans(), choices)
 def test_events_of_a_template(template: Any, given_records: Any, validate: bool, choice: Any) -> None:
     compare("events", template, given_records, validate, choice)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(users, chunks, st.booleans(), choices)
 def test_users_of_a_template(template: Any, given_records: Any, validate: bool, choice: Any) -> None:
     compare("users", template, given_records, validate, choice)

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from tests.examples import examples
 from tests.mapping.one_by_one import Mapped, compile_mapping
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -87,7 +88,7 @@ def within_limits(request: dict[str, Any]) -> None:
         assert found[path] is not None
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.dictionaries(names, schemas, max_size=6), records, options)
 def test_any_record_of_a_user(columns: Any, record: Any, choice: MappingOptions) -> None:
     spec = MappingSpec(kind="users", fields={"uid": {"const": "u"}})
@@ -102,7 +103,7 @@ def test_any_record_of_a_user(columns: Any, record: Any, choice: MappingOptions)
         within_limits(request)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.dictionaries(names, schemas, max_size=6), records, options)
 def test_any_record_of_an_event(columns: Any, record: Any, choice: MappingOptions) -> None:
     mapping = compile_mapping(
@@ -124,7 +125,7 @@ def test_any_record_of_an_event(columns: Any, record: Any, choice: MappingOption
         within_limits(request)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(records, st.randoms())
 def test_planned_columns_keep_their_order_whatever_the_records(record: Any, random: Any) -> None:
     columns = {str(name): {} for name in record}

@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from tests.examples import examples
 from tests.mapping import test_mapping_json_typed as json_form
 from tests.mapping.one_by_one import REFUSED, Mapped, OneByOne, compile_mapping
 from tests.mapping.reference import Reference
@@ -68,7 +69,7 @@ def run(kind: str, spec: Any, schema: Any, keys: list[str], records: Any, choice
             together(mapping, records)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.data(),
     objects(names, 2),
@@ -90,7 +91,7 @@ def test_users(
     run("users", spec, schema, keys, records, choice)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.data(),
     objects(names, 2),
@@ -118,7 +119,7 @@ templates = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(templates, json_form.chunks, json_form.choices)
 def test_events_of_a_template(template: Any, records: Any, choice: Any) -> None:
     schema = {"type": "object", "properties": json_form.COLUMNS}
@@ -222,7 +223,7 @@ converted_properties = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     converted_properties | st.none(),
     st.fixed_dictionaries({}, optional={"email": converted, "display_name": converted, "uid": converted}),
@@ -236,7 +237,7 @@ def test_conversions_of_users(properties: Any, fields: Any, records: Any, zone: 
     run("users", spec, schema, [], records, choice)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     converted_properties | st.none(),
     converted | column_names,
@@ -260,7 +261,7 @@ casts = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.dictionaries(st.sampled_from("abcdef"), casts, max_size=4),
     st.lists(converted_records, min_size=1, max_size=4),

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, Rejected
+from tests.examples import examples
 from tests.mapping.one_by_one import REFUSED, Mapped, OneByOne, compile_mapping
 
 
@@ -607,7 +608,7 @@ def compare(kind: str, schema: Any, records: list[Any], validate: bool, spec: An
     together(mapping, taken)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(st.data(), objects(names, 2), st.booleans(), user_fields, picks, options)
 def test_users_are_mapped_alike_by_both_doors(
     data: Any, made: Any, validate: bool, fields: Any, properties: Any, choice: Any
@@ -620,7 +621,7 @@ def test_users_are_mapped_alike_by_both_doors(
     compare("users", made[0], records, validate, spec, choice)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(st.data(), objects(names, 2), st.booleans(), event_fields, picks, options)
 def test_events_are_mapped_alike_by_both_doors(
     data: Any, made: Any, validate: bool, fields: Any, properties: Any, choice: Any

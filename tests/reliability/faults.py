@@ -245,7 +245,7 @@ FAULTS: dict[str, Fault] = {
     "no answer": Fault(no_answer),
     "silence": Fault(silence),
     # The head
-    "head cut": Fault(head_cut, success=True),
+    "head cut": Fault(head_cut),
     "head malformed": Fault(header_malformed, success=True),
     "head too long": Fault(head_too_long),
     "head dripped": Fault(head_dripped),
@@ -258,18 +258,18 @@ FAULTS: dict[str, Fault] = {
     "chunks bad": Fault(chunks_bad),
     "chunks cut": Fault(chunks_cut),
     "gzip bad": Fault(gzip_bad),
-    "gzip cut": Fault(gzip_cut, success=True),
+    "gzip cut": Fault(gzip_cut),
     "encoding wrong": Fault(encoding_unknown),
     "length too long": Fault(length_too_long),
     "length too short": Fault(length_too_short, success=True),
     "length senseless": Fault(length_senseless, success=True),
-    # `ends_runs` goes as soon as the client believes no answer with two lengths.
-    "two lengths": Fault(two_lengths, success=True, ends_runs=True),
+    "two lengths": Fault(two_lengths),
     # A success that is none
     "200 JSON cut": Fault(json_cut, success=True),
-    "200 HTML": Fault(_whole(200, HTML), success=True),
+    "200 HTML": Fault(_whole(200, HTML)),
     "200 list": Fault(_whole(200, b"[]"), success=True),
     "200 not UTF-8": Fault(_whole(200, b'{"id": "\xff\xfe"}'), success=True),
+    "200 without a job": Fault(_whole(200, b'{"ok": true}'), success=True),
     "200 empty": Fault(_whole(200, b""), success=True),
     "204": Fault(_whole(204, b""), success=True),
     # Errors
@@ -287,6 +287,5 @@ FAULTS: dict[str, Fault] = {
     # What ends a run, with a clear line
     "redirect": Fault(redirect, ends_runs=True),
     "429 for ages": Fault(_error(429, "Retry-After: 99999999999"), carried_out=False, ends_runs=True),
-    "200 without a job": Fault(_whole(200, b'{"ok": true}'), ends_runs=True),
 }
 """Every kind by its name; `late` and `413` are the proxy's and the sandbox's own."""

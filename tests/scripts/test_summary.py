@@ -40,7 +40,7 @@ def table(printed: str) -> dict[str, list[str]]:
     """The counts by stream, as they are shown."""
     text = printed.partition("Where every record went:\n")[2]
     rows = [line.split() for line in text.splitlines() if line.startswith("  ")]
-    return {row[0]: row[1:] for row in rows if len(row) == 7 and row[0] != "stream"}
+    return {row[0]: row[1:] for row in rows if len(row) == 7 and row[0] not in {"stream", "job"}}
 
 
 def lines(stream: str, *ids: str) -> list[str]:
@@ -69,8 +69,7 @@ def test_the_last_run_is_told_of_not_an_earlier_one(run_target: Run, tmp_path: P
     at(second, 300)
     printed = summary(tmp_path, str(own))
     assert table(printed) == {LONG: ["users", "3", "3", "0", "0", "0"]}
-    assert "  5 users, 0 events, 1 batch jobs" not in printed
-    assert "  5 users, 0 events" in printed
+    assert "  5 users, 0 events, 0 jobs\n" in printed
     assert "for example mine" in printed or "for example yours" in printed or "for example theirs" in printed
     assert "user_1" not in printed
     assert second.name in printed
@@ -117,7 +116,30 @@ def test_columns_stay_apart_and_rejects_are_told(run_target: Run, tmp_path: Path
     (path,) = done.output_dir.glob("rejects-*.jsonl")
     assert f"1,000 rejected records: {path}" in printed
     (job,) = done.report["jobs"]
-    assert f"batch job {job['id']}: COMPLETED, 2,000 users imported, 0 errors" in printed
+    assert f"  job {job['id']}: COMPLETED, 2,000 imported, 0 errors" in printed.splitlines()
+    assert "  1,000 unresolved rejects then: `target-fullstory rejects` lists those of now" in printed
+
+
+def test_values_that_do_not_fit_are_told(run_target: Run, tmp_path: Path) -> None:
+    columns = {"id": "string", "joined": "string"}
+    text = [schema("people", columns), record("people", id="a", joined="05.07.2026")]
+    since = {"since": {"column": "joined", "as": "date"}}
+    people = {"kind": "users", "fields": {"uid": "id"}, "properties": since}
+    events = {"kind": "events", "fields": {"name": {"const": "x"}}}
+    text += [schema("visits", {"id": "string"}), record("visits", id="v")]
+    run_target(text, api_url="sandbox", streams={"people": people, "visits": events})
+    printed = summary(tmp_path, str(tmp_path / "output"))
+    assert "  people: 1 values of since left out: they cannot be cast" in printed
+    assert "  1 events have no timestamp" in printed
+
+
+def test_the_example_is_of_the_latest_load(run_target: Run, tmp_path: Path) -> None:
+    streams = {"streams": {"*": {"kind": "users"}}, "api_url": "sandbox", "delivery": "batch"}
+    run_target(lines("customers", "first"), **streams)
+    run_target(lines("leads", "second"), **streams)
+    printed = summary(tmp_path, str(tmp_path / "output"))
+    assert "for example second" in printed
+    assert table(printed).keys() == {"customers", "leads"}
 
 
 @pytest.mark.parametrize("delivery", ["batch", "single"])

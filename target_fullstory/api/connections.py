@@ -1,14 +1,16 @@
-"""Bounds an HTTP exchange as a whole: connecting, TLS, sending, and reading to the end of the response.
+"""The connections of HTTP exchanges: each bounded as a whole, and no answer without a whole head.
 
 The timeout of a socket bounds a single read or write: a server that sends a byte now and then, or one `100
 Continue` after another, would keep an exchange going for ever. So a watchdog shuts the connection down when
-the exchange's time is over, and whatever waits for the connection ends at once.
+the exchange's time is over (connecting, TLS, sending, and reading to the end of the response), and whatever
+waits for the connection ends at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import socket
 import threading
 import time
@@ -18,6 +20,7 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import HTTPResponse
 
 _current: ContextVar[TimeLimit | None] = ContextVar("time_limit", default=None)
 
@@ -28,6 +31,7 @@ class TimeLimit:
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
         self.is_over = False
+        self.sent = False  # the whole request: what goes wrong from then on is the answer's fault
         self.connection: socket.socket | None = None  # a duplicate: whatever is closed, this is the right one
 
     def __enter__(self) -> TimeLimit:
@@ -92,8 +96,37 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+class _HeadLines:
+    """Reads the lines of a response's head; the end of the connection is no end of a line."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, size: int) -> bytes:
+        line: bytes = self._file.readline(size)
+        if not line.endswith(b"\n") and len(line) < size:
+            raise http.client.RemoteDisconnected("within the head")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _WholeResponse(http.client.HTTPResponse):
+    """A response with a whole head: `http.client` itself takes one that was cut off after any line."""
+
+    def begin(self) -> None:
+        """Read the head."""
+        file: Any = self.fp
+        self.fp = _HeadLines(file)  # type: ignore[assignment]
+        super().begin()
+        self.fp = file
+
+
 class _BoundedConnection(HTTPConnection):
     """A connection that the watchdog knows, before TLS and before a proxy is asked for its tunnel."""
+
+    response_class = _WholeResponse
 
     def _new_conn(self) -> socket.socket:
         limit = _current.get()
@@ -123,6 +156,13 @@ class _BoundedConnection(HTTPConnection):
         if limit is not None and self.sock is not None:
             _watchdog.guard(limit, self.sock)
         super().request(*args, **options)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """Read the head of the response to a request that was sent."""
+        limit = _current.get()
+        if limit is not None:
+            limit.sent = True
+        return super().getresponse()
 
 
 @functools.cache
