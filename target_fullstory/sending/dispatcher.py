@@ -175,6 +175,7 @@ class Dispatcher:
             return True
         path = f"{KINDS[batch.kind].endpoint}/batch"
         key = content_key(body, salt=self._key_salt) if by_content else None
+        self._jobs.expect_job()
         response = self._client.call("POST", path, body, key=key, holds="job.id")
         if response.ok:
             job = self._jobs.track(batch, body, rows, response)

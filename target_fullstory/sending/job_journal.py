@@ -168,7 +168,6 @@ class JobJournal:
                 kind=entry.kind,
                 stream=entry.stream,
                 api_url=self._api_url,
-                # Not waited for: until the note is written, nobody but this process knows the job.
                 organization=self.account.known_organization,
                 key=self.account.fingerprint,
                 records=entry.records,

@@ -124,6 +124,13 @@ class JobTracker:
 
     # This run's
 
+    def expect_job(self) -> None:
+        """Get ready for a job, before it is asked for: its note names the key's organization.
+
+        Its id would be lost with the process while the answer about the key is waited for.
+        """
+        self._journal.account.ask_organization()
+
     def track(self, batch: Batch, body: BatchBody, rows: int, response: Response) -> str:
         """Follow the job that a response names, made of so many of a batch's requests; returns its id."""
         job = response.data["job"]
