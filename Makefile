@@ -57,9 +57,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for processes: four at a time take a fraction of the time.
+# Most tests wait for processes: six at a time take a fraction of the time.
 test: lint
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 6
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -359,8 +359,9 @@ def test_times_with_a_space_are_sent_with_a_t(run_target: Callable[..., Outcome]
     }
     outcome = run_target(lines_of("tap-feed"), api_url=api.url, streams={"feed": feed})
     assert outcome.code == 0, outcome.stderr
-    first = api.events()[0]["properties"]
-    assert first["published"] == "2026-03-02T09:30:00+01:00"
+    published = {event["properties"]["published"] for event in api.events()}
+    assert "2026-03-02T09:30:00+01:00" in published
+    assert all("T" in moment for moment in published)
 
 
 SLOPPY: dict[str, Any] = {
