@@ -15,6 +15,8 @@ from tests.ecosystem.conftest import KEY, Demo
 from tests.ecosystem.pages import BLOCKS
 from tests.ecosystem.project import loader
 
+pytestmark = pytest.mark.meltano
+
 OWN = [block for block in BLOCKS if block.document.name == "commands.md"]
 SCRIPTS = [block for block in OWN if block.language == "sh" and not block.text.startswith("#!")]
 (UTILITY,) = (block for block in OWN if block.text.startswith("#!"))
