@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ class RepeatedUids:
 def found_before(output_dir: str) -> dict[str, RepeatedUid]:
     """What the run reports tell, of each stream the latest with enough of its records."""
     found: dict[str, RepeatedUid | None] = {}
-    for path in sorted(Path(output_dir).glob("run-*.json"), reverse=True)[:_READ_REPORTS]:
+    # By time: the names of two runs in one second are in no order.
+    latest = sorted(Path(output_dir).glob("run-*.json"), key=os.path.getmtime, reverse=True)
+    for path in latest[:_READ_REPORTS]:
         try:
             report = msgspec.json.decode(path.read_bytes(), type=_Report)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
