@@ -15,9 +15,9 @@ from target_fullstory.kinds import Kind
 class StreamCounts(msgspec.Struct, kw_only=True):
     """One stream's records by where they ended.
 
-    `received = delivered + rejected + merged + ignored` once the run is over; before that, the
+    `received = delivered + rejected + merged + ignored + unchanged` once the run is over; before that, the
     difference is what still waits in a batch or a request. `merged` are records absorbed by another update of
-    the same user in the same batch, `dropped_properties` the number of values left out, by property, and
+    the same user in the same batch, `unchanged` those that the snapshot held back, `dropped_properties` the number of values left out, by property, and
     `undeclared_values` that of values that are not of their column's type. The kind is `ignored` for a stream
     without a mapping.
     """
@@ -28,13 +28,14 @@ class StreamCounts(msgspec.Struct, kw_only=True):
     rejected: int = 0
     merged: int = 0
     ignored: int = 0
+    unchanged: int = 0
     dropped_properties: dict[str, int] = {}
     undeclared_values: dict[str, int] = {}
 
     @property
     def ended(self) -> int:
         """Records whose outcome is known."""
-        return self.delivered + self.rejected + self.merged + self.ignored
+        return self.delivered + self.rejected + self.merged + self.ignored + self.unchanged
 
 
 class JobEntry(msgspec.Struct, kw_only=True):
@@ -98,7 +99,7 @@ def _count_names(counts: dict[str, int], names: Iterable[str]) -> list[str]:
 
 
 _LISTED_JOBS = 1000
-_ENDS = ("received", "delivered", "rejected", "merged", "ignored")
+_ENDS = ("received", "delivered", "rejected", "merged", "ignored", "unchanged")
 
 
 class Ledger:
@@ -131,6 +132,7 @@ class Ledger:
         rejected: int = 0,
         merged: int = 0,
         ignored: int = 0,
+        unchanged: int = 0,
     ) -> None:
         """Add to a stream's counts; a negative number takes back what was counted before."""
         with self._lock:
@@ -143,6 +145,7 @@ class Ledger:
             counts.rejected += rejected
             counts.merged += merged
             counts.ignored += ignored
+            counts.unchanged += unchanged
 
     def received(self, stream: str) -> int:
         """How many records of a stream have come; 0 of one that is not counted."""

@@ -27,6 +27,12 @@ class SoftDelete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     column: Annotated[str, msgspec.Meta(min_length=1)]
 
 
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The properties that a user gets whom a complete read no longer brings."""
+
+    mark: dict[str, Any]
+
+
 class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One stream's mapping, as configured."""
 
@@ -51,6 +57,14 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     # `fields`: the column `path`.
     path: str | None = None
     batch: BatchSpec | None = None  # for kind `request`: how records share requests
+    # For kinds `users` and `events`: whether every record is sent, or only what Fullstory has not confirmed yet;
+    # `mirror`, for users, also treats those whom a complete read no longer brings as `vanished` says.
+    sync: Literal["all", "changed", "mirror"] = "all"
+    vanished: Literal["delete"] | Mark | None = None
+    full_table: bool = False  # with `mirror`: an input that ends in order has brought all users
+    # For kind `events`, with `changed`: one event for each value of these columns, ever. Absent: an event is
+    # known by its request and its record's key properties.
+    identity: list[str] | None = None
 
 
 class MappingOptions(msgspec.Struct, frozen=True, kw_only=True):

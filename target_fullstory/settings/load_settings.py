@@ -72,6 +72,10 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         max_rejected_records=_or_none(settings.max_rejected_records),
         max_rejected_percent=_or_none(settings.max_rejected_percent),
         max_events=_or_none(settings.max_events),
+        snapshot_path=settings.snapshot_path or None,
+        resend_after_days=_or_none(settings.resend_after_days),
+        max_vanished_percent=_or_none(settings.max_vanished_percent),
+        max_changed_percent=_or_none(settings.max_changed_percent),
     )
     _check(settings)
     return settings

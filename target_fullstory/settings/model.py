@@ -147,6 +147,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     output_dir: Annotated[
         str, _doc("Directory of the rejects files and run reports, created when first needed.")
     ] = "output/target-fullstory"
+    snapshot_path: Annotated[
+        str | None,
+        _doc(
+            "Directory, or fsspec URL such as s3://bucket/path, of what is known of the streams with `sync: "
+            "changed` or `mirror`. Absent: `snapshot` in output_dir."
+        ),
+    ] = None
+    resend_after_days: Annotated[
+        int | None,
+        _doc(
+            "With `sync: changed` or `mirror`, an unchanged user is sent again after so many days; null or a "
+            "negative number: never."
+        ),
+    ] = None
+    keep_events_days: Annotated[
+        int,
+        _doc("With `sync: changed`, for how many days an event is known, so that it is not sent again.", ge=1),
+    ] = 400
+    max_vanished_percent: Annotated[
+        float | None,
+        _doc(
+            "With `sync: mirror`, a larger share of a stream's known users that vanished stops the run with "
+            "exit code 1, and none is marked or deleted; null or a negative number: never."
+        ),
+    ] = 10.0
+    max_changed_percent: Annotated[
+        float | None,
+        _doc(
+            "With `sync: changed` or `mirror`, a larger share of a stream's known users that changed stops the "
+            "run with exit code 1, and nothing further is sent; null or a negative number: never."
+        ),
+    ] = None
     state_key: Annotated[
         str | None,
         _doc("Key of this target's block in the state; null or empty: state passes through untouched."),
