@@ -80,8 +80,8 @@ class Load(Run):
         self._account = KeyAccount(settings, Client(briefly(settings), url))
         self._role_check = RoleCheck(settings, self._account)
         accounting.block.organization = lambda: self._destination.organization
-        journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
-        self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
+        self._journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
+        self._jobs = JobTracker(settings, self._client, accounting, in_flight, self._journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
         interval = settings.progress_interval_seconds
@@ -91,6 +91,10 @@ class Load(Run):
     def _destination(self) -> Destination:
         """Where this run sends, as far as it is known by now."""
         return self._account.destination()
+
+    def settle(self) -> None:
+        """See `Run`; raises the error of a request that is not answered."""
+        self._dispatcher.settle()
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
@@ -133,6 +137,7 @@ class Load(Run):
         try:
             self._dispatcher.close()
             self._jobs.close()
+            self._journal.close()
             self._client.close()
             self._block.finish()
             self.rejects.close(self._destination)

@@ -12,6 +12,7 @@ from target_fullstory.accounting.checkpoints import Ticket
 from target_fullstory.batching.encoded_requests import split_requests
 from target_fullstory.batching.merge import merge_updates
 from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.snapshot.batch_rows import BatchRows
 
 Keys: TypeAlias = "array[int]"
 """The users of a closed batch, or the stream of calls in series, as hashes: a job in progress holds many."""
@@ -67,9 +68,11 @@ class Batch:
     timed: bool  # every event has a timestamp of its own
     ticket: Ticket  # its claim on the checkpoints
     covered_by: int = 0  # the number of the first STATE behind its last record
+    fingerprints: BatchRows | None = None  # where its stream is in the snapshot
     # Of deletions, by user, the number of the first STATE behind the last one.
     deleted: dict[str, int] = field(default_factory=dict)
     sent_at: float = 0.0  # when the first of it was sent, in monotonic seconds
+    own: bool = True  # whether this run has read its records; else an earlier one has, and has counted them
 
     def requests(self) -> list[bytes]:
         """The single requests."""
