@@ -103,6 +103,7 @@ class OpenBatch:
         self._repeats = False
         self._timed = True
         self._mark: _Mark | None = None
+        self._fingerprints: list[bytes] = []
 
     @property
     def memory(self) -> int:
@@ -118,8 +119,17 @@ class OpenBatch:
         """Whether one of these users is in it."""
         return not self._keys.isdisjoint(keys)
 
-    def add(self, joined: bytes, rows: int, keys: list[str], *, timed: bool, covered_by: int) -> None:
-        """Add requests that follow each other, as JSON joined by commas; `keys` as in a chunk."""
+    def add(
+        self,
+        joined: bytes,
+        rows: int,
+        keys: list[str],
+        *,
+        timed: bool,
+        covered_by: int,
+        fingerprints: bytes = b"",
+    ) -> None:
+        """Add requests that follow each other, as JSON joined by commas; all else as in a chunk."""
         if keys:
             before = len(self._keys)
             self._keys.update(keys)
@@ -127,6 +137,8 @@ class OpenBatch:
             if self.kind == "user_deletions":
                 self._deleted.update(dict.fromkeys(keys, covered_by))
         self._items.append(joined)
+        if fingerprints:
+            self._fingerprints.append(fingerprints)
         self.rows += rows
         self.size += len(joined) + 1
         self._timed &= timed
@@ -155,6 +167,7 @@ class OpenBatch:
         rest.opened_at = mark.at
         rest._covered_by = self._covered_by
         rest._items = self._items[mark.items :]
+        rest._fingerprints = self._fingerprints[mark.items :]
         rest._timed = self._timed
         return batch, rest
 
@@ -164,6 +177,9 @@ class OpenBatch:
 
     def _close_at(self, end: _Mark) -> Batch:
         items, rows = self._items[: end.items], end.rows
+        fingerprints = None
+        if packed := self._fingerprints[: end.items]:
+            fingerprints = BatchRows(self.stream, self.kind, b"".join(packed))
         if self._repeats:
             if self.kind == "users":
                 items = merge_updates(items)
@@ -181,6 +197,7 @@ class OpenBatch:
             timed=end.timed,
             ticket=self.ticket,
             covered_by=end.covered_by,
+            fingerprints=fingerprints,
             deleted=self._deleted,
         )
 

@@ -30,6 +30,7 @@ from target_fullstory.settings.model import Settings
 
 if TYPE_CHECKING:
     from target_fullstory.sending.outbox import Outbox
+    from target_fullstory.snapshot.snapshot import Snapshot
 
 
 def goes_as_job(batch: Batch, settings: Settings) -> bool:
@@ -73,6 +74,7 @@ class Dispatcher:
         self._checkpoints = accounting.checkpoints
         self._metrics = accounting.metrics
         self._key_salt = key_salt
+        self.snapshot: Snapshot | None = None
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
         self._job_requests = JobDispatcher(client, jobs, in_flight, accounting, key_salt)
@@ -102,6 +104,8 @@ class Dispatcher:
             self._in_flight.wait_for_kinds(waits_for)
         if batch.deleted:
             self._deletions.add(batch.deleted)
+            if self.snapshot:
+                self.snapshot.book_blank(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
         reservation = self._reserve(batch, job=job)

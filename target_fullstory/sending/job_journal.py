@@ -21,7 +21,7 @@ from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
-from target_fullstory.sending.batch_files import BatchFiles
+from target_fullstory.sending.kept_bodies import KeptBodies
 from target_fullstory.sending.note_file import NOT_A_LINE, Note, NotedJob, create_note, take_note
 from target_fullstory.settings.addresses import normalized
 
@@ -41,7 +41,7 @@ class JobJournal:
         self._run_id = run_id
         self._api_url = normalized(api_url)
         self.account = account
-        self.files = BatchFiles(self.directory, run_id)
+        self.files = KeptBodies(self.directory, run_id)
         self._lock = threading.Lock()
         self._own: Note | None = None
         self._left: list[Note] = []

@@ -201,7 +201,7 @@ class Outbox:
             return set(requests)
         # Several records of a user have become one request.
         users = {self._snapshot.user_key(_user_in(rows.kind, request)) for request in requests.values()}
-        return {at for at, key in enumerate(rows.keys()) if key in users}
+        return {at for at, key in enumerate(rows.keys_in_order()) if key in users}
 
     def _rows_of(self, noted: NotedJob) -> BatchRows:
         """What a batch's records are known by; raises an OSError where that is not kept any more."""
@@ -236,6 +236,6 @@ def _written(stream: str, journal: JobJournal) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"The batches of stream {stream!r} cannot be kept in {journal.directory} "
-            f"({error.strerror or error}), and with this `sync` nothing leaves that a later run might not know "
-            "of. Free the disk, or set output_dir to a writable directory."
+            f"({error.strerror or error}), and with this `sync` nothing is sent that a later run might not "
+            "know of. Free the disk, or set output_dir to a writable directory."
         ) from None

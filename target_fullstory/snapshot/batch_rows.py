@@ -57,7 +57,7 @@ class BatchRows(msgspec.Struct, frozen=True):
         packed, width = self.packed, self.width
         return (packed[at : at + width] for at in range(0, len(packed), width))
 
-    def keys(self) -> list[bytes]:
+    def keys_in_order(self) -> list[bytes]:
         """The users' or events' fingerprints."""
         return [row[:KEY_BYTES] for row in self._rows()]
 

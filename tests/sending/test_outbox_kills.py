@@ -1,7 +1,7 @@
 """A run that is cut off anywhere, and a next one that settles it: nothing is lost, nothing is there twice.
 
-Whatever a run syncs, deletes, sends or is answered is a place to be killed at. At each of them the test keeps what
-lies on the disk, what Fullstory has, and what the snapshot knows, and lets another run begin with that.
+Whatever a run syncs, deletes, sends or is answered is a place to be killed at. At each of them the test keeps
+what lies on the disk, what Fullstory has, and what the snapshot knows, and lets another run begin with that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import pytest
 
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.api.responses import Response
-from target_fullstory.batching.batch import Batch, BatchBody
+from target_fullstory.batching.batch import Batch
 from target_fullstory.kinds import Kind
-from target_fullstory.sending import batch_files, note_file
 from target_fullstory.sending.dispatcher import Dispatcher
 from target_fullstory.sending.in_flight import InFlight
 from target_fullstory.sending.job_journal import JobJournal
@@ -75,7 +73,7 @@ class World:
 
 
 class Server:
-    """Fullstory as a client's calls find it. Each idempotency key is answered once, and must keep its body."""
+    """Fullstory as a client finds it. Each idempotency key is answered once, and must keep its body."""
 
     def __init__(self, world: World, step: Step) -> None:
         self._world, self._step = world, step

@@ -16,7 +16,7 @@ from target_fullstory.sending.note_file import sync_directory, write_all
 _MOST_OPEN = 200  # files with jobs' requests that are kept open; by default 90 jobs are in progress at most
 
 
-class BatchFiles:
+class KeptBodies:
     """The files of this run, and those that earlier ones left; used by several threads."""
 
     def __init__(self, directory: Path, run_id: str) -> None:
