@@ -86,3 +86,12 @@ def test_a_deleted_user_is_sent_again(load: Run, api: SandboxApi) -> None:
     done = load([gone, record("gone", uid="u1"), USERS, user(1, seats=1), user(2, seats=1)], streams=streams)
     assert counts(done, "users") == (2, 1, 1)
     assert api.user("u1")["properties"] == {"seats": 1}
+
+
+def test_a_stream_that_sends_everything_again_is_not_held_back(load: Run) -> None:
+    """Its users are in the snapshot, and a deletion looks for them there."""
+    load([USERS, *(user(number, seats=1) for number in range(3))])
+    streams = {"events": CHANGED["events"], "gone": {"kind": "user_deletions", "fields": {"uid": "uid"}}}
+    gone = [schema("gone", {"uid": "string"}), record("gone", uid="u2")]
+    done = load([*gone, USERS, *(user(number, seats=1) for number in range(3))], streams=streams)
+    assert counts(done, "users") == (3, 3, 0)
