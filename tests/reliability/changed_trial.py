@@ -128,7 +128,7 @@ class ChangedTrial:
         if self._offset == len(self._input.items) or rng.random() < 0.25:
             # The tap begins anew, as after a full refresh.
             self._history.clear()
-        elif rng.random() < 0.25:
+        elif self._history and rng.random() < 0.25:
             # The orchestrator died too, before it stored the latest.
             self._history.pop()
         number = self.tally.runs + 1

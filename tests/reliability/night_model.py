@@ -21,7 +21,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "people": {"uid": "string", "name": "string", "seats": "integer", "score": "number", "gone": _TIME},
     "profiles": {"uid": "string", "tier": "string"},
     "orders": {"id": "integer", "at": _TIME, "uid": "string", "number": "integer", "total": "number"},
-    "visits": {"at": _TIME, "uid": "string", "number": "integer"},
+    "visits": {"at": _TIME, "uid": "string", "number": "integer", "info": "object", "width": "number"},
     "payments": {"number": "integer", "at": _TIME, "uid": "string", "total": "number"},
     "erasures": {"uid": "string"},
 }
@@ -34,6 +34,7 @@ _PEOPLE = (
     {"title": "name", "seats": "seats", "score": "score"},
 )
 _ORDERS = ({"number": "number", "total": "total"}, {"number": "number"})
+_VISITS = {"number": "number", "info": "info", "width": "width"}
 EXTRACTED = "2026-02-01T00:00:{night:02}Z"
 
 
@@ -48,7 +49,7 @@ class Row:
     def line(self, extracted: str | None) -> str:
         items = list(self.record.items())
         if extracted is not None:
-            items.append(("extracted", extracted))
+            items.append(("_sdc_extracted_at", extracted))
         if self.style & 1:
             items.reverse()
         body = ", ".join(f"{_text(name, 0)}: {_text(value, self.style)}" for name, value in items)
@@ -61,6 +62,9 @@ def _text(value: Any, style: int) -> str:
     """JSON that means the value."""
     if isinstance(value, float) and style & 2:
         return f"{value}00"
+    if isinstance(value, dict):
+        items = reversed(value.items()) if style & 1 else value.items()
+        return "{" + ", ".join(f"{_text(name, 0)}: {_text(one, style)}" for name, one in items) + "}"
     if isinstance(value, str) and style & 4:
         return '"' + "".join(f"\\u{ord(one):04x}" for one in value) + '"'
     return json.dumps(value)
@@ -108,15 +112,12 @@ class Night:
             "profiles": profiles | changed,
             "erasures": {"kind": "user_deletions", "fields": {"uid": "uid"}},
         }
-        properties_of = {
-            "orders": _ORDERS[self.orders],
-            "visits": {"number": "number"},
-            "payments": {"number": "number", "total": "total"},
-        }
-        for name, sent in properties_of.items():
+        for name in ("orders", "visits", "payments"):
             fields = {"name": {"const": name}, "timestamp": "at", "user.uid": "uid"}
-            mapped[name] = {"kind": "events", "fields": fields, "properties": sent} | changed
-        mapped["payments"]["identity"] = ["number"]
+            mapped[name] = {"kind": "events", "fields": fields} | changed
+        # Of the visits every column is sent that is not named, and in no order.
+        mapped["orders"]["properties"] = _ORDERS[self.orders]
+        mapped["payments"] |= {"properties": _ORDERS[0], "identity": ["number"]}
         return mapped
 
     def lines(self, number: int) -> list[str]:
@@ -125,7 +126,7 @@ class Night:
         for name, columns in _COLUMNS.items():
             own = dict(columns)
             if self.extracted:
-                own["extracted"] = _TIME
+                own["_sdc_extracted_at"] = _TIME
             if self.turned:
                 own = {"more": "string", **dict(reversed(own.items()))}
             lines.append(schema(name, own, _KEYS.get(name)))
@@ -147,7 +148,7 @@ class Night:
             return {"uid": one["uid"], "properties": {"src": "people"} | _given(sent)}
         if row.stream == "profiles":
             return {"uid": one["uid"], "properties": {"src2": "yes"} | _given({"tier": one["tier"]})}
-        columns = {"orders": _ORDERS[self.orders], "payments": _ORDERS[0], "visits": _ORDERS[1]}[row.stream]
+        columns = {"orders": _ORDERS[self.orders], "payments": _ORDERS[0], "visits": _VISITS}[row.stream]
         properties = _given({name: one[column] for name, column in columns.items()})
         made = {"name": row.stream, "timestamp": one["at"], "user": {"uid": one["uid"]}}
         return _given(made) | {"properties": properties}

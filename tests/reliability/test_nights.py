@@ -31,7 +31,6 @@ _SLOW: dict[str, dict[str, Any]] = {
     "fast": {},
     "stream maps": {"stream_maps": {name: {"more": "None"} for name in STREAMS}},
     "metadata": {"add_record_metadata": True},
-    "flattening": {"flattening_enabled": True, "flattening_max_depth": 0},
     "not validated": {"validate_records": False},
 }
 
@@ -97,7 +96,13 @@ def _rows() -> st.SearchStrategy[Row]:
         },
         "profiles": {"uid": uids, "tier": st.sampled_from((None, "free", "team"))},
         "orders": {"id": numbers, "at": times, "uid": uids, "number": numbers, "total": scores},
-        "visits": {"at": times, "uid": uids, "number": numbers},
+        "visits": {
+            "at": times,
+            "uid": uids,
+            "number": numbers,
+            "info": st.sampled_from((None, {"a": "x", "b": 1.5})),
+            "width": scores,
+        },
         "payments": {"number": numbers, "at": times, "uid": uids, "total": scores},
         "erasures": {"uid": uids},
     }
@@ -167,7 +172,7 @@ def _large_night(rng: random.Random, rows: int) -> Night:
             },
             "profiles": {"uid": uid, "tier": rng.choice(("free", "team"))},
             "orders": {"id": number, "at": at, "uid": uid, "number": number % 3, "total": None},
-            "visits": {"at": at, "uid": uid, "number": number},
+            "visits": {"at": at, "uid": uid, "number": number, "info": {"b": "x", "a": 2.0}, "width": 2.0},
             "payments": {"number": number, "at": at, "uid": uid, "total": rng.choice(_SCORES)},
             "erasures": {"uid": uid},
         }[stream]
