@@ -163,7 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     keep_events_days: Annotated[
         int,
-        _doc("With `sync: changed`, for how many days an event is known, so that it is not sent again.", ge=1),
+        _doc(
+            "With `sync: changed`, for how many days an event is known, so that it is not sent again.", ge=1
+        ),
     ] = 400
     max_vanished_percent: Annotated[
         float | None,
