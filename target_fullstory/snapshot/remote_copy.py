@@ -31,6 +31,7 @@ from target_fullstory.snapshot.snapshot_files import (
     checksum,
     forget_checksum,
     set_aside,
+    was_closed,
 )
 from target_fullstory.snapshot.snapshot_locks import alone_with
 
@@ -72,10 +73,11 @@ class RemoteCopy:
         """Whether the working copy began as the newest generation, so that it need not be fetched."""
         return self.path.is_file() and self._base() == self._newest()
 
-    def fetch(self) -> None:
-        """Make the working copy the newest; to be called while nobody else has it open.
+    def fetch(self) -> bool:
+        """Make the working copy whole and the newest; to be called while nobody else has it open.
 
-        There is none afterwards where there is no generation of it.
+        There is none afterwards where there is no generation of it. Returns whether all in it has been put
+        back.
 
         Raises:
             StoreError: The store cannot be read.
@@ -88,12 +90,12 @@ class RemoteCopy:
             except StoreUnusableError as problem:
                 if not newest.number:
                     set_aside(self.path, problem)
-                    return
+                    return True
                 logger.warning(
                     "The working copy %s cannot be used: %s. It is fetched anew", self.path, problem
                 )
             else:
-                return
+                return was_closed(self.path)
         try:
             make_directory(self.path.parent)
             self._note.unlink(missing_ok=True)
@@ -106,6 +108,7 @@ class RemoteCopy:
             self._save(newest)
         except OSError as error:
             raise self._unwritable(error) from None
+        return True
 
     def _fetch_last_good(self, newest: int) -> None:
         """Fetch the newest generation that is whole; what is left where none is, is no working copy."""

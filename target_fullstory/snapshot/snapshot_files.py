@@ -96,6 +96,11 @@ def check_snapshot(path: Path) -> None:
         raise StoreUnusableError("it is damaged: its checksum does not match")
 
 
+def was_closed(path: Path) -> bool:
+    """Whether the last run that had a file open has closed it in order."""
+    return _checksum_file(path).exists()
+
+
 def note_checksum(path: Path) -> None:
     """Leave a file's checksum beside it, once it is closed and nobody else has it open."""
     try:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from target_fullstory.accounting.file_locks import try_lock
 from target_fullstory.accounting.output_files import open_to_append
-from target_fullstory.errors import OutputError
+from target_fullstory.errors import OutputError, TargetFullstoryError
 from target_fullstory.logs import logger
 
 _LONGEST_WAIT_SECONDS = 600.0
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.05
 _TELL_AFTER_SECONDS = 5.0
 
 
-class StreamInUseError(OutputError):
+class StreamInUseError(TargetFullstoryError):
     """Another run on this machine loads the stream to the same destination."""
 
 
@@ -71,7 +71,7 @@ class StoreLock:
         Raises:
             OutputError: Another run keeps it for too long, or the lock's file cannot be opened.
         """
-        self._file = _open(store.with_name(f"{store.name}.lock"))
+        self._file = _open(store.with_suffix(".in-use"))
         self._store = store
         self.alone = try_lock(self._file)
         if not self.alone:
