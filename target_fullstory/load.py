@@ -34,6 +34,7 @@ from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -157,7 +158,9 @@ class Load(Run):
         try:
             self._dispatcher.close()
             self._jobs.close()
-            error = error or self._close_snapshot()
+            if self.snapshot:
+                self._checkpoints.write_due(at_once=True)
+                error = error or self._close_snapshot(self.snapshot)
             self._journal.close()
             self._client.close()
             self._block.finish()
@@ -173,15 +176,14 @@ class Load(Run):
         if deliver and error is not None:
             raise error
 
-    def _close_snapshot(self) -> OutputError | None:
+    def _close_snapshot(self, snapshot: Snapshot) -> OutputError | None:
         """Returns what went wrong: what Fullstory has accepted is accepted, and the last STATE says so."""
-        if self.snapshot is None:
-            return None
         try:
             try:
-                self.snapshot.book(everything=True)
+                self._dispatcher.book_apart()
+                snapshot.book(everything=True)
             finally:
-                self.snapshot.close()
+                snapshot.close()
         except OutputError as error:
             return error
         return None
