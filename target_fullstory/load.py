@@ -34,6 +34,7 @@ from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -159,9 +160,7 @@ class Load(Run):
             self._jobs.close()
             if self.snapshot:
                 self._checkpoints.write_due(at_once=True)
-                self._dispatcher.book_apart()
-                self.snapshot.book(everything=True)
-                self.snapshot.close()
+                error = error or self._close_snapshot(self.snapshot)
             self._journal.close()
             self._client.close()
             self._block.finish()
@@ -176,6 +175,18 @@ class Load(Run):
         self._finish(in_a_hurry=error is not None or not deliver or self.interrupted)
         if deliver and error is not None:
             raise error
+
+    def _close_snapshot(self, snapshot: Snapshot) -> OutputError | None:
+        """Returns what went wrong: what Fullstory has accepted is accepted, and the last STATE says so."""
+        try:
+            try:
+                self._dispatcher.book_apart()
+                snapshot.book(everything=True)
+            finally:
+                snapshot.close()
+        except OutputError as error:
+            return error
+        return None
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""

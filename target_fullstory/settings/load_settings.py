@@ -10,7 +10,7 @@ import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.addresses import check_address, check_snapshot_path
 from target_fullstory.settings.model import API_BATCH_LIMIT, SANDBOX, SECRET_SETTINGS, Settings
 from target_fullstory.settings.stream_mappings import read_mappings
 from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
@@ -99,6 +99,8 @@ def _check(settings: Settings) -> None:
             f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
             f"{API_BATCH_LIMIT} records in a batch job. Lower it."
         )
+    if settings.snapshot_path:
+        check_snapshot_path(settings.snapshot_path)
     if settings.api_url == SANDBOX:
         return
     check_address(
