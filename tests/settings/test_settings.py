@@ -50,6 +50,15 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         ({"max_rejected_percent": "-inf"}, "max_rejected_percent is -inf"),
         ({"retry_max_seconds": "NaN"}, "retry_max_seconds is not valid"),
         ({"job_timeout_seconds": float("inf")}, "job_timeout_seconds is inf"),
+        ({"resend_after_days": 0}, "resend_after_days is 0, .* leave out `sync`"),
+        ({"resend_after_days": "soon"}, "resend_after_days is not valid"),
+        ({"keep_events_days": 0}, "keep_events_days is not valid"),
+        ({"keep_events_days": None}, "keep_events_days is not valid"),
+        ({"max_vanished_percent": 100.5}, "max_vanished_percent is 100.5; .* at most 100 percent"),
+        ({"max_changed_percent": "200"}, "max_changed_percent is 200; .* at most 100 percent"),
+        ({"max_changed_percent": float("nan")}, "max_changed_percent is nan"),
+        ({"snapshot_path": "a\0b"}, "snapshot_path holds a NUL character"),
+        ({"snapshot_path": "s3://me:secret-key@bucket/x"}, "snapshot_path is an address with a password"),
         ({"streams": []}, None),
         ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* did you mean 'users'"),
         ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "did you mean 'fields'"),
@@ -92,6 +101,25 @@ def test_forms_of_no_limit_to_rejects(value: int | None, means: int | None) -> N
 @pytest.mark.parametrize(("value", "means"), [(None, None), ("", None), ("block", "block")])
 def test_forms_of_no_state_block(value: str | None, means: str | None) -> None:
     assert load(state_key=value).state_key == means
+
+
+@pytest.mark.parametrize("name", ["resend_after_days", "max_vanished_percent", "max_changed_percent"])
+@pytest.mark.parametrize(("value", "means"), [(None, None), (-1, None), ("-1", None), (7, 7), ("7", 7)])
+def test_forms_of_no_limit_to_what_changed(name: str, value: Any, means: int | None) -> None:
+    assert getattr(load(**{name: value}), name) == means
+
+
+@pytest.mark.parametrize(
+    ("value", "means"),
+    [
+        (None, None),
+        ("", None),
+        ("state/fullstory", "state/fullstory"),
+        ("sftp://me@host/x", "sftp://me@host/x"),
+    ],
+)
+def test_forms_of_the_default_place_of_the_snapshot(value: str | None, means: str | None) -> None:
+    assert load(snapshot_path=value).snapshot_path == means
 
 
 def test_keys_split_at_their_dots_mean_the_same() -> None:
