@@ -94,6 +94,7 @@ class Load(Run):
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
         self.snapshot = snapshot
+        self._dispatcher.snapshot = snapshot
         interval = settings.progress_interval_seconds
         self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from functools import partial
 from typing import Final
 
 from target_fullstory.kinds import Kind
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
 from target_fullstory.snapshot.fingerprints import digest_with
-from target_fullstory.snapshot.packed_rows import find
+from target_fullstory.snapshot.packed_rows import REST_BYTES, find
 from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
 from target_fullstory.snapshot.stream_snapshot import StreamSnapshot
 
@@ -109,12 +108,12 @@ class Snapshot:
     def book_blank(self, users: Iterable[str]) -> None:
         """Book that users are unknown, and what was confirmed of them before."""
         self.book(everything=True)
-        items = [self.user_key(user) + NO_REQUEST + NO_RECORD + _FAILED for user in users]
+        keys = [self.user_key(user) for user in users]
+        items = [key + NO_REQUEST + NO_RECORD + self._day + _FAILED for key in keys]
         for part in self._streams.values():
             if part.kind == "users":
-                change = partial(_change_users, self._day, part, [], set())
-                self.store.change("users", part.facts, items, change)
-                part.blanked(item[:KEY_BYTES] for item in items)
+                self.store.change("users", part.facts, items, _UserBooking(part).change)
+                part.blanked(keys)
 
     # Booking
 
@@ -149,13 +148,12 @@ class Snapshot:
 
     def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         refreshed, part.refreshed = part.refreshed, {}
-        if not outcomes and not refreshed:
-            return
-        records: list[bytes] = []
-        gone: set[bytes] = set()
-        items = _user_items(part, outcomes, refreshed)
-        self.store.change("users", part.facts, items, partial(_change_users, self._day, part, records, gone))
-        self._enter_records(part, (record for record in records if record[:KEY_BYTES] not in gone))
+        if outcomes or refreshed:
+            booking = _UserBooking(part)
+            self.store.change(
+                "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
+            )
+            self.store.change("records", part.facts, booking.known_records(), _add_records)
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         confirmed: list[bytes] = []
@@ -164,18 +162,13 @@ class Snapshot:
             for row in outcome.rows.events():
                 part.is_latest(row.key, b"")
                 if outcome.what == _CONFIRMED:
-                    confirmed.append(row.key)
-                    records.append(row.record + self._day)
-        if not confirmed:
-            return
-        facts = part.facts
-        facts.first_day = facts.first_day or self._today
-        self.store.change("events", facts, confirmed, partial(_add_events, self._day))
-        self._enter_records(part, records)
-
-    def _enter_records(self, part: StreamSnapshot, records: Iterable[bytes]) -> None:
-        known = (record for record in records if not record.startswith(NO_RECORD))
-        self.store.change("records", part.facts, known, _add_records)
+                    confirmed.append(row.key + self._day)
+                    if row.record != NO_RECORD:
+                        records.append(row.record + self._day)
+        if confirmed:
+            part.facts.first_day = part.facts.first_day or self._today
+            self.store.change("events", part.facts, confirmed, _add_events)
+            self.store.change("records", part.facts, records, _add_records)
 
     def _forget_old_events(self) -> None:
         first = self._today - self._keep_events
@@ -193,79 +186,103 @@ class Snapshot:
         self.store.close(alone=alone)
 
 
-def _user_items(
-    part: StreamSnapshot, outcomes: Sequence[_Outcome], refreshed: dict[bytes, tuple[bytes, bytes]]
-) -> Iterator[bytes]:
-    """What is to be booked of users: their rows as in a batch, and what becomes of each."""
-    for outcome in outcomes:
-        packed, width, what = outcome.rows.packed, outcome.rows.width, outcome.what
-        for at in range(0, len(packed), width):
-            row = packed[at : at + width]
+class _UserBooking:
+    """Enters users in the store: their rows as in a batch, with the day and what becomes of each behind."""
+
+    def __init__(self, part: StreamSnapshot) -> None:
+        self._part = part
+        self._known: list[bytes] = []  # records and their days
+        self._gone: set[bytes] = set()
+
+    def items(
+        self, outcomes: Iterable[_Outcome], refreshed: dict[bytes, tuple[bytes, bytes]], day: bytes
+    ) -> list[bytes]:
+        """What is to be booked."""
+        is_latest = self._part.is_latest
+        items: list[bytes] = []
+        for outcome in outcomes:
+            packed, width = outcome.rows.packed, outcome.rows.width
             # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
-            latest = part.is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT])
-            yield row + (what if latest else _FAILED)
-    for key, (request, record) in refreshed.items():
-        yield key + request + record + _REFRESHED
+            told, outdated = day + outcome.what, day + _FAILED
+            rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            items += [
+                row + (told if is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT]) else outdated)
+                for row in rows
+            ]
+        items += [key + request + record + day + _REFRESHED for key, (request, record) in refreshed.items()]
+        return items
+
+    def known_records(self) -> list[bytes]:
+        """The records that are known by now, each with its day."""
+        if not self._gone:
+            return self._known
+        return [record for record in self._known if record[:KEY_BYTES] not in self._gone]
+
+    def change(self, rows: bytearray, items: list[bytes]) -> set[bytes]:
+        """Change a bucket of users; returns the records that are not known any more."""
+        if not rows and len({item[1:KEY_BYTES] for item in items}) == len(items):
+            new = [item for item in items if item[-1:] == _CONFIRMED]
+        else:
+            find_rest = rows.find
+            new = [item for item in items if find_rest(item[1:KEY_BYTES]) < 0 and item[-1:] == _CONFIRMED]
+            if len(new) < len(items) or len({item[1:KEY_BYTES] for item in new}) < len(new):
+                return self._change_one_by_one(rows, items)
+        rows += b"".join([item[1:-1] for item in new])
+        self._known += [item[_RECORD_AT:-1] for item in new if not item.startswith(NO_RECORD, _RECORD_AT)]
+        return set()
+
+    def _change_one_by_one(self, rows: bytearray, items: list[bytes]) -> set[bytes]:
+        width = WIDTHS["users"]
+        stale: set[bytes] = set()
+        for item in items:
+            what, row, record = item[-1:], item[1:-1], item[_RECORD_AT : -1 - DAY_BYTES]
+            at = find(rows, row[:REST_BYTES], width) if rows else -1
+            if at < 0:
+                if what == _CONFIRMED:
+                    rows += row
+                    self._know(item)
+                continue
+            before = bytes(rows[at : at + width])
+            if what == _REFRESHED and before[:-_TAIL_BYTES] != row[:-_TAIL_BYTES]:
+                continue
+            if what == _REFRESHED:
+                row = row[:-DAY_BYTES] + before[-DAY_BYTES:]
+            elif what != _CONFIRMED:
+                record = NO_RECORD
+                row = row[:REST_BYTES] + NO_REQUEST + NO_RECORD + before[-DAY_BYTES:]
+            rows[at : at + width] = b"" if what == _REMOVED else row
+            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) not in {record, NO_RECORD}:
+                stale.add(old)
+                self._part.removed(old)
+            if record != NO_RECORD:
+                self._known.append(row[-_TAIL_BYTES:])
+        self._gone |= stale
+        return stale
+
+    def _know(self, item: bytes) -> None:
+        if not item.startswith(NO_RECORD, _RECORD_AT):
+            self._known.append(item[_RECORD_AT:-1])
 
 
-def _change_users(
-    day: bytes,
-    part: StreamSnapshot,
-    records: list[bytes],
-    gone: set[bytes],
-    rows: bytearray,
-    items: list[bytes],
-) -> set[bytes]:
-    """Change a bucket of users; returns the records that are not known any more.
-
-    Those that are known now are added to `records`, those that are not to `gone`.
-    """
-    width = WIDTHS["users"]
-    stale: set[bytes] = set()
-    for item in items:
-        what, rest, record = item[-1:], item[1:KEY_BYTES], item[_RECORD_AT:-1]
-        row = rest + item[KEY_BYTES:-1] + day
-        at = find(rows, rest, width) if rows else -1
-        if at < 0:
-            if what == _CONFIRMED:
-                rows += row
-                records.append(row[_RECORD_AT - 1 :])
-            continue
-        before = rows[at : at + width]
-        if what == _REFRESHED and before[:-_TAIL_BYTES] != row[:-_TAIL_BYTES]:
-            continue
-        if what == _REFRESHED:
-            row = row[:-DAY_BYTES] + before[-DAY_BYTES:]
-        elif what != _CONFIRMED:
-            record = NO_RECORD
-            row = rest + NO_REQUEST + NO_RECORD + before[-DAY_BYTES:]
-        rows[at : at + width] = b"" if what == _REMOVED else row
-        if (old := bytes(before[-_TAIL_BYTES:-DAY_BYTES])) not in {record, NO_RECORD}:
-            stale.add(old)
-            part.removed(old)
-        if record != NO_RECORD:
-            records.append(row[_RECORD_AT - 1 :])
-    gone |= stale
-    return stale
-
-
-def _add_events(day: bytes, rows: bytearray, keys: list[bytes]) -> list[bytes]:
+def _add_events(rows: bytearray, events: list[bytes]) -> set[bytes]:
     width = WIDTHS["events"]
-    for key in keys:
-        if find(rows, key[1:], width) < 0:
-            rows += key[1:] + day
-    return []
+    for event in dict.fromkeys(events):
+        if find(rows, event[1:KEY_BYTES], width) < 0:
+            rows += event[1:]
+    return set()
 
 
-def _add_records(rows: bytearray, records: list[bytes]) -> list[bytes]:
+def _add_records(rows: bytearray, records: list[bytes]) -> set[bytes]:
     width = WIDTHS["records"]
-    for record in records:
-        at = find(rows, record[1:KEY_BYTES], width)
+    for record in dict.fromkeys(records):
+        at = rows.find(record[1:KEY_BYTES]) if rows else -1
+        if at >= 0:
+            at = find(rows, record[1:KEY_BYTES], width)
         if at >= 0:
             rows[at : at + width] = record[1:]
         else:
             rows += record[1:]
-    return []
+    return set()
 
 
 def _now() -> str:

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import lmdb
 import msgspec
 
 from target_fullstory.accounting.destination import Destination
-from target_fullstory.accounting.output_files import make_directory
-from target_fullstory.errors import OutputError
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, REQUEST_BYTES
+from target_fullstory.snapshot.lmdb_file import ITEMS_A_COMMIT, LmdbFile, StoreUnusableError, items
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find, split
 
 VERSION: Final = 1
@@ -37,17 +35,11 @@ WIDTHS: Final[dict[Table, int]] = {
 """Bytes of a table's rows."""
 
 _LETTERS: Final[dict[Table, bytes]] = {"users": b"u", "events": b"e", "records": b"r"}
-_LARGEST_FILE = 1 << 36  # address space, not disk
 _ABOUT = b"about"
 # Above so many rows a stream's buckets are told apart by two bytes of the key, not by one.
 _MOST_ROWS_IN_FEW_BUCKETS = 100_000
-# What one transaction changes is in memory until it ends.
-_BUCKETS_A_COMMIT = 8_192
-_LOOSE_BYTES = 256 * 1024
-
-
-class StoreUnusableError(Exception):
-    """The file holds no snapshot that this run could use; another may be begun in its place."""
+# A file that has more is written anew: LMDB leaves room in it for what it changes.
+_BYTES_A_ROW, _LOOSE_BYTES = 48, 256 * 1024
 
 
 class StreamFacts(msgspec.Struct, kw_only=True):
@@ -82,8 +74,7 @@ class Store:
             StoreUnusableError: It is damaged, of another version or another destination's.
             OutputError: It cannot be opened or created.
         """
-        self.path = path
-        self._environment = _open(path)
+        self.file = LmdbFile(path)
         self.about = self._read_about() or About(
             version=VERSION, seed=secrets.randbits(64), destination=destination
         )
@@ -106,7 +97,7 @@ class Store:
         """What stands in the rows of these keys, behind the key; None where there is no row."""
         prefix, width, end = _prefix(table, facts), WIDTHS[table], facts.bucket_bytes
         found: list[bytes | None] = []
-        with self._reading() as transaction:
+        with self.file.reading() as transaction:
             get = transaction.get
             for key in keys:
                 rows = get(prefix + key[:end])
@@ -120,7 +111,7 @@ class Store:
         """The places of those records that are not known since a day."""
         prefix, width, end = _prefix("records", facts), WIDTHS["records"], facts.bucket_bytes
         places: list[int] = []
-        with self._reading() as transaction:
+        with self.file.reading() as transaction:
             get = transaction.get
             for place, record in enumerate(records):
                 rows = get(prefix + record[:end])
@@ -137,8 +128,8 @@ class Store:
     def rows(self, table: Table, facts: StreamFacts) -> Iterator[bytes]:
         """All rows of a table, each with its whole key, in the order of the buckets."""
         width = WIDTHS[table]
-        with self._reading() as transaction:
-            for key, packed in _buckets(transaction, _prefix(table, facts)):
+        with self.file.reading() as transaction:
+            for key, packed in items(transaction, _prefix(table, facts)):
                 first = key[3:4]
                 for row in split(packed, width):
                     yield first + row
@@ -149,7 +140,7 @@ class Store:
         self,
         table: Table,
         facts: StreamFacts,
-        keyed: Iterable[bytes],
+        keyed: Sequence[bytes],
         change: Callable[[bytearray, list[bytes]], Iterable[bytes]],
     ) -> None:
         """Change the buckets that some items belong to, all of which begin with their keys.
@@ -157,17 +148,19 @@ class Store:
         `change` changes a bucket's rows by its items; the records that it returns are forgotten in the same
         transaction.
         """
+        if facts.bucket_bytes == 1 and facts.rows + len(keyed) > _MOST_ROWS_IN_FEW_BUCKETS:
+            self._make_moreitems(facts)
         end = facts.bucket_bytes
         buckets: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for item in keyed:
             buckets[item[:end]].append(item)
         prefix, records, width = _prefix(table, facts), _prefix("records", facts), WIDTHS[table]
         names = sorted(buckets)
-        for begin in range(0, len(names), _BUCKETS_A_COMMIT):
-            with self._writing() as transaction:
+        for begin in range(0, len(names), ITEMS_A_COMMIT):
+            with self.file.writing() as transaction:
                 stale: list[bytes] = []
                 difference = 0
-                for name in names[begin : begin + _BUCKETS_A_COMMIT]:
+                for name in names[begin : begin + ITEMS_A_COMMIT]:
                     rows = bytearray(transaction.get(prefix + name) or b"")
                     before = len(rows)
                     stale += change(rows, buckets[name])
@@ -181,14 +174,12 @@ class Store:
                 if table != "records":
                     facts.rows += difference // width
                 self._put_about(transaction)
-        if end == 1 and facts.rows > _MOST_ROWS_IN_FEW_BUCKETS:
-            self._make_more_buckets(facts)
 
-    def _make_more_buckets(self, facts: StreamFacts) -> None:
-        with self._writing() as transaction:
+    def _make_moreitems(self, facts: StreamFacts) -> None:
+        with self.file.writing() as transaction:
             for table, width in WIDTHS.items():
                 prefix = _prefix(table, facts)
-                for key, packed in list(_buckets(transaction, prefix)):
+                for key, packed in list(items(transaction, prefix)):
                     transaction.delete(key)
                     parts: defaultdict[bytes, list[bytes]] = defaultdict(list)
                     for row in split(packed, width):
@@ -202,8 +193,8 @@ class Store:
         """Forget the rows from before a day; it stands at their end."""
         width, prefix = WIDTHS[table], _prefix(table, facts)
         least = first_day.to_bytes(DAY_BYTES, "big")
-        with self._writing() as transaction:
-            for key, packed in list(_buckets(transaction, prefix)):
+        with self.file.writing() as transaction:
+            for key, packed in list(items(transaction, prefix)):
                 kept = b"".join(row for row in split(packed, width) if row[-DAY_BYTES:] >= least)
                 if len(kept) == len(packed):
                     continue
@@ -218,63 +209,39 @@ class Store:
     def forget(self, stream: str) -> None:
         """Forget all of a stream."""
         facts = self.about.streams.pop(stream)
-        with self._writing() as transaction:
+        with self.file.writing() as transaction:
             for table in WIDTHS:
                 _clear(transaction, _prefix(table, facts))
             self._put_about(transaction)
 
     def forget_records(self, facts: StreamFacts) -> None:
         """Forget how a stream's records came, for another mapping or SCHEMA has made them."""
-        with self._writing() as transaction:
+        with self.file.writing() as transaction:
             _clear(transaction, _prefix("records", facts))
             self._put_about(transaction)
 
     def save_about(self) -> None:
         """Write what the store says of itself."""
-        with self._writing() as transaction:
+        with self.file.writing() as transaction:
             self._put_about(transaction)
 
     # The file
 
     def close(self, *, alone: bool = True) -> None:
         """Close the file, without what was freed in it where nobody else has it open."""
-        statistics = self._environment.stat()
-        pages = sum(statistics[name] for name in ("branch_pages", "leaf_pages", "overflow_pages"))
-        used = pages * statistics["psize"]
-        if alone and self.path.stat().st_size > used + used // 4 + _LOOSE_BYTES:
-            compact = self.path.with_name(f"{self.path.name}.compact")
-            self.copy(compact)
-            self._environment.close()
-            compact.replace(self.path)
-        self._environment.close()
-
-    def copy(self, path: Path) -> None:
-        """Write a copy to a file, without what was freed.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        path.unlink(missing_ok=True)
-        handle = path.open("wb")
-        try:
-            with handle:
-                path.chmod(0o600)
-                self._environment.copyfd(handle.fileno(), compact=True)
-        except (lmdb.Error, OSError) as error:
-            path.unlink(missing_ok=True)
-            raise _unwritable(self.path, error) from None
-
-    def _reading(self) -> _Transaction:
-        return _Transaction(self._environment, self.path, write=False)
-
-    def _writing(self) -> _Transaction:
-        return _Transaction(self._environment, self.path, write=True)
+        rows = sum(facts.rows for facts in self.about.streams.values())
+        if alone and self.file.path.stat().st_size > rows * _BYTES_A_ROW + _LOOSE_BYTES:
+            compact = self.file.path.with_name(f"{self.file.path.name}.compact")
+            self.file.copy(compact)
+            self.file.close()
+            compact.replace(self.file.path)
+        self.file.close()
 
     def _put_about(self, transaction: Any) -> None:
         transaction.put(_ABOUT, msgspec.json.encode(self.about))
 
     def _read_about(self) -> About | None:
-        with self._reading() as transaction:
+        with self.file.reading() as transaction:
             content = transaction.get(_ABOUT)
         if content is None:
             return None
@@ -284,68 +251,12 @@ class Store:
             raise StoreUnusableError("it is damaged") from None
 
 
-class _Transaction:
-    """A transaction whose errors a user can act on; changes the file at once, or not at all."""
-
-    def __init__(self, environment: Any, path: Path, *, write: bool) -> None:
-        self._environment = environment
-        self._path = path
-        self._write = write
-
-    def __enter__(self) -> Any:
-        try:
-            self._transaction = self._environment.begin(write=self._write)
-        except lmdb.Error as error:
-            raise self._told(error) from None
-        return self._transaction
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if error is None:
-                self._transaction.commit()
-            else:
-                self._transaction.abort()
-        except lmdb.Error as failure:
-            raise self._told(failure) from None
-        if isinstance(error, lmdb.Error):
-            raise self._told(error) from None
-
-    def _told(self, error: lmdb.Error) -> OutputError:
-        if isinstance(error, _DAMAGE):
-            return OutputError(
-                f"The snapshot {self._path} is damaged ({error}). Move it away: the next run then sends all "
-                "of its streams again."
-            )
-        return _unwritable(self._path, error)
-
-
-_DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadTxnError)
-
-
-def _unwritable(path: Path, error: Exception) -> OutputError:
-    return OutputError(
-        f"The snapshot {path} cannot be written ({error}). Make room for it, or set snapshot_path to another "
-        "directory."
-    )
-
-
 def _prefix(table: Table, facts: StreamFacts) -> bytes:
     return _LETTERS[table] + facts.number.to_bytes(2, "big")
 
 
-def _buckets(transaction: Any, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    cursor = transaction.cursor()
-    more = cursor.set_range(prefix)
-    while more:
-        key, packed = cursor.item()
-        if not key.startswith(prefix):
-            return
-        yield key, packed
-        more = cursor.next()
-
-
 def _clear(transaction: Any, prefix: bytes) -> None:
-    for key, _ in list(_buckets(transaction, prefix)):
+    for key, _ in list(items(transaction, prefix)):
         transaction.delete(key)
 
 
@@ -358,16 +269,3 @@ def _remove(transaction: Any, bucket: bytes, rest: bytes) -> None:
         transaction.put(bucket, kept)
     else:
         transaction.delete(bucket)
-
-
-def _open(path: Path) -> Any:
-    try:
-        make_directory(path.parent)
-        return lmdb.open(str(path), subdir=False, mode=0o600, map_size=_LARGEST_FILE, max_readers=64)
-    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.IncompatibleError):
-        raise StoreUnusableError("it is damaged") from None
-    except (lmdb.Error, OSError) as error:
-        raise OutputError(
-            f"The snapshot {path} cannot be opened ({error}). Set snapshot_path to a directory that can be "
-            "written."
-        ) from None

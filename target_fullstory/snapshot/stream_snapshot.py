@@ -233,10 +233,10 @@ class StreamSnapshot:
 
     def is_latest(self, key: bytes, request: bytes) -> bool:
         """Whether this was queued last of what is known by a key; it is no more in the queue then."""
-        last = self._queued.get(key)
+        last = self._queued.pop(key, None)
         if last is None or last == request:
-            self._queued.pop(key, None)
             return True
+        self._queued[key] = last
         return False
 
     def removed(self, record: bytes) -> None:
