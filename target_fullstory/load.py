@@ -150,9 +150,11 @@ class Load(Run):
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         try:
             self._dispatcher.close()
-            if self.snapshot:
-                self.snapshot.book(everything=True)
-                self.snapshot.close()
+            self._close_snapshot()
+        except OutputError as failure:
+            # What is accepted is accepted: the STATE says so all the same.
+            error = error or failure
+        try:
             self._jobs.close()
             self._client.close()
             self._block.finish()
@@ -167,6 +169,14 @@ class Load(Run):
         self._finish(in_a_hurry=error is not None or not deliver or self.interrupted)
         if deliver and error is not None:
             raise error
+
+    def _close_snapshot(self) -> None:
+        if self.snapshot is None:
+            return
+        try:
+            self.snapshot.book(everything=True)
+        finally:
+            self.snapshot.close()
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""
