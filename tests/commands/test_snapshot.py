@@ -117,7 +117,8 @@ def test_before_the_first_load(tmp_path: Path, config: Config) -> None:
     config |= {"api_url": "sandbox", "streams": CHANGED}
     done = command(tmp_path, config, "snapshot")
     assert (done.code, done.stdout) == (0, ""), done.stderr
-    assert known(tmp_path, config)[0] == {}
+    listed, done = known(tmp_path, config)
+    assert (listed, json.loads(done.stdout)["path"]) == ({}, None)
     check_refused(
         command(tmp_path, config, "snapshot", "--forget", "users"), "no stream 'users'; it knows none"
     )
@@ -157,8 +158,8 @@ def test_a_snapshot_in_a_bucket(
 ) -> None:
     config |= {"api_url": sandbox.url, "streams": CHANGED, "snapshot_path": URL}
     with bucket(monkeypatch) as store:
-        assert known(tmp_path, config)[0] == {}
-        assert store.objects == {}, "none is begun"
+        listed, done = known(tmp_path, config)
+        assert (listed, store.objects, done.output_dir.exists()) == ({}, {}, False), "none is begun"
         assert counts(run_target) == {"users": (5, 0), "events": (3, 0)}
         before = store.objects
         assert known(tmp_path, config)[0] == {"events": 3, "users": 5}
