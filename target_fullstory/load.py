@@ -181,6 +181,8 @@ class Load(Run):
         if self.snapshot is None:
             return
         try:
+            self._checkpoints.write_due(at_once=True)
+            self._dispatcher.book_apart()
             self.snapshot.book(everything=True)
         finally:
             self.snapshot.close()
