@@ -20,7 +20,7 @@ def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
         ConfigurationError: The place where it is kept cannot be used.
         OutputError: It cannot be opened or fetched.
     """
-    held = _hold_store(settings, destination)
+    held = hold_store(settings, destination)
     snapshot = Snapshot(
         held.store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days
     )
@@ -28,10 +28,22 @@ def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
     return snapshot
 
 
-def _hold_store(settings: Settings, destination: Destination) -> HeldStore:
+def hold_store(settings: Settings, destination: Destination) -> HeldStore:
+    """Open the store of a destination alone, or begin it; raises as `open_snapshot`."""
+    path, remote = _place(settings, destination)
+    return HeldStore(path, destination, remote)
+
+
+def is_begun(settings: Settings, destination: Destination) -> bool:
+    """Whether there is a snapshot of a destination; raises as `open_snapshot`."""
+    path, remote = _place(settings, destination)
+    return path.exists() if remote is None else remote.is_begun()
+
+
+def _place(settings: Settings, destination: Destination) -> tuple[Path, RemoteCopy | None]:
     path, name = settings.snapshot_path, snapshot_name(destination)
     here = Path(settings.output_dir) / "snapshot"
     if path and is_store_url(path):
         remote = RemoteCopy(path, name, here)
-        return HeldStore(remote.path, destination, remote)
-    return HeldStore(Path(path or here) / f"{name}.mdb", destination)
+        return remote.path, remote
+    return Path(path or here) / f"{name}.mdb", None

@@ -69,6 +69,10 @@ class RemoteCopy:
         self.path = directory / f"remote-{place}" / f"{name}.mdb"
         self._note = self.path.with_suffix(".generation")
 
+    def is_begun(self) -> bool:
+        """Whether there is a generation of it."""
+        return bool(self._sizes())
+
     def is_current(self) -> bool:
         """Whether the working copy began as the newest generation, so that it need not be fetched."""
         return self.path.is_file() and self._base() == self._newest()
