@@ -1,12 +1,12 @@
 """The settings `max_vanished_percent` and `max_changed_percent`, and the plans that go beyond them.
 
 A query that lost half of its rows, or a column that lost its meaning, looks like thousands of users who
-vanished or changed. Beyond a limit the run stops, and tells how many; `--approve` with the id that `plan` prints
-of the same input lets it do what that plan showed.
+vanished or changed. Beyond a limit the run stops, and tells how many; `--approve` with the id that `plan`
+prints of the same input lets it do what that plan showed.
 
 An id has a part for each stream and limit: the stream, a digest of the set of users, whatever their order,
-and for changed users also how many there are. So a load can tell the vanished users' part at any time, and `plan`
-prints the same before and after the others are sent.
+and for changed users also how many there are. So a load can tell the vanished users' part at any time, and
+`plan` prints the same before and after the others are sent.
 """
 
 from __future__ import annotations
