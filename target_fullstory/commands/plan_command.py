@@ -1,0 +1,127 @@
+"""The command `plan`: what the following load of the same input would do, to the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from target_fullstory.commands.plan_figures import PlannedRequests, duration
+from target_fullstory.commands.recorded_load import RecordedLoad, Recorder, input_option
+from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_config
+from target_fullstory.logs import counted
+from target_fullstory.settings.model import Settings
+
+_COUNTS = (
+    *("received", "new", "changed", "unchanged", "vanished", "rejected", "merged", "ignored", "sent"),
+    *("requests", "jobs"),
+)
+
+
+@click.command("plan")
+@config_option
+@input_option
+@click.option(
+    "--job-seconds",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    default=(60.0, 600.0),
+    show_default=True,
+    help="How long Fullstory takes for a batch job, which it does not promise; several are told one by one.",
+)
+@format_option
+def plan_command(
+    config_paths: tuple[str, ...], file_input: IO[str] | None, job_seconds: tuple[float, ...], form: str
+) -> int:
+    """Print what a load of the same input would send, and how long its batch jobs would take.
+
+    Nothing is sent and no file is left. Streams with `sync: changed` or `mirror` are held against a copy of
+    the snapshot, for which GET /me tells whose the key is. Where a limit of vanished or changed users would
+    stop the load, the plan has an id, which the load's `--approve` takes.
+
+    Exit code 0; 1 if a record would be rejected, or on an error.
+    """
+    planned: PlannedRequests
+
+    def make_recorder(settings: Settings) -> Recorder:
+        nonlocal planned
+        planned = PlannedRequests(settings)
+        return Recorder(settings, "plan", planned.take_batch)
+
+    target = RecordedLoad(read_config(config_paths), make_recorder)
+    target.listen(file_input)
+    if target.run.interrupted:
+        # Not all is read.
+        raise click.Abort
+    document = _document(target, planned, job_seconds)
+    print_as(form, document, _table(document["streams"]))
+    for line in _lines(document) if form == "table" else ():
+        click.echo(line)
+    return int(any(counts["rejected"] for counts in document["streams"].values()))
+
+
+def _document(
+    target: RecordedLoad, planned: PlannedRequests, job_seconds: tuple[float, ...]
+) -> dict[str, Any]:
+    run, settings = target.run, target.settings
+    streams = {}
+    for name, counts in run.ledger.streams(final=True).items():
+        requests = planned.streams[name]
+        changes = {"new": None, "changed": None, "vanished": None}
+        figures = {
+            **counts,
+            **changes,
+            "sent": counts["delivered"],
+            "requests": requests.requests,
+            "jobs": requests.jobs,
+        }
+        streams[name] = {"kind": counts["kind"], **{column: figures[column] for column in _COUNTS}}
+    events = [counts["sent"] for counts in streams.values() if counts["kind"] == "events"]
+    return {
+        "streams": streams,
+        "reasons": run.rejects.reasons.listed(),
+        "events": {"sent": sum(events), "max_events": settings.max_events},
+        "requests": sum(counts["requests"] for counts in streams.values()),
+        "jobs": sum(counts["jobs"] for counts in streams.values()),
+        "rounds": planned.rounds,
+        "seconds": [{"job": each, "all": each * planned.rounds} for each in job_seconds],
+    }
+
+
+def _table(streams: dict[str, dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stream", overflow="fold")
+    table.add_column("kind")
+    for name in _COUNTS:
+        table.add_column(name, justify="right")
+    for stream, counts in streams.items():
+        cells = ("-" if counts[name] is None else f"{counts[name]:,}" for name in _COUNTS)
+        # As text: a stream's name may look like markup.
+        table.add_row(Text(stream), counts["kind"], *cells)
+    return table
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """What is printed below the table."""
+    yield ""
+    if not document["streams"]:
+        yield "The input has no stream: nothing would be sent."
+        return
+    requests = counted(document["requests"], "single request")
+    jobs = counted(document["jobs"], "batch job")
+    yield f"Sent: {requests}, for which Fullstory publishes no limit, and {jobs}."
+    if rounds := document["rounds"]:
+        times = [f"{duration(one['all'])} at {duration(one['job'])} a job" for one in document["seconds"]]
+        yield (
+            f"The jobs take {counted(rounds, 'round')}, by the limits of jobs and operations in progress: "
+            f"{', '.join(times)}."
+        )
+    events = document["events"]
+    if events["max_events"] is not None:
+        yield f"Events: {events['sent']:,} of {events['max_events']:,} (max_events)."
+    for reason in document["reasons"]:
+        column = f", column {reason['column']}" if "column" in reason else ""
+        yield f"Rejected of {reason['stream']}: {reason['count']:,} for {reason['code']}{column}."
