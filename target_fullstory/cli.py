@@ -48,6 +48,13 @@ _COMMANDS = {
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""
 
+_APPROVE = click.Option(
+    ["--approve"],
+    metavar="PLAN_ID",
+    help="Do what the plan of this id shows, though more users vanish or change than max_vanished_percent or "
+    "max_changed_percent allows.",
+)
+
 
 class _Executable(click.Group):
     """The subcommands, each imported when it is asked for: a load needs none of them."""
@@ -72,12 +79,14 @@ def _command() -> click.Group:
         command = click.get_current_context().invoked_subcommand
         if command is None:
             TargetFullstory.invoke(**options)
-        elif options["file_input"] or options["about"] or options["config"] != _ConfigInput():
+        elif any(options[name] for name in ("file_input", "about", "approve")) or (
+            options["config"] != _ConfigInput()
+        ):
             raise click.UsageError(f"Options of the command come after its name: {command} --config …")
 
     return _Executable(
         name=load.name,
-        params=load.params,
+        params=[*load.params, _APPROVE],
         callback=callback,
         invoke_without_command=True,
         help=(

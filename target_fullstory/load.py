@@ -44,11 +44,14 @@ _WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
 class Load(Run):
     """A run that sends to Fullstory, and keeps its STATE, rejects and report."""
 
-    def __init__(self, settings: Settings, config: Mapping[str, Any], key_salt: str = "") -> None:
+    def __init__(
+        self, settings: Settings, config: Mapping[str, Any], key_salt: str = "", approved: str | None = None
+    ) -> None:
         """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
 
         `config` is the configuration as given, for the run report. Idempotency keys made of content differ
-        from those of runs with another `key_salt`.
+        from those of runs with another `key_salt`. `approved` is the id of a plan that goes beyond the limits
+        of vanished or changed users.
         """
         self._shown_config = settings.redacted(config)
         self._output = StateOutput()
@@ -86,9 +89,11 @@ class Load(Run):
         snapshot = None
         if any(spec.sync != "all" for spec in settings.streams.values()):
             # Imported here: most runs have none.
+            from target_fullstory.snapshot.change_limits import ChangeLimits  # noqa: PLC0415
             from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
 
-            snapshot = open_snapshot(settings, self._account.certain_destination())
+            limits = ChangeLimits(settings, approved)
+            snapshot = open_snapshot(settings, self._account.certain_destination(), limits)
         journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
@@ -177,6 +182,8 @@ class Load(Run):
         for stream, uid in repeated.items():
             logger.warning("Stream %s: %s", stream, uid.warning)
         more: dict[str, Any] = {"repeated_uids": repeated}
+        if self.snapshot is not None:
+            more["changes"] = self.snapshot.figures()
         if self._webhook is not None:
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
             more["response_webhook"] = self._webhook.close(grace)

@@ -15,7 +15,7 @@ from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
-from target_fullstory.errors import MostlyRejectedError
+from target_fullstory.errors import BeyondLimitError, MostlyRejectedError
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
@@ -85,6 +85,8 @@ class Run(ABC):
         known = self.snapshot.of(stream) if self.snapshot else None
         if known is not None:
             selection = selection or known.select(chunk)
+            known.note_changed(selection)
+            self.check_changes()
             self.count_unchanged(stream, selection.unchanged)
             self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
             chunk = selection.chunk
@@ -195,6 +197,21 @@ class Run(ABC):
             self._beyond_limit = True
             raise
 
+    def check_changes(self, *, all_read: bool = False) -> None:
+        """Hold the users who changed against the limit, and at the end of the input against the plan.
+
+        Raises:
+            BeyondLimitError: There are too many in a stream, or others than in the plan.
+        """
+        if self.snapshot is None or self.interrupted:
+            return
+        try:
+            self.snapshot.limits.check_changed(all_read=all_read)
+        except BeyondLimitError as error:
+            self._beyond_limit = True
+            self._batcher.leave_out(error.stream)
+            raise
+
     def check_earlier_jobs(self) -> None:
         """Tell at the end of the run what jobs of earlier runs refused.
 
@@ -232,9 +249,9 @@ class Run(ABC):
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
 
-        After a signal, or where a stream is beyond `max_rejected_percent`, events and calls behind the last
-        STATE are left to the next run, which will read them again. After a signal, jobs that do not end in a
-        short grace stay PROCESSING.
+        After a signal, or where a stream is beyond a limit, events and calls behind the last STATE are left
+        to the next run, which will read them again. After a signal, jobs that do not end in a short grace
+        stay PROCESSING.
         """
         try:
             stopped = self.interrupted or self._beyond_limit

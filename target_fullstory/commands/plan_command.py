@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from target_fullstory.api.client import Client
+from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.commands.plan_figures import PlannedRequests, duration
 from target_fullstory.commands.recorded_load import RecordedLoad, Recorder, input_option
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_config
 from target_fullstory.logs import counted
 from target_fullstory.settings.model import Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
 
 _COUNTS = (
     *("received", "new", "changed", "unchanged", "vanished", "rejected", "merged", "ignored", "sent"),
@@ -51,8 +58,11 @@ def plan_command(
         planned = PlannedRequests(settings)
         return Recorder(settings, "plan", planned.take_batch)
 
-    target = RecordedLoad(read_config(config_paths), make_recorder)
-    target.listen(file_input)
+    with TemporaryDirectory(prefix="target-fullstory-", ignore_cleanup_errors=True) as directory:
+        target = RecordedLoad(
+            read_config(config_paths), make_recorder, lambda settings: _scratch(settings, Path(directory))
+        )
+        target.listen(file_input)
     if target.run.interrupted:
         # Not all is read.
         raise click.Abort
@@ -63,24 +73,49 @@ def plan_command(
     return int(any(counts["rejected"] for counts in document["streams"].values()))
 
 
+def _scratch(settings: Settings, directory: Path) -> Snapshot | None:
+    """What was sent before, in a copy; None where every record is sent."""
+    if all(spec.sync == "all" for spec in settings.streams.values()):
+        return None
+    # Imported here: other plans do without.
+    from target_fullstory.snapshot.scratch_snapshot import open_scratch  # noqa: PLC0415
+
+    # The sandbox is not asked, nor started.
+    account = KeyAccount(settings, Client(briefly(settings), settings.api_url))
+    return open_scratch(settings, account.certain_destination(), directory)
+
+
 def _document(
     target: RecordedLoad, planned: PlannedRequests, job_seconds: tuple[float, ...]
 ) -> dict[str, Any]:
-    run, settings = target.run, target.settings
+    run, settings, snapshot = target.run, target.settings, target.run.snapshot
+    known = snapshot.figures() if snapshot else {}
     streams = {}
     for name, counts in run.ledger.streams(final=True).items():
         requests = planned.streams[name]
-        changes = {"new": None, "changed": None, "vanished": None}
         figures = {
+            **dict.fromkeys(_COUNTS),
+            **known.get(name, {}),
             **counts,
-            **changes,
             "sent": counts["delivered"],
             "requests": requests.requests,
             "jobs": requests.jobs,
         }
         streams[name] = {"kind": counts["kind"], **{column: figures[column] for column in _COUNTS}}
     events = [counts["sent"] for counts in streams.values() if counts["kind"] == "events"]
+    beyond = snapshot.limits.beyond if snapshot else []
     return {
+        "plan_id": snapshot.limits.plan_id if snapshot else None,
+        "beyond": [
+            {
+                "stream": one.stream,
+                "setting": f"max_{one.change}_percent",
+                "percent": one.percent,
+                "known": one.known,
+                one.change: one.users.count,
+            }
+            for one in beyond
+        ],
         "streams": streams,
         "reasons": run.rejects.reasons.listed(),
         "events": {"sent": sum(events), "max_events": settings.max_events},
@@ -125,3 +160,11 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     for reason in document["reasons"]:
         column = f", column {reason['column']}" if "column" in reason else ""
         yield f"Rejected of {reason['stream']}: {reason['count']:,} for {reason['code']}{column}."
+    for one in document["beyond"]:
+        change = one["setting"].split("_")[1]
+        yield (
+            f"Stream {one['stream']}: {one[change]:,} of {one['known']:,} known users {change}, more than "
+            f"{one['setting']} ({one['percent']:g}) allows. A load would stop."
+        )
+    if plan_id := document["plan_id"]:
+        yield f"To let a load of the same input do this: --approve {plan_id}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import replace
@@ -26,6 +26,9 @@ from target_fullstory.sending.in_flight import InFlight
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
 from target_fullstory.target import TargetFullstory
+
+if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
 
 input_option = click.option(
     "--input", "file_input", type=click.File("r"), help="A file of Singer messages; without, standard input."
@@ -51,6 +54,7 @@ class Recorder:
             write_state=lambda _: None,
         )
         self.max_bytes = batch_bytes(settings)
+        self.snapshot: Snapshot | None = None
         self._settings = settings
         self._take_batch = take_batch
         checkpoints = self.accounting.checkpoints
@@ -71,6 +75,8 @@ class Recorder:
         elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
             self._deletions.repeated_before(requests, batch.covered_by)
         self._take_batch(batch, requests, goes_as_job(batch, self._settings))
+        if self.snapshot is not None and batch.fingerprints is not None:
+            self.snapshot.confirm(batch.fingerprints, lambda: None)
         merged = batch.records - batch.rows
         self.accounting.ledger.count(batch.stream, delivered=batch.rows, merged=merged)
         self.accounting.checkpoints.release(batch.ticket)
@@ -85,14 +91,24 @@ class _RecordedRun(Run):
 class RecordedLoad(TargetFullstory):
     """The target with a run that records what it would send."""
 
-    def __init__(self, config: dict[str, Any], make_recorder: Callable[[Settings], Recorder]) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        make_recorder: Callable[[Settings], Recorder],
+        open_snapshot: Callable[[Settings], Snapshot | None] = lambda _: None,
+    ) -> None:
+        """Without a snapshot, all records are sent whatever was sent before."""
         super().__init__(config=config)
         self.recorder = make_recorder(self.settings)
+        self._open_snapshot = open_snapshot
 
     @cached_property
     def run(self) -> Run:
         """A run that sends to the recorder."""
-        return _RecordedRun(self.settings, self.recorder.accounting, InFlight(self.settings), self.recorder)
+        settings, recorder = self.settings, self.recorder
+        run = _RecordedRun(settings, recorder.accounting, InFlight(settings), recorder)
+        run.snapshot = recorder.snapshot = self._open_snapshot(settings)
+        return run
 
     def process_endofpipe(self) -> None:
         """End without an error; the command looks at the rejects."""

@@ -37,9 +37,9 @@ class UserSet:
         self.count = 0
         self._sum = 0
 
-    def add(self, user: bytes) -> None:
-        """Enter a user, by the fingerprints that tell it from others."""
-        self.count += 1
+    def add(self, user: bytes, *, again: bool = False) -> None:
+        """Enter a user by the fingerprints that tell it from others; `again` with others of its own."""
+        self.count += not again
         self._sum += xxhash.xxh3_64_intdigest(user)
 
     @property
@@ -124,14 +124,16 @@ class StreamChanges:
             return
         if self.approval is None:
             raise BeyondLimitError(
+                self.stream,
                 f"{self.told}. No more of the stream is sent, and no STATE behind it is written. If that "
                 "many are to change, load the same input with --approve and the plan id that "
-                "`target-fullstory plan` prints of it."
+                "`target-fullstory plan` prints of it.",
             )
         if self.users.count > self.approval.count:
             raise BeyondLimitError(
+                self.stream,
                 f"{self.told}, and more than the {self.approval.count} of the plan that --approve names: the "
-                f"input or what is known has changed since. No more of the stream is sent. {_PLAN_AGAIN}"
+                f"input or what is known has changed since. No more of the stream is sent. {_PLAN_AGAIN}",
             )
 
     def check_all(self) -> None:
@@ -143,8 +145,9 @@ class StreamChanges:
         self.check_so_far()
         if self.is_beyond and self.approval is not None and not self.approval.covers(self.users):
             raise BeyondLimitError(
+                self.stream,
                 f"{self.told}, and these are not those of the plan that --approve names: the input or what "
-                f"is known has changed since. What is left of the stream is not sent. {_PLAN_AGAIN}"
+                f"is known has changed since. What is left of the stream is not sent. {_PLAN_AGAIN}",
             )
 
 
@@ -162,12 +165,12 @@ class ChangeLimits:
         self._changed: dict[str, StreamChanges] = {}
         self._vanished: dict[str, StreamChanges] = {}
 
-    def changes_of(self, stream: str, known: int) -> StreamChanges:
-        """Where a stream's changed users are entered; it knows so many at the start."""
-        if stream not in self._changed:
-            percent = self._settings.max_changed_percent
-            self._changed[stream] = self._changes(stream, "changed", percent, known)
-        return self._changed[stream]
+    def changes_of(self, stream: str, known: int) -> StreamChanges | None:
+        """Where a stream's changed users are entered; it knows so many at the start. None without a limit."""
+        percent = self._settings.max_changed_percent
+        if percent is None or known < LEAST_USERS:
+            return None
+        return self._changed.setdefault(stream, self._changes(stream, "changed", percent, known))
 
     def check_changed(self, *, all_read: bool = False) -> None:
         """Look at the changed users of all streams; `all_read` at the end of the input.
@@ -200,15 +203,17 @@ class ChangeLimits:
             return
         if approval is not None:
             raise BeyondLimitError(
+                stream,
                 f"Stream {stream!r}: {changes.users.count} of {known} known users vanished, and these are "
                 "not those of the plan that --approve names: the input or what is known has changed since. "
-                f"None is marked or deleted; all else is sent. {_PLAN_AGAIN}"
+                f"None is marked or deleted; all else is sent. {_PLAN_AGAIN}",
             )
         if changes.is_beyond:
             raise BeyondLimitError(
+                stream,
                 f"{changes.told}. None is marked or deleted; all else is sent. If they are gone indeed, load "
                 f"the same input with --approve {changes.part}, the plan id that `target-fullstory plan` "
-                "prints of it."
+                "prints of it.",
             )
 
     @property

@@ -14,6 +14,7 @@ from typing import Final
 
 from target_fullstory.kinds import Kind
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
+from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.fingerprints import digest_with
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find
 from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
@@ -42,9 +43,12 @@ class _Outcome:
 class Snapshot:
     """What was sent before, to the destination of this run."""
 
-    def __init__(self, store: Store, *, resend_after: int | None, keep_events: int) -> None:
+    def __init__(
+        self, store: Store, *, resend_after: int | None, keep_events: int, limits: ChangeLimits
+    ) -> None:
         """Take a store; both ages are in days, a `resend_after` of None never sends what is unchanged."""
         self.store = store
+        self.limits = limits
         self._resend_after = resend_after
         self._keep_events = keep_events
         self._today = int(time.time() // _SECONDS_A_DAY)
@@ -58,7 +62,10 @@ class Snapshot:
         """The part of a stream of users or events."""
         if stream not in self._streams:
             facts = self.store.facts(stream, kind)
-            self._streams[stream] = StreamSnapshot(self.store, facts, kind, self._today, self._resend_after)
+            changes = self.limits.changes_of(stream, facts.rows) if kind == "users" else None
+            self._streams[stream] = StreamSnapshot(
+                self.store, facts, kind, self._today, self._resend_after, changes.users if changes else None
+            )
         return self._streams[stream]
 
     def of(self, stream: str) -> StreamSnapshot | None:
@@ -68,6 +75,18 @@ class Snapshot:
     def user_key(self, user: str) -> bytes:
         """The fingerprint of a uid or id; called by any thread."""
         return self._user(user.encode("utf-8", "surrogatepass"))
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """How many of each stream were known at the start, and what came of the records of this run."""
+        return {
+            stream: {
+                "known_at_start": part.known,
+                "new": part.new,
+                "changed": part.changed,
+                "unchanged": part.unchanged,
+            }
+            for stream, part in self._streams.items()
+        }
 
     # What became of what was sent
 

@@ -19,8 +19,10 @@ import xxhash
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES
+from target_fullstory.snapshot.change_limits import UserSet
 from target_fullstory.snapshot.event_identities import ALONE
 from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.queued_users import QueuedUsers
 from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
 
 _REQUEST_END = REQUEST_BYTES
@@ -39,6 +41,7 @@ class Selection(msgspec.Struct):
     outdated: dict[bytes, int]
     new: int
     queued: list[tuple[bytes, bytes]]  # each key and request that is to be sent
+    before: list[bytes]  # of users, the requests before those
     refreshed: list[tuple[bytes, bytes, bytes]]  # unchanged users: key, request and how they came now
 
 
@@ -48,17 +51,26 @@ class StreamSnapshot:
     Attributes:
         kind: What they are.
         known: How many were known before this run.
-        new: How many records of this run were not known before.
-        changed: How many users' records of this run differ from what was known.
+        new: How many records of this run are of users of whom nothing was known, or events that were not.
+        changed: How many users' records of this run differ from what was known, or are to be sent again.
         unchanged: How many records of this run are not sent.
         refreshed: Unchanged users that came in another way than before, and are not booked yet: by key, the
             request and the record.
     """
 
     def __init__(
-        self, store: Store, facts: StreamFacts, kind: Kind, today: int, resend_after: int | None
+        self,
+        store: Store,
+        facts: StreamFacts,
+        kind: Kind,
+        today: int,
+        resend_after: int | None,
+        changed: UserSet | None = None,
     ) -> None:
-        """Begin; a `resend_after` of None days never sends an unchanged user again."""
+        """Begin; a `resend_after` of None days never sends an unchanged user again.
+
+        Where there is a limit of changed users, they are entered in `changed`.
+        """
         self.kind = kind
         self.facts = facts
         self.known = facts.rows
@@ -76,6 +88,7 @@ class StreamSnapshot:
         self._outdated: set[bytes] = set()
         self.refreshed: dict[bytes, tuple[bytes, bytes]] = {}
         self._by_record = self._by_request = 0
+        self._queued_users = QueuedUsers(changed) if changed is not None else None
 
     def begin(self, scope: bytes) -> None:
         """Take records as of now by another mapping or SCHEMA, all of which `scope` says."""
@@ -136,23 +149,26 @@ class StreamSnapshot:
             packed = b"".join([part for row in zip(keys, requests, came, strict=True) for part in row])
             raw = list(map(msgspec.Raw, encoded))
             sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed)
-            return Selection(sent, 0, 0, {}, len(keys), list(zip(keys, requests, strict=True)), [])
+            queued_now = list(zip(keys, requests, strict=True))
+            return Selection(sent, 0, 0, {}, len(keys), queued_now, [NO_REQUEST] * len(keys), [])
         rows = rows or [None] * len(keys)
         queued, since = self._queued, self._since
         here: dict[bytes, bytes] = {}
         places: list[int] = []
-        found = Selection(chunk, 0, 0, {}, 0, [], [])
+        found = Selection(chunk, 0, 0, {}, 0, [], [], [])
         for place, (key, request, row) in enumerate(zip(keys, requests, rows, strict=True)):
-            last = here.get(key) or queued.get(key)
+            last = before = here.get(key) or queued.get(key)
             if last is None and row is not None:
-                last = row[:_REQUEST_END]
+                last = before = row[:_REQUEST_END]
                 if since and int.from_bytes(row[-DAY_BYTES:], "big") < since:
                     last = NO_REQUEST
                 elif last == request and row[_REQUEST_END:_RECORD_END] != came[place] != NO_RECORD:
                     found.refreshed.append((key, request, came[place]))
             if last == request:
                 continue
-            found.new += last is None
+            # Whether the deletion of a user is booked by now makes no difference.
+            found.new += before in {None, NO_REQUEST}
+            found.before.append(before or NO_REQUEST)
             here[key] = request
             places.append(place)
             if row is not None:
@@ -192,7 +208,13 @@ class StreamSnapshot:
         untimed = 0 if chunk.timed else sum(_is_untimed(chunk.requests[place]) for place in places)
         sent = Chunk(chunk.kind, raw, [], not untimed, packed)
         queued = [(keys[place], b"") for place in places]
-        return Selection(sent, len(keys) - len(places), untimed, {}, len(places), queued, [])
+        return Selection(sent, len(keys) - len(places), untimed, {}, len(places), queued, [], [])
+
+    def note_changed(self, selection: Selection) -> None:
+        """Note the known users of a selection who have changed, where there is a limit of them."""
+        if self._queued_users is not None and selection.queued:
+            queued = zip(selection.queued, selection.before, strict=True)
+            self._queued_users.add((key, request, before) for (key, request), before in queued)
 
     def queue(self, selection: Selection) -> None:
         """Count a selection, and take what it chose as queued."""
