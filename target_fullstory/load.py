@@ -94,8 +94,8 @@ class Load(Run):
             from target_fullstory.snapshot.change_limits import ChangeLimits  # noqa: PLC0415
             from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
 
-            limits = ChangeLimits(settings, approved)
-            snapshot = open_snapshot(settings, self._account.certain_destination(), limits)
+            snapshot = open_snapshot(settings, self._account.certain_destination())
+            snapshot.limits = ChangeLimits(settings, approved)
             outbox = Outbox(self._journal, snapshot)
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, self._journal, outbox)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)

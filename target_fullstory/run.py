@@ -206,10 +206,11 @@ class Run(ABC):
         Raises:
             BeyondLimitError: There are too many in a stream, or others than in the plan.
         """
-        if self.snapshot is None or self.interrupted:
+        limits = self.snapshot.limits if self.snapshot else None
+        if limits is None or self.interrupted:
             return
         try:
-            self.snapshot.limits.check_changed(all_read=all_read)
+            limits.check_changed(all_read=all_read)
         except BeyondLimitError as error:
             self._beyond_limit = True
             self._batcher.leave_out(error.stream)

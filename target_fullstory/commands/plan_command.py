@@ -78,11 +78,14 @@ def _scratch(settings: Settings, directory: Path) -> Snapshot | None:
     if all(spec.sync == "all" for spec in settings.streams.values()):
         return None
     # Imported here: other plans do without.
+    from target_fullstory.sending.left_batches import expect_left_batches  # noqa: PLC0415
     from target_fullstory.snapshot.scratch_snapshot import open_scratch  # noqa: PLC0415
 
     # The sandbox is not asked, nor started.
     account = KeyAccount(settings, Client(briefly(settings), settings.api_url))
-    return open_scratch(settings, account.certain_destination(), directory)
+    snapshot = open_scratch(settings, account.certain_destination(), directory)
+    expect_left_batches(settings, account, snapshot, directory)
+    return snapshot
 
 
 def _document(
@@ -103,9 +106,9 @@ def _document(
         }
         streams[name] = {"kind": counts["kind"], **{column: figures[column] for column in _COUNTS}}
     events = [counts["sent"] for counts in streams.values() if counts["kind"] == "events"]
-    beyond = snapshot.limits.beyond if snapshot else []
+    limits = snapshot.limits if snapshot else None
     return {
-        "plan_id": snapshot.limits.plan_id if snapshot else None,
+        "plan_id": limits.plan_id if limits else None,
         "beyond": [
             {
                 "stream": one.stream,
@@ -114,7 +117,7 @@ def _document(
                 "known": one.known,
                 one.change: one.users.count,
             }
-            for one in beyond
+            for one in (limits.beyond if limits else ())
         ],
         "streams": streams,
         "reasons": run.rejects.reasons.listed(),

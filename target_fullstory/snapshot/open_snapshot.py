@@ -8,7 +8,6 @@ from pathlib import Path
 
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.settings.model import Settings
-from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.snapshot import Snapshot
 from target_fullstory.snapshot.store import Store
 
@@ -24,18 +23,11 @@ def snapshot_directory(settings: Settings) -> Path:
     return Path(settings.snapshot_path or Path(settings.output_dir) / "snapshot")
 
 
-def open_snapshot(settings: Settings, destination: Destination, limits: ChangeLimits) -> Snapshot:
+def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
     """Open the snapshot of a destination, or begin it.
 
     Raises:
         OutputError: It cannot be opened.
     """
     store = Store(snapshot_directory(settings) / f"{snapshot_name(destination)}.mdb", destination)
-    return snapshot_of(store, settings, limits)
-
-
-def snapshot_of(store: Store, settings: Settings, limits: ChangeLimits) -> Snapshot:
-    """The snapshot that a store holds."""
-    return Snapshot(
-        store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days, limits=limits
-    )
+    return Snapshot(store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days)

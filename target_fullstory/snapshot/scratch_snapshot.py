@@ -8,7 +8,7 @@ from pathlib import Path
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.settings.model import Settings
 from target_fullstory.snapshot.change_limits import ChangeLimits
-from target_fullstory.snapshot.open_snapshot import snapshot_directory, snapshot_name, snapshot_of
+from target_fullstory.snapshot.open_snapshot import snapshot_directory, snapshot_name
 from target_fullstory.snapshot.snapshot import Snapshot
 from target_fullstory.snapshot.store import Store
 
@@ -26,7 +26,12 @@ def open_scratch(settings: Settings, destination: Destination, directory: Path) 
             store.file.copy(copy)
         finally:
             store.close(alone=False)
-    snapshot = snapshot_of(Store(copy, destination), settings, ChangeLimits(settings, stops=False))
+    snapshot = Snapshot(
+        Store(copy, destination),
+        resend_after=settings.resend_after_days,
+        keep_events=settings.keep_events_days,
+    )
+    snapshot.limits = ChangeLimits(settings, stops=False)
     for file in directory.iterdir():
         with suppress(OSError):
             file.unlink()

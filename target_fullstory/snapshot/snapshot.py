@@ -43,12 +43,11 @@ class _Outcome:
 class Snapshot:
     """What was sent before, to the destination of this run."""
 
-    def __init__(
-        self, store: Store, *, resend_after: int | None, keep_events: int, limits: ChangeLimits
-    ) -> None:
+    def __init__(self, store: Store, *, resend_after: int | None, keep_events: int) -> None:
         """Take a store; both ages are in days, a `resend_after` of None never sends what is unchanged."""
         self.store = store
-        self.limits = limits
+        # Of how many users may change or vanish; set before a stream is opened.
+        self.limits: ChangeLimits | None = None
         self._resend_after = resend_after
         self._keep_events = keep_events
         self._today = int(time.time() // _SECONDS_A_DAY)
@@ -62,7 +61,8 @@ class Snapshot:
         """The part of a stream of users or events."""
         if stream not in self._streams:
             facts = self.store.facts(stream, kind)
-            changes = self.limits.changes_of(stream, facts.rows) if kind == "users" else None
+            limits = self.limits if kind == "users" else None
+            changes = limits.changes_of(stream, facts.rows) if limits else None
             self._streams[stream] = StreamSnapshot(
                 self.store, facts, kind, self._today, self._resend_after, changes.users if changes else None
             )
