@@ -8,6 +8,7 @@ import subprocess
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from target_fullstory.kinds import Kind
 from target_fullstory.sandbox import Sandbox
 from target_fullstory.settings.model import Settings
 from tests import executable
-from tests.conftest import EVENTS, USERS, Outcome, event, record, schema, state, user
+from tests.conftest import EVENTS, USERS, Outcome, SandboxApi, event, record, schema, state, user
 from tests.running import check_refused, command
 from tests.scripted import Reply, Request, ScriptedServer
 
@@ -184,3 +185,81 @@ def test_rounds_wait_for_users() -> None:
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+CHANGED = {"users": {"kind": "users", "sync": "changed"}, "events": {"kind": "events", "sync": "changed"}}
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """All files but LMDB's locks, which anybody who reads takes."""
+    files = (path for path in directory.rglob("*") if path.is_file() and not path.name.endswith("-lock"))
+    return {path: path.read_bytes() for path in files}
+
+
+def test_a_snapshot_is_looked_at_and_left_as_it_is(
+    tmp_path: Path, config: Config, sandbox: Sandbox, run_target: Callable[..., Outcome], api: SandboxApi
+) -> None:
+    config |= {"api_url": sandbox.url, "streams": CHANGED}
+    first = [USERS, *(user(n, seats=1) for n in range(40)), EVENTS, *map(event, range(9)), state(a=1)]
+    assert run_target(first, **config).code == 0
+    before = contents(tmp_path)
+    made = [one for one in api.requests() if one["path"] != "/me"]
+    second = [USERS, *(user(n, seats=n % 10 or 1) for n in range(42)), EVENTS, *map(event, range(3, 11))]
+    temporary = set(Path(gettempdir()).glob("target-fullstory-*"))
+    figures = plan(tmp_path, config, *second)
+    assert set(Path(gettempdir()).glob("target-fullstory-*")) <= temporary
+    users, events = (figures["streams"][name] for name in ("users", "events"))
+    assert {name: users[name] for name in ("new", "changed", "unchanged", "sent")} == {
+        "new": 2,
+        "changed": 32,
+        "unchanged": 8,
+        "sent": 34,
+    }
+    assert {name: events[name] for name in ("new", "changed", "unchanged", "sent")} == {
+        "new": 2,
+        "changed": 0,
+        "unchanged": 6,
+        "sent": 2,
+    }
+    assert figures["plan_id"] is None
+    assert [one for one in api.requests() if one["path"] != "/me"] == made
+    (tmp_path / "command.json").unlink()
+    assert contents(tmp_path) == before
+
+
+def test_nothing_is_begun_where_nothing_is_known(tmp_path: Path, config: Config) -> None:
+    config |= {"api_url": "sandbox", "streams": CHANGED}
+    figures = plan(tmp_path, config, USERS, *map(user, range(4)), user(1), user(2, seats=1))
+    told = figures["streams"]["users"]
+    assert [told[name] for name in ("new", "changed", "unchanged", "sent", "merged")] == [4, 1, 1, 4, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["command.json"]
+
+
+def test_whose_the_key_is_must_be_known(tmp_path: Path, config: Config) -> None:
+    with ScriptedServer(lambda request, number: Reply(status=503), me=True) as server:
+        config |= {"api_url": server.url, "streams": CHANGED, "retry_max_seconds": 0}
+        check_refused(command(tmp_path, config, "plan", text=lines(USERS, user(1))), "GET /me")
+
+
+def test_what_is_in_progress_is_not_planned_again(
+    tmp_path: Path, config: Config, run_target: Callable[..., Outcome]
+) -> None:
+    def script(request: Request, number: int) -> Reply:
+        job = request.path.rpartition("/")[2] if request.method == "GET" else f"job-{number}"
+        return Reply(body={"job": {"id": job, "status": "PROCESSING", "created": "2026-01-01T00:00:00Z"}})
+
+    with ScriptedServer(script) as server:
+        config |= {"api_url": server.url, "streams": CHANGED, "delivery": "batch", "wait_for_jobs": False}
+        first = [USERS, *(user(n, seats=1) for n in range(5)), state(a=1)]
+        assert run_target(first, **config).code == 0
+        left = sorted(path.name for path in (tmp_path / "output").iterdir())
+        assert any(name.startswith("jobs-") for name in left)
+        second = [USERS, *(user(n, seats=1) for n in range(5)), user(5)]
+        figures = plan(tmp_path, config, *second)
+        assert sorted(path.name for path in (tmp_path / "output").iterdir()) == left
+        done = run_target([*second, state(a=2)], **config)
+        assert done.code == 0, done.stderr
+    told = figures["streams"]["users"]
+    assert [told[name] for name in ("new", "changed", "unchanged", "sent")] == [1, 0, 5, 1]
+    counts = done.block["streams"]["users"]
+    assert (counts["unchanged"], counts["delivered"]) == (5, 1)
