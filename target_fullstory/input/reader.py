@@ -29,7 +29,6 @@ from target_fullstory.input.message_lines import (
     state_value,
 )
 from target_fullstory.input.unreadable_records import unreadable_object, unreadable_record
-from target_fullstory.logs import logger
 from target_fullstory.mapping import LineDecoder
 
 
@@ -65,13 +64,20 @@ class State(msgspec.Struct, frozen=True):
     value: bytes
 
 
+class Activated(msgspec.Struct, frozen=True):
+    """An ACTIVATE_VERSION message: the tap has sent all of a stream, or is about to."""
+
+    stream: str
+    version: Any
+
+
 class Idle(msgspec.Struct, frozen=True):
     """Time for timed work: after each chunk, and every half second while the tap is silent."""
 
     bytes_read: int
 
 
-Event: TypeAlias = Records | Unreadable | Schema | State | Idle
+Event: TypeAlias = Records | Unreadable | Schema | State | Activated | Idle
 
 
 class Reader:
@@ -191,8 +197,8 @@ class Reader:
         elif kind == "BATCH":
             yield from self._events_in_files(message)
         elif kind == "ACTIVATE_VERSION":
-            # Fullstory keeps no table versions.
-            logger.debug("ACTIVATE_VERSION of stream %s: nothing to do", message.get("stream"))
+            # Fullstory keeps no table versions; but a tap says so that it has sent all of a stream.
+            yield Activated(str(message.get("stream")), message.get("version"))
         else:
             raise InputError(f"Line {self._line} of the input has the unknown type {kind!r:.40}.")
         self.counts[kind] += 1

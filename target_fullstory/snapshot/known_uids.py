@@ -51,11 +51,11 @@ class KnownUids:
         self._buckets = buckets
         self._key_of = key_of
 
-    def add(self, names: Iterable[Name]) -> None:
-        """Enter names; those that are there already are kept once."""
+    def add(self, packed: bytes) -> None:
+        """Enter names, as of `pack`; those that are there already are kept once."""
         by_bucket: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for name in names:
-            by_bucket[_bucket_of(self._key_of(name.text))].append(_encoded(name))
+        for name in _names(packed):
+            by_bucket[_bucket_of(self._key_of(_text(name)))].append(name)
         for bucket, added in sorted(by_bucket.items()):
             self._buckets.put(bucket, _with(self._buckets.get(bucket) or b"", added))
 
@@ -78,6 +78,11 @@ class KnownUids:
                 key = self._key_of(text)
                 if key in wanted:
                     yield key, Name(text, None) if name[:1] == b"u" else Name(None, text)
+
+
+def pack(users: Iterable[tuple[str | None, str | None]]) -> bytes:
+    """Names, one after the other, of users by their uid and id; of these two the uid, where there is one."""
+    return _text_of([_encoded(Name(uid, None if uid else user_id)) for uid, user_id in users])
 
 
 def _bucket_of(key: bytes) -> bytes:

@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_fullstory.snapshot.known_uids import KnownUids, Name
+from target_fullstory.snapshot.known_uids import KnownUids, Name, pack
 
 
 class Memory(dict[bytes, bytes]):
@@ -44,7 +44,7 @@ def test_what_is_entered_is_found_until_it_is_removed(
     known, model = KnownUids(Memory(), crowded), dict[bytes, Name]()
     for entered, some in changes:
         if entered:
-            known.add(some)
+            known.add(pack(some))
             model |= {crowded(name.text): name for name in some}
         else:
             known.remove([crowded(name.text) for name in some])
@@ -59,7 +59,7 @@ def test_nothing_is_left_of_those_removed() -> None:
     memory = Memory()
     known = KnownUids(memory, key_of)
     some = [Name(f"user_{n}", None) for n in range(3000)]
-    known.add(some)
+    known.add(pack(some))
     assert memory
     known.remove([key_of(name.text) for name in some])
     assert not memory
@@ -74,6 +74,13 @@ def test_the_size_grows_with_the_users_and_not_with_the_runs() -> None:
         known = KnownUids(memory, key_of)
         for _night in range(4):
             for begin in range(0, len(some), 15_000):
-                known.add(some[begin : begin + 15_000])
+                known.add(pack(some[begin : begin + 15_000]))
         size = sum(map(len, memory.values())) / len(some)
         assert size < most, size
+
+
+def test_a_user_with_uid_and_id_is_known_by_the_uid() -> None:
+    known = KnownUids(Memory(), key_of)
+    known.add(pack([("u1", "5"), (None, "6")]))
+    found = dict(known.find([key_of("u1"), key_of("5"), key_of("6")]))
+    assert found == {key_of("u1"): Name("u1", None), key_of("6"): Name(None, "6")}
