@@ -1,22 +1,26 @@
 """Which streams were read completely, so that a user who did not come is gone.
 
-A tap says so by ACTIVATE_VERSION behind a stream's last record. Some taps send one before the records too, of
-incremental reads as well: records behind it make the read incomplete again. Where the mapping says that each read
-is of the full table, it is enough that the input ended in order. A killed tap looks like the end of the input, but
-one that ends in order writes a last STATE.
+A tap says so by ACTIVATE_VERSION behind a stream's last record. Some taps send one before the records too,
+of incremental reads as well: records behind it make the read incomplete again. Where the mapping says that
+each read is of the full table, it is enough that the input ended in order. A killed tap looks like the end
+of the input, but one that ends in order writes a last STATE.
 
-A read that a killed tap began may be resumed by a later run, with the same version; what came in the first run
-alone does not come again.
+A read that a killed tap began may be resumed by a later run, with the same version; what came in the first
+run alone does not come again.
 """
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-_NO_VERSION = "none"
+_NO_RECORD = "the tap sent no record of it"
+_NOT_ACTIVATED = "the tap sent no ACTIVATE_VERSION after its last record"
+_RESUMED = "the tap resumed a read that an earlier run began"
+NOT_MEANT: Final = frozenset({_NO_RECORD, _NOT_ACTIVATED})
+"""Why a read is not complete that was not meant to be, perhaps: an incremental one."""
 
 
 class _Versioned(msgspec.Struct):
@@ -90,18 +94,22 @@ class CompleteReads:
         for read in self._reads.values():
             read.stated = True
 
-    def finish(self, source: str, unfinished: MutableMapping[str, str], *, full_table: bool) -> str:
-        """Look at a stream's read when all that it brought is in; returns why it is not complete, or nothing."""
+    def why_incomplete(self, source: str, *, full_table: bool) -> str:
+        """Why what came of a stream is not all of it; empty where it is."""
         read = self._reads.get(source)
         if read is None:
-            return "the tap sent no record of it"
+            return _NO_RECORD
         if not self.ended:
             return "the input did not end in order"
         if not read.activated and not full_table:
-            return "the tap sent no ACTIVATE_VERSION after its last record"
+            return _NOT_ACTIVATED
         if not read.activated and not read.stated:
-            return "the tap sent neither ACTIVATE_VERSION nor STATE after its last record, as if it was killed"
-        unfinished.pop(source, None)
-        if read.resumed:
-            return "the tap resumed a read that an earlier run began"
-        return ""
+            return (
+                "the tap sent neither ACTIVATE_VERSION nor STATE after its last record, as if it was killed"
+            )
+        return _RESUMED if read.resumed else ""
+
+    def finish(self, source: str, unfinished: MutableMapping[str, str], *, full_table: bool) -> None:
+        """Forget that a stream's read has begun, where it is over by now: all that it brought is in."""
+        if self.why_incomplete(source, full_table=full_table) in {"", _RESUMED}:
+            unfinished.pop(source, None)

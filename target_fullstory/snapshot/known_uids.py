@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 _END: Final = b"\xff"
 """Behind each name: no byte of UTF-8."""
 
@@ -80,9 +82,23 @@ class KnownUids:
                     yield key, Name(text, None) if name[:1] == b"u" else Name(None, text)
 
 
+class _User(msgspec.Struct):
+    uid: str | None = None
+    id: str | None = None
+
+
+_decode_user = msgspec.json.Decoder(_User).decode
+
+
 def pack(users: Iterable[tuple[str | None, str | None]]) -> bytes:
     """Names, one after the other, of users by their uid and id; of these two the uid, where there is one."""
     return _text_of([_encoded(Name(uid, None if uid else user_id)) for uid, user_id in users])
+
+
+def name_in(request: bytes) -> bytes:
+    """The name in the request of a user."""
+    user = _decode_user(request)
+    return pack([(user.uid, user.id)])
 
 
 def _bucket_of(key: bytes) -> bytes:

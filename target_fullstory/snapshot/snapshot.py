@@ -73,7 +73,7 @@ class Snapshot:
 
     def expect(self, rows: BatchRows) -> None:
         """Take what an earlier run has sent as queued: it is in progress."""
-        part = self.open_stream(rows.stream, "events" if rows.kind == "events" else "users")
+        part = self.open_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
         if rows.kind == "events":
             for key in rows.keys_in_order():
                 part.expect(key, b"")
@@ -83,7 +83,7 @@ class Snapshot:
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
-        self._take(_Outcome(rows, _CONFIRMED, on_booked))
+        self._take(_Outcome(rows, _REMOVED if rows.removes else _CONFIRMED, on_booked))
 
     def fail(self, rows: BatchRows) -> None:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
@@ -119,7 +119,7 @@ class Snapshot:
 
     def book(self, *, everything: bool) -> None:
         """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
-        refreshed = sum(len(part.refreshed) for part in self._streams.values())
+        refreshed = sum(part.unbooked for part in self._streams.values())
         with self._lock:
             if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
                 return
@@ -127,7 +127,7 @@ class Snapshot:
             self._waiting = 0
         by_stream: dict[str, list[_Outcome]] = {}
         for outcome in taken:
-            by_stream.setdefault(outcome.rows.stream, []).append(outcome)
+            by_stream.setdefault(outcome.rows.known_stream, []).append(outcome)
         for name, part in self._streams.items():
             outcomes = by_stream.get(name, [])
             if part.kind == "events":
@@ -148,12 +148,27 @@ class Snapshot:
 
     def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         refreshed, part.refreshed = part.refreshed, {}
+        if part.mirror is not None:
+            part.mirror.enter_names(one.rows.names for one in outcomes if one.what == _CONFIRMED)
         if outcomes or refreshed:
             booking = _UserBooking(part)
             self.store.change(
                 "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
             )
             self.store.change("records", part.facts, booking.known_records(), _add_records)
+        if part.mirror is not None:
+            part.mirror.remove_names(self._without_name(part, outcomes))
+
+    def _without_name(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> list[bytes]:
+        """The users who are known no more, or known to be deleted."""
+        deleted, removed = list[bytes](), list[bytes]()
+        for one in outcomes:
+            if one.what == _REMOVED:
+                removed += one.rows.keys_in_order()
+            elif one.what == _CONFIRMED and one.rows.kind == "user_deletions":
+                deleted += one.rows.keys_in_order()
+        rows = self.store.look_up("users", part.facts, removed)
+        return deleted + [key for key, row in zip(removed, rows, strict=True) if row is None]
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         confirmed: list[bytes] = []
@@ -183,6 +198,9 @@ class Snapshot:
     def close(self, *, alone: bool = True) -> None:
         """Forget events that are too old, and close the store."""
         self._forget_old_events()
+        for part in self._streams.values():
+            if part.mirror is not None:
+                part.mirror.close()
         self.store.close(alone=alone)
 
 
@@ -205,6 +223,10 @@ class _UserBooking:
             # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
             told, outdated = day + outcome.what, day + _FAILED
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            nameless = outcome.rows.kind == "users" and not outcome.rows.names
+            if self._part.mirror is not None and outcome.what == _CONFIRMED and nameless:
+                # What they are called is learned when they come again: they are to be mapped then.
+                rows = [row[:_RECORD_AT] + NO_RECORD for row in rows]
             items += [
                 row + (told if is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT]) else outdated)
                 for row in rows

@@ -11,6 +11,7 @@ Used by the reading thread alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from target_fullstory.mapping import Chunk
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES
 from target_fullstory.snapshot.event_identities import ALONE
 from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.known_uids import name_in
+from target_fullstory.snapshot.mirror_users import MirrorUsers
 from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
 
 _REQUEST_END = REQUEST_BYTES
@@ -40,6 +43,7 @@ class Selection(msgspec.Struct):
     new: int
     queued: list[tuple[bytes, bytes]]  # each key and request that is to be sent
     refreshed: list[tuple[bytes, bytes, bytes]]  # unchanged users: key, request and how they came now
+    names: bytes = b""  # of a mirror's unchanged users, what some are called
 
 
 class StreamSnapshot:
@@ -76,6 +80,8 @@ class StreamSnapshot:
         self._outdated: set[bytes] = set()
         self.refreshed: dict[bytes, tuple[bytes, bytes]] = {}
         self._by_record = self._by_request = 0
+        self.mirror = MirrorUsers(store, facts, self.user_key) if facts.mirror else None
+        """What else is known of a mirror's users; None of another stream."""
 
     def begin(self, scope: bytes) -> None:
         """Take records as of now by another mapping or SCHEMA, all of which `scope` says."""
@@ -85,6 +91,15 @@ class StreamSnapshot:
             self._scope_is_new = True
             self.facts.scope = self._scope
             self._store.forget_records(self.facts)
+
+    def begin_mirror(self, directory: Path | None) -> None:
+        """Note from now on which users are read, in the directory; None where the stream is no mirror."""
+        if directory is not None:
+            self.mirror = self.mirror or MirrorUsers(self._store, self.facts, self.user_key)
+            self.mirror.begin(directory)
+        elif self.mirror is not None:
+            self.mirror = None
+            self._store.forget_names(self.facts)
 
     # Records
 
@@ -99,6 +114,8 @@ class StreamSnapshot:
         if self._outdated and not self._outdated.isdisjoint(found):
             outdated = {place for place, record in enumerate(found) if record in self._outdated}
             places = sorted(outdated.union(places))
+        if self.mirror is not None:
+            self.mirror.see_records(found, places)
         return found, places
 
     def count_known(self, records: int) -> None:
@@ -131,11 +148,14 @@ class StreamSnapshot:
         user = self._user
         keys = [user(key.encode("utf-8", "surrogatepass")) for key in chunk.keys]
         came = records or [NO_RECORD] * len(keys)
+        names = self._names_of(chunk, encoded)
+        if self.mirror is not None:
+            self.mirror.see(keys)
         rows = self._store.look_up("users", self.facts, keys) if self.facts.rows else []
         if not any(rows) and self._queued.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
             packed = b"".join([part for row in zip(keys, requests, came, strict=True) for part in row])
             raw = list(map(msgspec.Raw, encoded))
-            sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed)
+            sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed, names)
             return Selection(sent, 0, 0, {}, len(keys), list(zip(keys, requests, strict=True)), [])
         rows = rows or [None] * len(keys)
         queued, since = self._queued, self._since
@@ -151,6 +171,8 @@ class StreamSnapshot:
                 elif last == request and row[_REQUEST_END:_RECORD_END] != came[place] != NO_RECORD:
                     found.refreshed.append((key, request, came[place]))
             if last == request:
+                if names and row is not None and self._needs_name(row):
+                    found.names += names[place]
                 continue
             found.new += last is None
             here[key] = request
@@ -163,8 +185,19 @@ class StreamSnapshot:
         found.queued = [(keys[place], requests[place]) for place in places]
         packed = b"".join(keys[place] + requests[place] + came[place] for place in places)
         raw = [msgspec.Raw(encoded[place]) for place in places]
-        found.chunk = Chunk(chunk.kind, raw, [chunk.keys[place] for place in places], chunk.timed, packed)
+        keys_sent = [chunk.keys[place] for place in places]
+        names_sent = [names[place] for place in places] if names else []
+        found.chunk = Chunk(chunk.kind, raw, keys_sent, chunk.timed, packed, names_sent)
         return found
+
+    def _names_of(self, chunk: Chunk, encoded: list[bytes]) -> list[bytes]:
+        """What the users of a chunk are called; nothing where that is not kept."""
+        if self.mirror is None or chunk.kind != "users":
+            return []
+        return list(map(name_in, encoded))
+
+    def _needs_name(self, row: bytes) -> bool:
+        return self.mirror is not None and self.mirror.needs_name(row[_REQUEST_END:_RECORD_END])
 
     def _select_events(
         self,
@@ -201,6 +234,8 @@ class StreamSnapshot:
         self.new += selection.new
         self.changed += len(selection.queued) - selection.new
         self.unchanged += selection.unchanged
+        if self.mirror is not None:
+            self.mirror.new_names += selection.names
         for key, _ in selection.queued if self.refreshed else ():
             self.refreshed.pop(key, None)
         if selection.refreshed:
@@ -219,6 +254,9 @@ class StreamSnapshot:
     def blank(self, users: Sequence[str]) -> None:
         """Count users as unknown, whatever is known of them or was queued."""
         keys = [self.user_key(user) for user in users]
+        if self.mirror is not None:
+            # Its record was read, perhaps; the row does not tell any more.
+            self.mirror.see(keys)
         for key, row in zip(keys, self._store.look_up("users", self.facts, keys), strict=True):
             self._queued[key] = NO_REQUEST
             self.refreshed.pop(key, None)
@@ -238,6 +276,11 @@ class StreamSnapshot:
             return True
         self._queued[key] = last
         return False
+
+    @property
+    def unbooked(self) -> int:
+        """How many unchanged users there is something to book of, about."""
+        return len(self.refreshed) + (len(self.mirror.new_names) // 32 if self.mirror is not None else 0)
 
     def removed(self, record: bytes) -> None:
         """Forget a record that the store does not have any more."""
