@@ -23,7 +23,7 @@ from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.errors import DeliveryError, OutputError
-from target_fullstory.kinds import Kind
+from target_fullstory.kinds import USER_CHANGES, Kind
 from target_fullstory.logs import counted, logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.run import GRACE_SECONDS, Run
@@ -95,13 +95,17 @@ class Load(Run):
             from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
 
             snapshot = open_snapshot(settings, self._account.certain_destination())
-            snapshot.limits = ChangeLimits(settings, approved)
+            limits = snapshot.limits = ChangeLimits(settings, approved)
             outbox = Outbox(self._journal, snapshot)
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, self._journal, outbox)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
         self.snapshot = snapshot
         self._dispatcher.snapshot = snapshot
+        if snapshot and any(spec.sync == "mirror" for spec in settings.streams.values()):
+            from target_fullstory.mirror import Mirror  # noqa: PLC0415
+
+            self.mirror = Mirror(settings, snapshot, self, self.rejects, limits.check_vanished)
         interval = settings.progress_interval_seconds
         self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 
@@ -151,14 +155,18 @@ class Load(Run):
         `deliver` is False where a request or a file has failed and that error is being raised already.
         """
         error: Exception | None = None
+        refusal: Exception | None = None
         try:
             if deliver:
                 self.flush()
+                refusal = self._treat_vanished()
             else:
                 self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         except (DeliveryError, OutputError) as failure:
             error = failure
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
+        if self.mirror and (error or not deliver):
+            self.mirror.finish(lambda: "the run failed")
         try:
             self._dispatcher.close()
             self._jobs.close()
@@ -177,8 +185,29 @@ class Load(Run):
             error = error or failure
         error = error or self._in_flight.error
         self._finish(in_a_hurry=error is not None or not deliver or self.interrupted)
+        error = error or refusal
         if deliver and error is not None:
             raise error
+
+    def _treat_vanished(self) -> Exception | None:
+        """Mark or delete the users who vanished; returns the error of a stream with too many of them."""
+        if self.mirror is None:
+            return None
+        refusal = self.mirror.finish(self._why_not_all_in)
+        self.flush()
+        return refusal
+
+    def _why_not_all_in(self) -> str:
+        """Wait until Fullstory has all that was read, also where the run waits for no job else."""
+        with suppress(StopWaiting):
+            self._in_flight.wait_for_kinds([*USER_CHANGES, "events"])
+        if self.interrupted or self._beyond_limit:
+            return "the run was stopped"
+        if self.snapshot:
+            self.snapshot.book(everything=True)
+        if any(job.finished is None for job in self.ledger.jobs(every=True)):
+            return "a batch job has not ended"
+        return ""
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""

@@ -6,6 +6,7 @@ Runs in the reading thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
 from target_fullstory.errors import BeyondLimitError, MostlyRejectedError
+from target_fullstory.input.reader import Activated, Event
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
@@ -23,6 +25,7 @@ from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.settings.model import Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.mirror import Mirror
     from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
@@ -53,6 +56,8 @@ class Run(ABC):
         self.uids = RepeatedUids()
         # What was sent before; None where every record is sent.
         self.snapshot: Snapshot | None = None
+        # The streams whose users may vanish; None where there is none.
+        self.mirror: Mirror | None = None
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -118,6 +123,19 @@ class Run(ABC):
         else:
             self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
         self._batcher.add(stream, chunk)
+
+    def send(self, stream: str, chunk: Chunk) -> None:
+        """Take requests that are made of no record of the tap's."""
+        self.ledger.count(stream, received=len(chunk.requests))
+        self._batcher.add(stream, chunk)
+
+    def watch(
+        self, events: Iterable[Event | Activated], streams_of: Callable[[str], list[str]]
+    ) -> Iterator[Event]:
+        """Pass on a tap's events; `streams_of` gives the names under which a tap's stream arrives here."""
+        if self.mirror is not None:
+            return self.mirror.watch(events, streams_of)
+        return (event for event in events if not isinstance(event, Activated))
 
     def count_unchanged(self, stream: str, records: int) -> None:
         """Take records that need not be sent."""

@@ -121,7 +121,7 @@ class TargetFullstory(Target):
         reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             run.settle()
-            for event in reader:
+            for event in run.watch(reader, self._streams_of):
                 if isinstance(event, Records):
                     self._take(event)
                 elif isinstance(event, Unreadable):
@@ -186,6 +186,9 @@ class TargetFullstory(Target):
             elif self._direct_sinks.get(stream_map.stream_alias) is not sink:
                 self._direct_sinks.pop(stream_map.stream_alias, None)
             sink.choose_path(direct=direct)
+
+    def _streams_of(self, source: str) -> list[str]:
+        return [one.stream_alias for one in self.mapper.stream_maps.get(source, [])]
 
     def sinks_of(self, stream: str) -> dict[str, FullstorySink]:
         """The sinks of the records of one name, by the tap's stream."""

@@ -159,6 +159,7 @@ class Batcher:
             timed=chunk.timed,
             covered_by=self._checkpoints.next_number,
             fingerprints=chunk.fingerprints[begin * width : end * width],
+            names=chunk.names[begin:end],
         )
         cut_at_state = KINDS[chunk.kind].cut_at_state
         self._memory[cut_at_state] += batch.memory - before

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 from rich.table import Table
 from rich.text import Text
 
@@ -60,8 +61,11 @@ def plan_command(
 
     with TemporaryDirectory(prefix="target-fullstory-", ignore_cleanup_errors=True) as directory:
         target = RecordedLoad(
-            read_config(config_paths), make_recorder, lambda settings: _scratch(settings, Path(directory))
+            read_config(config_paths), make_recorder, lambda _: _scratch(settings, Path(directory))
         )
+        settings = target.settings
+        # What a run notes beside its snapshot goes there, too.
+        target.settings = replace(settings, output_dir=directory)
         target.listen(file_input)
     if target.run.interrupted:
         # Not all is read.
@@ -92,13 +96,16 @@ def _document(
     target: RecordedLoad, planned: PlannedRequests, job_seconds: tuple[float, ...]
 ) -> dict[str, Any]:
     run, settings, snapshot = target.run, target.settings, target.run.snapshot
+    limits = snapshot.limits if snapshot else None
     known = snapshot.figures() if snapshot else {}
+    vanished = limits.vanished if limits else {}
     streams = {}
     for name, counts in run.ledger.streams(final=True).items():
         requests = planned.streams[name]
         figures = {
             **dict.fromkeys(_COUNTS),
             **known.get(name, {}),
+            "vanished": vanished[name].users.count if name in vanished else None,
             **counts,
             "sent": counts["delivered"],
             "requests": requests.requests,
@@ -106,7 +113,6 @@ def _document(
         }
         streams[name] = {"kind": counts["kind"], **{column: figures[column] for column in _COUNTS}}
     events = [counts["sent"] for counts in streams.values() if counts["kind"] == "events"]
-    limits = snapshot.limits if snapshot else None
     return {
         "plan_id": limits.plan_id if limits else None,
         "beyond": [

@@ -88,6 +88,9 @@ class _RecordedRun(Run):
     def end(self, *, deliver: bool = True) -> None:  # noqa: ARG002
         """Bring what is open to the recorder; there is no STATE and no report to write."""
         self.flush()
+        if self.mirror is not None:
+            self.mirror.finish(lambda: "the run was stopped" if self.interrupted else "")
+            self.flush()
 
 
 class RecordedLoad(TargetFullstory):
@@ -109,7 +112,12 @@ class RecordedLoad(TargetFullstory):
         """A run that sends to the recorder."""
         settings, recorder = self.settings, self.recorder
         run = _RecordedRun(settings, recorder.accounting, InFlight(settings), recorder)
-        run.snapshot = recorder.snapshot = self._open_snapshot(settings)
+        run.snapshot = recorder.snapshot = snapshot = self._open_snapshot(settings)
+        if snapshot and snapshot.limits and any(spec.sync == "mirror" for spec in settings.streams.values()):
+            from target_fullstory.mirror import Mirror  # noqa: PLC0415
+
+            check = snapshot.limits.check_vanished
+            run.mirror = Mirror(settings, snapshot, run, recorder.accounting.rejects, check)
         return run
 
     def process_endofpipe(self) -> None:

@@ -163,7 +163,8 @@ class ChangeLimits:
         self._approved = read_plan_id(approved) if approved is not None else {}
         self._stops = stops
         self._changed: dict[str, StreamChanges] = {}
-        self._vanished: dict[str, StreamChanges] = {}
+        # Of the mirrors that were read completely.
+        self.vanished: dict[str, StreamChanges] = {}
 
     def changes_of(self, stream: str, known: int) -> StreamChanges | None:
         """Where a stream's changed users are entered; it knows so many at the start. None without a limit."""
@@ -195,41 +196,45 @@ class ChangeLimits:
         changes = self._changes(stream, "vanished", self._settings.max_vanished_percent, known)
         for key in vanished_keys:
             changes.users.add(key)
-        self._vanished[stream] = changes
-        if not self._stops or not changes.users.count:
-            return
+        self.vanished[stream] = changes
         approval = changes.approval
-        if approval is not None and approval.covers(changes.users):
+        if not self._stops or not changes.users.count or (approval and approval.covers(changes.users)):
             return
         if approval is not None:
             raise BeyondLimitError(
                 stream,
                 f"Stream {stream!r}: {changes.users.count} of {known} known users vanished, and these are "
                 "not those of the plan that --approve names: the input or what is known has changed since. "
-                f"None is marked or deleted; all else is sent. {_PLAN_AGAIN}",
+                f"None of them is marked or deleted; all else is sent. {_PLAN_AGAIN}",
             )
         if changes.is_beyond:
+            beyond = [one for one in self.beyond if one.change == "vanished"]
+            told = ". ".join(one.told for one in beyond)
             raise BeyondLimitError(
                 stream,
-                f"{changes.told}. None is marked or deleted; all else is sent. If they are gone indeed, load "
-                f"the same input with --approve {changes.part}, the plan id that `target-fullstory plan` "
+                f"{told}. None of them is marked or deleted; all else is sent. If they are gone indeed, load "
+                f"the same input with --approve {_id_of(beyond)}, the plan id that `target-fullstory plan` "
                 "prints of it.",
             )
 
     @property
     def beyond(self) -> list[StreamChanges]:
         """What is beyond its limit."""
-        found = [*self._changed.values(), *self._vanished.values()]
+        found = [*self._changed.values(), *self.vanished.values()]
         return [one for one in sorted(found, key=lambda one: one.stream) if one.is_beyond]
 
     @property
     def plan_id(self) -> str | None:
         """The id that approves what is beyond its limit; None where nothing is."""
-        return "-".join(one.part for one in self.beyond) or None
+        return _id_of(self.beyond) or None
 
     def _changes(self, stream: str, change: Change, percent: float | None, known: int) -> StreamChanges:
         approval = self._approved.get((change, _digits(stream)))
         return StreamChanges(stream, change, percent, known, approval)
+
+
+def _id_of(beyond: list[StreamChanges]) -> str:
+    return "-".join(one.part for one in beyond)
 
 
 def _digits(stream: str) -> str:

@@ -92,7 +92,7 @@ class Snapshot:
 
     def expect(self, rows: BatchRows) -> None:
         """Take what an earlier run has sent as queued: it is in progress."""
-        part = self.open_stream(rows.stream, "events" if rows.kind == "events" else "users")
+        part = self.open_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
         if rows.kind == "events":
             for key in rows.keys_in_order():
                 part.expect(key, b"")
@@ -102,7 +102,7 @@ class Snapshot:
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
-        self._take(_Outcome(rows, _CONFIRMED, on_booked))
+        self._take(_Outcome(rows, _REMOVED if rows.removes else _CONFIRMED, on_booked))
 
     def fail(self, rows: BatchRows) -> None:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
@@ -138,7 +138,7 @@ class Snapshot:
 
     def book(self, *, everything: bool) -> None:
         """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
-        refreshed = sum(len(part.refreshed) for part in self._streams.values())
+        refreshed = sum(part.unbooked for part in self._streams.values())
         with self._lock:
             if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
                 return
@@ -146,7 +146,7 @@ class Snapshot:
             self._waiting = 0
         by_stream: dict[str, list[_Outcome]] = {}
         for outcome in taken:
-            by_stream.setdefault(outcome.rows.stream, []).append(outcome)
+            by_stream.setdefault(outcome.rows.known_stream, []).append(outcome)
         for name, part in self._streams.items():
             outcomes = by_stream.get(name, [])
             if part.kind == "events":
@@ -167,12 +167,27 @@ class Snapshot:
 
     def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         refreshed, part.refreshed = part.refreshed, {}
+        if part.mirror is not None:
+            part.mirror.enter_names(one.rows.names for one in outcomes if one.what == _CONFIRMED)
         if outcomes or refreshed:
             booking = _UserBooking(part)
             self.store.change(
                 "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
             )
             self.store.change("records", part.facts, booking.known_records(), _add_records)
+        if part.mirror is not None:
+            part.mirror.remove_names(self._without_name(part, outcomes))
+
+    def _without_name(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> list[bytes]:
+        """The users who are known no more, or known to be deleted."""
+        deleted, removed = list[bytes](), list[bytes]()
+        for one in outcomes:
+            if one.what == _REMOVED:
+                removed += one.rows.keys_in_order()
+            elif one.what == _CONFIRMED and one.rows.kind == "user_deletions":
+                deleted += one.rows.keys_in_order()
+        rows = self.store.look_up("users", part.facts, removed)
+        return deleted + [key for key, row in zip(removed, rows, strict=True) if row is None]
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         day = self._day
@@ -202,6 +217,9 @@ class Snapshot:
     def close(self, *, alone: bool = True) -> None:
         """Forget events that are too old, and close the store."""
         self._forget_old_events()
+        for part in self._streams.values():
+            if part.mirror is not None:
+                part.mirror.close()
         self.store.close(alone=alone)
 
 
@@ -221,6 +239,10 @@ class _UserBooking:
         for outcome in outcomes:
             packed, width = outcome.rows.packed, outcome.rows.width
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            nameless = outcome.rows.kind == "users" and not outcome.rows.names
+            if self._part.mirror is not None and outcome.what == _CONFIRMED and nameless:
+                # What they are called is learned when they come again: they are to be mapped then.
+                rows = [row[:_RECORD_AT] + NO_RECORD for row in rows]
             keys, requests = [row[:KEY_BYTES] for row in rows], [row[KEY_BYTES:_RECORD_AT] for row in rows]
             latest = self._part.are_latest(keys, requests)
             told, outdated = day + outcome.what, day + _FAILED

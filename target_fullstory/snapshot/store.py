@@ -35,6 +35,7 @@ WIDTHS: Final[dict[Table, int]] = {
 """Bytes of a table's rows."""
 
 _LETTERS: Final[dict[Table, bytes]] = {"users": b"u", "events": b"e", "records": b"r"}
+_NAMES = b"n"
 _ABOUT = b"about"
 # A bucket has fewer rows than this as a rule, or else more bits of the key name the buckets: to search many
 # takes longer. It has a quarter of them at least, for fewer take more room.
@@ -55,6 +56,10 @@ class StreamFacts(msgspec.Struct, kw_only=True):
     loaded: str = ""  # when the latest was
     bits: int = _FEWEST_BITS  # of a key that name its bucket
     first_day: int = 0  # of the events that are known
+    mirror: bool = False  # whether the names of users are kept as well
+    named: bool = False  # whether those of all users are
+    # By the tap's stream, the version of a table whose read has begun and was not complete so far.
+    reading: dict[str, str] = {}
 
 
 class About(msgspec.Struct, kw_only=True):
@@ -217,7 +222,19 @@ class Store:
         with self.file.writing() as transaction:
             for table in WIDTHS:
                 _clear(transaction, _prefix(table, facts))
+            _clear(transaction, _prefix_of_names(facts))
             self._put_about(transaction)
+
+    def forget_names(self, facts: StreamFacts) -> None:
+        """Forget what a stream's users are called: it is a mirror no more."""
+        facts.mirror = facts.named = False
+        with self.file.writing() as transaction:
+            _clear(transaction, _prefix_of_names(facts))
+            self._put_about(transaction)
+
+    def names(self, facts: StreamFacts, transaction: Any) -> NameBuckets:
+        """Where a mirror's names lie, as long as the transaction goes on."""
+        return NameBuckets(transaction, _prefix_of_names(facts))
 
     def forget_records(self, facts: StreamFacts) -> None:
         """Forget how a stream's records came, for another mapping or SCHEMA has made them."""
@@ -234,7 +251,8 @@ class Store:
 
     def close(self, *, alone: bool = True) -> None:
         """Close the file, without what was freed in it where nobody else has it open."""
-        rows = sum(facts.rows for facts in self.about.streams.values())
+        # A name, or what of it is compressed, takes about as much as a row.
+        rows = sum(facts.rows * (1 + facts.mirror) for facts in self.about.streams.values())
         if alone and self.file.path.stat().st_size > rows * _BYTES_A_ROW + _LOOSE_BYTES:
             compact = self.file.path.with_name(f"{self.file.path.name}.compact")
             self.file.copy(compact)
@@ -254,6 +272,30 @@ class Store:
             return msgspec.json.decode(content, type=About)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise StoreUnusableError("it is damaged") from None
+
+
+class NameBuckets:
+    """The buckets with the names of one stream's users."""
+
+    def __init__(self, transaction: Any, prefix: bytes) -> None:
+        self._transaction = transaction
+        self._prefix = prefix
+
+    def get(self, bucket: bytes) -> bytes | None:
+        """A bucket's content; None where it is empty."""
+        content: bytes | None = self._transaction.get(self._prefix + bucket)
+        return content
+
+    def put(self, bucket: bytes, content: bytes) -> None:
+        """Replace a bucket's content; nothing is left of it where that is empty."""
+        if content:
+            self._transaction.put(self._prefix + bucket, content)
+        else:
+            self._transaction.delete(self._prefix + bucket)
+
+
+def _prefix_of_names(facts: StreamFacts) -> bytes:
+    return _NAMES + facts.number.to_bytes(2, "big")
 
 
 def _prefix(table: Table, facts: StreamFacts) -> bytes:
