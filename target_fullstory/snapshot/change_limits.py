@@ -1,4 +1,4 @@
-"""The setting `max_vanished_percent`: a query that lost half of its rows must not delete half of the users."""
+"""The setting `max_vanished_percent`: a query that lost half its rows must not delete half the users."""
 
 from __future__ import annotations
 

@@ -171,15 +171,15 @@ class Snapshot:
         return deleted + [key for key, row in zip(removed, rows, strict=True) if row is None]
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
+        day = self._day
         confirmed: list[bytes] = []
         records: list[bytes] = []
         for outcome in outcomes:
-            for row in outcome.rows.events():
-                part.is_latest(row.key, b"")
-                if outcome.what == _CONFIRMED:
-                    confirmed.append(row.key + self._day)
-                    if row.record != NO_RECORD:
-                        records.append(row.record + self._day)
+            rows = outcome.rows.events()
+            part.are_latest([row.key for row in rows], [b""] * len(rows))
+            if outcome.what == _CONFIRMED:
+                confirmed += [row.key + day for row in rows]
+                records += [row.record + day for row in rows if row.record != NO_RECORD]
         if confirmed:
             part.facts.first_day = part.facts.first_day or self._today
             self.store.change("events", part.facts, confirmed, _add_events)
@@ -216,21 +216,22 @@ class _UserBooking:
         self, outcomes: Iterable[_Outcome], refreshed: dict[bytes, tuple[bytes, bytes]], day: bytes
     ) -> list[bytes]:
         """What is to be booked."""
-        is_latest = self._part.is_latest
         items: list[bytes] = []
         for outcome in outcomes:
             packed, width = outcome.rows.packed, outcome.rows.width
-            # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
-            told, outdated = day + outcome.what, day + _FAILED
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
             nameless = outcome.rows.kind == "users" and not outcome.rows.names
             if self._part.mirror is not None and outcome.what == _CONFIRMED and nameless:
                 # What they are called is learned when they come again: they are to be mapped then.
                 rows = [row[:_RECORD_AT] + NO_RECORD for row in rows]
-            items += [
-                row + (told if is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT]) else outdated)
-                for row in rows
-            ]
+            keys, requests = [row[:KEY_BYTES] for row in rows], [row[KEY_BYTES:_RECORD_AT] for row in rows]
+            latest = self._part.are_latest(keys, requests)
+            told, outdated = day + outcome.what, day + _FAILED
+            if latest is None:
+                items += [row + told for row in rows]
+                continue
+            # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
+            items += [row + (told if last else outdated) for row, last in zip(rows, latest, strict=True)]
         items += [key + request + record + day + _REFRESHED for key, (request, record) in refreshed.items()]
         return items
 

@@ -1,4 +1,4 @@
-"""`sync: mirror` through the executable: users whom a complete read no longer brings are marked or deleted."""
+"""`sync: mirror` through the executable: users whom a complete read no longer brings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
-from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, user
+from tests.conftest import USERS, Outcome, SandboxApi, state, user
 
 Run = Callable[..., Outcome]
 MARK = {"vanished": {"mark": {"active": False, "left_on": "2026-02-01"}}}
