@@ -228,7 +228,7 @@ class Mirror:
         if forgotten:
             logger.warning(
                 "Stream %s: %s of those who vanished cannot be marked or deleted: their uids were not kept, "
-                "for they were deleted before, or vanished before the stream was a mirror. They are forgotten",
+                "for they were deleted, or gone before the stream was a mirror. They are forgotten",
                 *(stream, counted(forgotten, "user")),
             )
 

@@ -41,6 +41,9 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     record: bytes
 
 
+_decode_line = msgspec.json.Decoder(tuple[bytes, bytes]).decode
+
+
 class BatchRows(msgspec.Struct, frozen=True):
     """What a batch's records will be known by, once Fullstory has confirmed them; in the records' order."""
 
@@ -49,6 +52,15 @@ class BatchRows(msgspec.Struct, frozen=True):
     packed: bytes  # the parts of their rows, one after the other
     # What a mirror's users are called, as of `known_uids.pack`; these, and perhaps some that are not in it.
     names: bytes = b""
+
+    def as_line(self) -> bytes:
+        """What is not said by the batch that they belong to, as one line of a file."""
+        return msgspec.json.encode((self.packed, self.names))
+
+    @classmethod
+    def of_line(cls, stream: str, kind: Kind, line: bytes) -> BatchRows:
+        """Those of a line; raises msgspec's errors where it is none."""
+        return cls(stream, kind, *_decode_line(line))
 
     @property
     def removes(self) -> bool:

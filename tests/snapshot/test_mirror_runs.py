@@ -1,4 +1,4 @@
-"""`sync: mirror` through the executable: users whom a complete read no longer brings are marked or deleted."""
+"""`sync: mirror` through the executable: users whom a complete read no longer brings."""
 
 from __future__ import annotations
 
