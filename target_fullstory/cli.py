@@ -44,6 +44,7 @@ _COMMANDS = {
     "replay": "target_fullstory.commands.replay",
     "rejects": "target_fullstory.commands.rejects_command",
     "plan": "target_fullstory.commands.plan_command",
+    "snapshot": "target_fullstory.commands.snapshot_command",
     "sandbox": "target_fullstory.sandbox.sandbox_command",
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""

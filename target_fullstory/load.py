@@ -170,9 +170,11 @@ class Load(Run):
         try:
             self._dispatcher.close()
             self._jobs.close()
-            if self.snapshot:
-                self.snapshot.book(everything=True)
-                self.snapshot.close()
+            self._close_snapshot()
+        except OutputError as failure:
+            # What is accepted is accepted: the STATE says so all the same.
+            error = error or failure
+        try:
             self._journal.close()
             self._client.close()
             self._block.finish()
@@ -208,6 +210,14 @@ class Load(Run):
         if any(job.finished is None for job in self.ledger.jobs(every=True)):
             return "a batch job has not ended"
         return ""
+
+    def _close_snapshot(self) -> None:
+        if self.snapshot is None:
+            return
+        try:
+            self.snapshot.book(everything=True)
+        finally:
+            self.snapshot.close()
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""

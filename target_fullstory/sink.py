@@ -94,7 +94,7 @@ class FullstorySink(Sink):
         from target_fullstory.snapshot.event_identities import identity_of  # noqa: PLC0415
         from target_fullstory.snapshot.mapping_scope import mapping_scope  # noqa: PLC0415
 
-        known = self.run.snapshot.open_stream(self.stream_name, self._mapper.kind)
+        known = self.run.snapshot.load_stream(self.stream_name, self._mapper.kind)
         options = settings.mapping_options, settings.validate_records
         known.begin(mapping_scope(spec, schema, self.key_properties, *options))
         known.begin_mirror(Path(settings.output_dir) if spec.sync == "mirror" else None)

@@ -10,7 +10,7 @@ import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.addresses import check_address, check_snapshot_path
 from target_fullstory.settings.model import API_BATCH_LIMIT, SANDBOX, SECRET_SETTINGS, Settings
 from target_fullstory.settings.stream_mappings import read_mappings
 from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
@@ -86,8 +86,10 @@ def _or_none(limit: _Number | None) -> _Number | None:
 
 
 def _check(settings: Settings) -> None:
-    if "\0" in settings.output_dir:
-        raise ConfigurationError("Setting output_dir holds a NUL character, which no path can. Correct it.")
+    for name in ("output_dir", "snapshot_path"):
+        if "\0" in (getattr(settings, name) or ""):
+            raise ConfigurationError(f"Setting {name} holds a NUL character, which no path can. Correct it.")
+    _check_sync(settings)
     if settings.state_key in _TAPS_KEYS:
         raise ConfigurationError(
             f"Setting state_key is {settings.state_key!r}, where taps keep their state. Take another name."
@@ -99,6 +101,8 @@ def _check(settings: Settings) -> None:
             f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
             f"{API_BATCH_LIMIT} records in a batch job. Lower it."
         )
+    if settings.snapshot_path:
+        check_snapshot_path(settings.snapshot_path)
     if settings.api_url == SANDBOX:
         return
     check_address(
@@ -112,6 +116,21 @@ def _check(settings: Settings) -> None:
             "Setting api_key is missing. Set it in the configuration or in "
             "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
         )
+
+
+def _check_sync(settings: Settings) -> None:
+    if settings.resend_after_days == 0:
+        raise ConfigurationError(
+            "Setting resend_after_days is 0, so every user would be sent each time. For that, leave out "
+            "`sync` in the mapping; else give 1 day or more, or null for never."
+        )
+    for name in ("max_vanished_percent", "max_changed_percent"):
+        percent = getattr(settings, name)
+        if percent is not None and percent > 100:
+            raise ConfigurationError(
+                f"Setting {name} is {percent:g}; a share is at most 100 percent. Lower it, or set null (in "
+                "Meltano: -1) for no limit."
+            )
 
 
 def check_secrets(config: Mapping[str, Any]) -> None:

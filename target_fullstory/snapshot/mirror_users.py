@@ -76,6 +76,7 @@ class MirrorUsers:
         names = b"".join([*packed, self.new_names])
         self.new_names = bytearray()
         if names:
+            self._store.enter(self._facts)
             with self._store.file.writing() as transaction:
                 self._names(transaction).add(names)
 

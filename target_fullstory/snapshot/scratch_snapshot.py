@@ -8,7 +8,7 @@ from pathlib import Path
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.settings.model import Settings
 from target_fullstory.snapshot.change_limits import ChangeLimits
-from target_fullstory.snapshot.open_snapshot import snapshot_directory, snapshot_name
+from target_fullstory.snapshot.open_snapshot import hold_store, is_begun
 from target_fullstory.snapshot.snapshot import Snapshot
 from target_fullstory.snapshot.store import Store
 
@@ -18,14 +18,13 @@ def open_scratch(settings: Settings, destination: Destination, directory: Path) 
 
     Its limits stop nothing. Where the system allows, the files are gone from the directory at once.
     """
-    name = f"{snapshot_name(destination)}.mdb"
-    path, copy = snapshot_directory(settings) / name, directory / name
-    if path.exists():
-        store = Store(path, destination)
+    copy = directory / "scratch.mdb"
+    if is_begun(settings, destination):
+        held = hold_store(settings, destination)
         try:
-            store.file.copy(copy)
+            held.store.file.copy(copy)
         finally:
-            store.close(alone=False)
+            held.close()
     snapshot = Snapshot(
         Store(copy, destination),
         resend_after=settings.resend_after_days,

@@ -16,6 +16,7 @@ from target_fullstory.kinds import Kind
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
 from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.held_store import HeldStore
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find
 from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
 from target_fullstory.snapshot.stream_snapshot import StreamSnapshot
@@ -56,6 +57,18 @@ class Snapshot:
         self._lock = threading.Lock()
         self._outcomes: deque[_Outcome] = deque()
         self._waiting = 0
+        # None where the store is nobody else's, such as a copy.
+        self.held: HeldStore | None = None
+
+    def load_stream(self, stream: str, kind: Kind) -> StreamSnapshot:
+        """The part of a stream of users or events that this run loads.
+
+        Raises:
+            StreamInUseError: Another run loads it.
+        """
+        if self.held is not None:
+            self.held.take(stream)
+        return self.open_stream(stream, kind)
 
     def open_stream(self, stream: str, kind: Kind) -> StreamSnapshot:
         """The part of a stream of users or events."""
@@ -138,6 +151,7 @@ class Snapshot:
 
     def book(self, *, everything: bool) -> None:
         """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
+        everything = everything or (self.held is not None and self.held.is_put_due)
         refreshed = sum(part.unbooked for part in self._streams.values())
         with self._lock:
             if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
@@ -154,12 +168,13 @@ class Snapshot:
             else:
                 self._book_users(part, outcomes)
             if outcomes:
-                part.facts.loaded = _now()
-                part.facts.since = part.facts.since or part.facts.loaded
-                self.store.save_about()
+                now = _now()
+                self.store.note(part.facts, loaded=now, since=part.facts.since or now)
         for outcome in taken:
             if outcome.on_booked is not None:
                 outcome.on_booked()
+        if self.held is not None:
+            self.held.put_if_due()
 
     @property
     def _day(self) -> bytes:
@@ -200,7 +215,8 @@ class Snapshot:
                 confirmed += [row.key + day for row in rows]
                 records += [row.record + day for row in rows if row.record != NO_RECORD]
         if confirmed:
-            part.facts.first_day = part.facts.first_day or self._today
+            if not part.facts.first_day:
+                self.store.note(part.facts, first_day=self._today)
             self.store.change("events", part.facts, confirmed, _add_events)
             self.store.change("records", part.facts, records, _add_records)
 
@@ -211,16 +227,20 @@ class Snapshot:
             if part.kind == "events" and facts.first_day and facts.first_day < first:
                 self.store.keep("events", facts, first)
                 self.store.keep("records", facts, first)
-                facts.first_day = first
-                self.store.save_about()
+                self.store.note(facts, first_day=first)
 
     def close(self, *, alone: bool = True) -> None:
         """Forget events that are too old, and close the store."""
-        self._forget_old_events()
-        for part in self._streams.values():
-            if part.mirror is not None:
-                part.mirror.close()
-        self.store.close(alone=alone)
+        try:
+            self._forget_old_events()
+            for part in self._streams.values():
+                if part.mirror is not None:
+                    part.mirror.close()
+        finally:
+            if self.held is not None:
+                self.held.close()
+            else:
+                self.store.close(alone=alone)
 
 
 class _UserBooking:
