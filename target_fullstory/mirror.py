@@ -210,8 +210,6 @@ class Mirror:
         if users is None or vanished is None:
             return
         self._check(stream, known.known, vanished)
-        if len(vanished):
-            self._sender.open_stream(f"{stream}{VANISHED}", mirrored.treatment.kind)
         forgotten = 0
         for keys, names in users.names(vanished):
             forgotten += len(keys) - len(names)
@@ -233,6 +231,8 @@ class Mirror:
 
     def _send(self, stream: str, mirrored: _Mirrored, names: list[Name]) -> None:
         label, kind = f"{stream}{VANISHED}", mirrored.treatment.kind
+        if names:
+            self._sender.open_stream(label, kind)
 
         def reject(user: dict[str, Any], why: Rejected) -> None:
             self._sender.reject(label, kind, why, user)
