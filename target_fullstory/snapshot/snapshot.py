@@ -274,12 +274,13 @@ class _UserBooking:
                 record = NO_RECORD
                 row = row[:REST_BYTES] + NO_REQUEST + NO_RECORD + before[-DAY_BYTES:]
             rows[at : at + width] = b"" if what == _REMOVED else row
-            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) not in {record, NO_RECORD}:
+            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) != NO_RECORD:
                 stale.add(old)
-                self._part.removed(old)
+                if old != record:
+                    self._gone.add(old)
+                    self._part.removed(old)
             if record != NO_RECORD:
                 self._known.append(row[-_TAIL_BYTES:])
-        self._gone |= stale
         return stale
 
     def _know(self, item: bytes) -> None:
@@ -287,25 +288,18 @@ class _UserBooking:
             self._known.append(item[_RECORD_AT:-1])
 
 
-def _add_events(rows: bytearray, events: list[bytes]) -> set[bytes]:
+def _add_events(rows: bytearray, events: list[bytes]) -> list[bytes]:
     width = WIDTHS["events"]
     for event in dict.fromkeys(events):
         if find(rows, event[1:KEY_BYTES], width) < 0:
             rows += event[1:]
-    return set()
+    return []
 
 
-def _add_records(rows: bytearray, records: list[bytes]) -> set[bytes]:
-    width = WIDTHS["records"]
-    for record in dict.fromkeys(records):
-        at = rows.find(record[1:KEY_BYTES]) if rows else -1
-        if at >= 0:
-            at = find(rows, record[1:KEY_BYTES], width)
-        if at >= 0:
-            rows[at : at + width] = record[1:]
-        else:
-            rows += record[1:]
-    return set()
+def _add_records(rows: bytearray, records: list[bytes]) -> list[bytes]:
+    # None of them is there, or it was removed with its user's row.
+    rows += b"".join([record[1:] for record in records])
+    return []
 
 
 def _now() -> str:

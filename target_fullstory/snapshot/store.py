@@ -308,11 +308,11 @@ def _clear(transaction: Any, prefix: bytes) -> None:
 
 
 def _remove(transaction: Any, bucket: bytes, rest: bytes) -> None:
-    """Remove the row of a record, if there is one."""
-    rows, width = transaction.get(bucket), WIDTHS["records"]
-    if rows is None or (at := find(rows, rest, width)) < 0:
-        return
-    if kept := rows[:at] + rows[at + width :]:
-        transaction.put(bucket, kept)
-    else:
-        transaction.delete(bucket)
+    """Remove the row of a record, if there is one; it may be there more than once."""
+    rows, width = transaction.get(bucket) or b"", WIDTHS["records"]
+    while (at := find(rows, rest, width)) >= 0:
+        rows = rows[:at] + rows[at + width :]
+        if rows:
+            transaction.put(bucket, rows)
+        else:
+            transaction.delete(bucket)
