@@ -188,7 +188,9 @@ class Mirror:
         """Why it is not known who of a stream's users vanished; empty where it is."""
         mirrored = self._streams[stream]
         full_table = mirrored.spec.full_table
-        found = [self._reads.why_incomplete(one, full_table=full_table) for one in mirrored.sources]
+        # Without a source, as in a replay, nothing of the table was read.
+        sources = mirrored.sources or {""}
+        found = [self._reads.why_incomplete(one, full_table=full_table) for one in sources]
         if reason := next(filter(None, found), ""):
             return reason
         rejected = sum(

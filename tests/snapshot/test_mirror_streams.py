@@ -12,6 +12,7 @@ import pytest
 
 from target_fullstory.sandbox import Sandbox
 from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, user
+from tests.running import command
 from tests.scripted import Reply, Request, ScriptedServer
 from tests.snapshot.test_mirror_runs import DELETE, MARK, activate, figures, full, mirror, uids, versioned
 
@@ -238,3 +239,22 @@ def test_night_after_night_fullstory_has_what_the_last_complete_read_had(
         assert uids(api) == there, (night, end)
         treated += len(gone)
     assert treated
+
+
+def test_a_replay_reads_no_table(
+    load: Run, api: SandboxApi, config: dict[str, Any], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    streams = mirror(**DELETE, full_table=True)
+    load(full(range(30)), streams=streams)
+    bad = load([*full(range(30), 2)[:-2], versioned(user(30, seats="x"), 2)], streams=streams)
+    assert bad.code == 1
+    (rejects,) = bad.output_dir.glob("rejects-*.jsonl")
+    rejects.write_text(rejects.read_text().replace('"x"', "5"))
+    settings = config | {"api_url": sandbox.url, "streams": streams, "max_vanished_percent": None}
+    done = command(tmp_path, settings, "replay", str(rejects))
+    assert done.code == 0, done.stderr
+    assert uids(api).keys() == {f"u{number}" for number in range(31)}
+    done = load(full(range(31), 3, seats=None), streams=streams)
+    assert done.code == 0, done.stderr
+    done = load(full(range(30), 4), streams=streams)
+    assert figures(done) == (1, 1, 0)
