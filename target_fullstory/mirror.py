@@ -189,7 +189,9 @@ class Mirror:
         """Why it is not known who of a stream's users vanished; empty where it is."""
         mirrored = self._streams[stream]
         full_table = mirrored.spec.full_table
-        found = [self._reads.why_incomplete(one, full_table=full_table) for one in mirrored.sources]
+        # Without a source, as in a replay, nothing of the table was read.
+        sources = mirrored.sources or {""}
+        found = [self._reads.why_incomplete(one, full_table=full_table) for one in sources]
         if reason := next(filter(None, found), ""):
             return reason
         rejected = sum(
@@ -211,8 +213,6 @@ class Mirror:
         if users is None or vanished is None:
             return
         self._check(stream, known.known, vanished)
-        if len(vanished):
-            self._sender.open_stream(f"{stream}{VANISHED}", mirrored.treatment.kind)
         forgotten = 0
         for keys, names in users.names(vanished):
             forgotten += len(keys) - len(names)
@@ -234,6 +234,8 @@ class Mirror:
 
     def _send(self, stream: str, mirrored: _Mirrored, names: list[Name]) -> None:
         label, kind = f"{stream}{VANISHED}", mirrored.treatment.kind
+        if names:
+            self._sender.open_stream(label, kind)
 
         def reject(user: dict[str, Any], why: Rejected) -> None:
             self._sender.reject(label, kind, why, user)

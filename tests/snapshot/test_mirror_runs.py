@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from target_fullstory.sandbox import Sandbox
+from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import USERS, Outcome, SandboxApi, state, user
+from tests.scripted import Reply, Request, ScriptedServer
 
 Run = Callable[..., Outcome]
 MARK = {"vanished": {"mark": {"active": False, "left_on": "2026-02-01"}}}
@@ -130,3 +131,159 @@ def test_half_a_table_read(load: Run, api: SandboxApi, vanished: dict[str, Any],
     torn = "\n".join(ends_early(full(range(40), 3))).encode()[:-9]
     assert load(torn, spec).code == 1
     assert uids(api) == before
+
+
+def test_a_hundred_of_ten_thousand_and_two_thousand_of_them(load: Run, api: SandboxApi) -> None:
+    limited = {"vanished": DELETE, "max_vanished_percent": 10, "delivery": "batch"}
+    load(full(range(10_000)), **limited)
+    done = load(full(range(100, 10_000), 2), **limited)
+    assert done.code == 0, done.stderr
+    assert figures(done) == (100, 100, 0)
+    assert figures(done, "users") == (9_900, 0, 0)
+    assert uids(api).keys() == {f"u{number}" for number in range(100, 10_000)}
+    # One is new and one has changed: these are sent, and nobody is deleted.
+    rows = [
+        *full(range(2_100, 10_000), 3)[:-2],
+        versioned(user(10_000), 3),
+        versioned(user(2_100, seats=1), 3),
+    ]
+    done = load([*rows, activate(3), state(read=3)], **limited)
+    assert done.code == 1
+    (error,) = done.error_lines
+    assert "Stream 'users': 2000 of 9900 known users vanished, more than max_vanished_percent (10)" in error
+    assert figures(done) is None
+    assert done.states[-1]["bookmarks"] == {"read": 3}
+    there = uids(api)
+    assert len(there) == 9_901
+    assert there["u2100"] == {"seats": 1}
+    # The same input, where that many may vanish.
+    done = load([*rows, activate(3), state(read=3)], **{**limited, "max_vanished_percent": None})
+    assert done.code == 0, done.stderr
+    assert figures(done) == (2_000, 2_000, 0)
+    assert len(uids(api)) == 7_901
+
+
+def test_activate_version_before_the_rows(load: Run, api: SandboxApi) -> None:
+    load(full(range(9)))
+    before = uids(api)
+    some = [versioned(user(number), 2) for number in range(5)]
+    done = load([USERS, activate(2), *some, state(read=2)])
+    assert done.code == 0
+    assert uids(api) == before
+    assert "no ACTIVATE_VERSION after its last record" in done.stderr
+    # Nothing changed, so the tap sends no row at all.
+    assert figures(load([USERS, activate(2), state(read=2)])) is None
+    done = load([USERS, activate(3), *full(range(8), 3)])
+    assert figures(done) == (1, 1, 0)
+
+
+def test_full_table_without_versions(load: Run, api: SandboxApi) -> None:
+    spec = DELETE | {"full_table": True}
+    load([USERS, *map(user, range(9)), state(read=1)], spec)
+    # A tap that was killed between two lines has sent no STATE behind the last one.
+    done = load([USERS, user(1), state(read=2), user(2)], spec)
+    assert "sent neither ACTIVATE_VERSION nor STATE after its last record" in done.stderr
+    done = load([USERS, *map(user, range(8)), state(read=2)], DELETE)
+    assert figures(done) is None, "nobody said that this was all"
+    done = load([USERS, *map(user, range(8)), state(read=2)], spec)
+    assert figures(done) == (1, 1, 0)
+    assert uids(api).keys() == {f"u{number}" for number in range(8)}
+
+
+def test_a_read_that_is_resumed(load: Run, api: SandboxApi) -> None:
+    load(full(range(40)))
+    before = uids(api)
+    load([USERS, *(versioned(user(number), 2) for number in range(20))])
+    rest = [USERS, *(versioned(user(number), 2) for number in range(20, 39)), activate(2), state(read=2)]
+    done = load(rest)
+    assert done.code == 0
+    assert (
+        "nobody is marked or deleted as vanished: the tap resumed a read that an earlier run" in done.stderr
+    )
+    assert uids(api) == before
+    done = load(full(range(39), 3))
+    assert figures(done) == (1, 1, 0)
+
+
+def test_a_record_that_is_rejected_may_be_anybodys(load: Run, api: SandboxApi) -> None:
+    load(full(range(40)))
+    before = uids(api)
+    for bad in (user(38, seats="x"), '{"type":"RECORD","stream":"users","record":{"uid":null}}'):
+        lines = [USERS, *(versioned(user(number), 2) for number in range(38)), versioned(bad, 2)]
+        done = load([*lines, activate(2), state(read=2)])
+        assert done.code == 1
+        assert "vanished: 1 record rejected, and whose they are is not known" in done.stderr
+    assert uids(api) == before
+
+
+def test_a_run_that_is_stopped_or_fails(load: Run, api: SandboxApi) -> None:
+    load(full(range(40)))
+    before = uids(api)
+    done = load([*full(range(20), 2), "no message"])
+    assert done.code == 1
+    assert "vanished: the input did not end in order" in done.stderr
+    assert uids(api) == before
+    with ScriptedServer(lambda *_: Reply(401)) as server:
+        done = load(full(range(20), 3, seats=1), api_url=server.url)
+    assert done.code == 1
+    assert "vanished: the run failed" in done.stderr
+
+
+def test_a_mark_that_fails_is_tried_again_the_next_night(load: Run) -> None:
+    refuses = True
+
+    def answer(request: Request, _: int) -> Reply:
+        if refuses and "active" in request.json.get("properties", {}):
+            return Reply(400, {"code": "invalid", "message": "no"})
+        return Reply(200, {"id": "1"})
+
+    with ScriptedServer(answer) as server:
+        config = {"api_url": server.url, "delivery": "single"}
+        load(full(range(9)), **config)
+        for night in (2, 3):
+            done = load(full(range(8), night), **config)
+            assert done.code == 1
+            assert figures(done) == (1, 0, 1)
+            assert done.rejects[-1]["stream"] == "users:vanished"
+        refuses = False
+        done = load(full(range(8), 4), **config)
+        assert done.code == 0
+        assert figures(done) == (1, 1, 0)
+        marked = [one.json for one in server.requests if "active" in one.json.get("properties", {})]
+        assert marked == [{"uid": "u8", "properties": {"active": False, "left_on": "2026-02-01"}}] * 3
+        assert figures(load(full(range(8), 5), **config)) is None
+
+
+def test_one_whose_mark_failed_and_who_comes_back_is_sent(load: Run) -> None:
+    def answer(request: Request, _: int) -> Reply:
+        refused = "active" in request.json.get("properties", {})
+        return Reply(400, {"code": "invalid", "message": "no"}) if refused else Reply(200, {"id": "1"})
+
+    with ScriptedServer(answer) as server:
+        config = {"api_url": server.url, "delivery": "single"}
+        load(full(range(3)), **config)
+        load(full(range(2), 2), **config)
+        # The mark may have been carried out all the same.
+        assert figures(load(full(range(3), 3), **config), "users") == (3, 1, 0)
+
+
+def test_one_who_is_deleted_already_is_done(load: Run, api: SandboxApi) -> None:
+    load(full(range(9)), DELETE)
+    (gone,) = api.get("/v2/users", uid="u8")["results"]
+    api.delete(f"/v2/users/{gone['id']}")
+    done = load(full(range(8), 2), DELETE)
+    assert done.code == 0, done.stderr
+    assert figures(done) == (1, 1, 0)
+    assert figures(load(full(range(8), 3), DELETE)) is None
+
+
+def test_a_key_that_may_not_delete_is_refused_before_anything_is_sent(run_target: Run) -> None:
+    with Sandbox(SandboxOptions(role="ADMIN")) as sandbox:
+        streams = mirror(**DELETE) | {"others": {"kind": "users"}}
+        done = run_target(full(range(3)), api_url=sandbox.url, streams=streams)
+        assert done.code == 1
+        (error,) = done.error_lines
+        assert "Stream 'users' maps to user_deletions, which takes a key of the role Architect" in error
+        assert uids(SandboxApi(sandbox.url)) == {}
+        done = run_target(full(range(3)), api_url=sandbox.url, streams=mirror(**MARK))
+        assert done.code == 0
