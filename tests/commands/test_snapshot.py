@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
-from tests.conftest import EVENTS, EXECUTABLE, KEY, USERS, Outcome, event, state, user
+from tests.conftest import EVENTS, EXECUTABLE, KEY, USERS, Outcome, SandboxApi, event, state, user
 from tests.ecosystem.example_run import messages
 from tests.ecosystem.pages import BLOCKS
 from tests.ecosystem.project import ROOT, loader
@@ -81,7 +81,9 @@ def test_what_is_known(tmp_path: Path, loaded: Config) -> None:
     assert "u3" not in done.stdout + done.stderr
 
 
-def test_a_forgotten_stream_is_sent_again(tmp_path: Path, loaded: Config, run_target: Run) -> None:
+def test_a_forgotten_stream_is_sent_again(
+    tmp_path: Path, loaded: Config, run_target: Run, api: SandboxApi
+) -> None:
     assert counts(run_target) == {"users": (0, 5), "events": (0, 3)}
     left, done = known(tmp_path, loaded, "--forget", "users")
     assert left == {"events": 3}
@@ -96,6 +98,7 @@ def test_a_forgotten_stream_is_sent_again(tmp_path: Path, loaded: Config, run_ta
     assert done.stderr.count("Stream events is forgotten") == 1
     assert command(tmp_path, loaded, "snapshot").stdout == ""
     assert counts(run_target) == {"users": (5, 0), "events": (3, 0)}
+    assert len(api.events()) == 6
 
 
 @pytest.mark.parametrize(

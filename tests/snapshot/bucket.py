@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import boto3
 import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
 BUCKET = "snapshots"
@@ -20,6 +22,10 @@ class Bucket:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.client = boto3.client("s3")
+        self.create()
+
+    def create(self) -> None:
+        """Make the bucket."""
         self.client.create_bucket(Bucket=BUCKET)
 
     @property
@@ -35,6 +41,11 @@ class Bucket:
     def write(self, name: str, content: bytes) -> None:
         """Make or overwrite an object in the directory of `URL`."""
         self.client.put_object(Bucket=BUCKET, Key=f"fullstory/nightly/{name}", Body=content)
+
+    def forget(self, *, after: dict[str, bytes]) -> None:
+        """Remove the objects that were not there before."""
+        for name in self.objects.keys() - after.keys():
+            self.client.delete_object(Bucket=BUCKET, Key=f"fullstory/nightly/{name}")
 
     def clear(self) -> None:
         """Remove all objects."""
@@ -84,3 +95,18 @@ def refusing(server: Bucket) -> Iterator[None]:
 def _post(address: str, body: bytes = b"") -> None:
     request = urllib.request.Request(address, body, {"Content-Type": "text/plain"}, method="POST")
     urllib.request.urlopen(request).close()
+
+
+@contextmanager
+def at_each_upload(call: Callable[[], None]) -> Iterator[None]:
+    """Call something when an object is about to be written."""
+    serve = DomainDispatcherApplication.__call__
+
+    def watch(self: Any, environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "PUT" and ".mdb" in environ["PATH_INFO"]:
+            call()
+        return serve(self, environ, start_response)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DomainDispatcherApplication, "__call__", watch)
+        yield

@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from target_fullstory.sandbox import Sandbox
 from tests import executable
 from tests.conftest import KEY, Outcome, SandboxApi, record, schema, state
 from tests.reliability.live import Live
-from tests.snapshot.bucket import URL, Bucket, bucket, refusing
+from tests.snapshot.bucket import URL, Bucket, at_each_upload, bucket, refusing
 
 SYNC = {"customers": {"kind": "users", "sync": "changed"}, "orders": {"kind": "events", "sync": "changed"}}
 CUSTOMERS = schema("customers", {"id": {"type": "string"}, "plan": {"type": "string"}}, ["id"])
@@ -69,9 +70,9 @@ class Machines:
     def config(self, machine: str, **settings: Any) -> dict[str, Any]:
         return self._config | {"output_dir": str(self._directory / machine)} | settings
 
-    def run(self, machine: str, lines: list[str], **settings: Any) -> Outcome:
+    def run(self, machine: str, lines: list[str], *, name: str = "run", **settings: Any) -> Outcome:
         full = self.config(machine, **settings)
-        path = self._directory / f"{machine}.json"
+        path = self._directory / f"{name}.json"
         path.write_text(json.dumps(full))
         if '"STATE"' not in lines[-1]:
             lines = [*lines, state(at="the end")]
@@ -147,20 +148,21 @@ def test_of_two_runs_at_once_the_second_to_end_is_told(s3: Bucket, machines: Mac
     assert counts(later) == (1, 11)
 
 
+@pytest.mark.parametrize("nights_before", [0, 1])
 def test_what_a_killed_run_has_booked_is_known_on_its_machine(
-    s3: Bucket, machines: Machines, monkeypatch: pytest.MonkeyPatch
+    nights_before: int, s3: Bucket, machines: Machines
 ) -> None:
-    with machines.start("one", snapshot_path=URL, batch_size_rows=5) as live:
+    """It is killed when all is booked, and nothing of it put back."""
+    for _ in range(nights_before):
+        machines.run("one", [CUSTOMERS, customer(99)], snapshot_path=URL)
+    before = s3.objects
+    with machines.start("one", snapshot_path=URL) as live, at_each_upload(live.process.kill):
         live.feed(CUSTOMERS, *map(customer, range(10)), state(at=1))
         live.close_input()
-        # It is booked locally; the bucket takes it last.
-        live.wait_for(lambda: bool(s3.objects) or live.process.poll() is not None)
-        live.process.send_signal(signal.SIGKILL)
-    s3.clear()
-    machines.snapshot("one").with_suffix(".generation").write_text('{"number":0,"trailer":""}')
-    machines.snapshot("one").with_name(machines.snapshot("one").name + ".xxh3").unlink(missing_ok=True)
+        assert live.end() == -signal.SIGKILL
+    s3.forget(after=before)
     assert counts(machines.run("one", customers(10), snapshot_path=URL)) == (0, 10)
-    assert len(s3.objects) == 1
+    # That run has put it back, though it has changed nothing.
     assert counts(machines.run("other", customers(10), snapshot_path=URL)) == (0, 10)
 
 
@@ -185,7 +187,7 @@ def test_a_bucket_that_is_deleted_meanwhile_fails_the_run_and_loses_nothing(
         assert live.end() == 1
         only_error(live, "there is no bucket", "snapshot_path")
         assert live.bookmarks[-1] == {"at": 1}
-    s3.client.create_bucket(Bucket="snapshots")
+    s3.create()
     assert counts(machines.run("one", [CUSTOMERS, customer(1)], snapshot_path=URL)) == (0, 1)
     assert counts(machines.run("other", [CUSTOMERS, customer(1)], snapshot_path=URL)) == (0, 1)
 
@@ -206,7 +208,7 @@ def test_credentials_in_the_address_are_refused_and_shown_nowhere(machines: Mach
     outcome = machines.run("one", customers(1), snapshot_path="s3://AKIAHIDDEN:hid/den@bucket/path")
     assert outcome.code == 1
     only_error(outcome, "snapshot_path", "credentials")
-    left = [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "one.json"]
+    left = [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "run.json"]
     texts = [outcome.stdout, outcome.stderr, *(file.read_text(errors="replace") for file in left)]
     assert not any("AKIAHIDDEN" in text or "hid/den" in text for text in texts)
 
@@ -418,3 +420,21 @@ def test_runs_to_other_destinations_do_not_meet(machines: Machines) -> None:
         assert outcome.code == 0
         assert counts(outcome) == (1, 0)
         assert KEY not in outcome.stderr
+
+
+def test_runs_that_begin_the_snapshot_at_the_same_moment_begin_one(machines: Machines) -> None:
+    streams = {f"orders{number}": {"kind": "events", "sync": "changed"} for number in range(4)}
+
+    def lines(stream: str) -> list[str]:
+        return [line.replace('"orders"', f'"{stream}"') for line in (ORDERS, *map(order, range(10)))]
+
+    def load(stream: str) -> Outcome:
+        return machines.run("one", lines(stream), name=stream, streams=streams)
+
+    with ThreadPoolExecutor(4) as threads:
+        first = dict(zip(streams, threads.map(load, streams), strict=True))
+    for stream, outcome in first.items():
+        assert outcome.code == 0, outcome.stderr
+        assert counts(outcome, stream) == (10, 0)
+    for stream in streams:
+        assert counts(load(stream), stream) == (0, 10)
