@@ -88,8 +88,9 @@ class TargetFullstory(Target):
         names = list(self.config_jsonschema["properties"])
         for name in self.config:
             if name not in names:
-                hint = did_you_mean(name, names)
-                self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
+                self.logger.warning(
+                    "Setting %s is not known and has no effect%s", name, did_you_mean(name, names)
+                )
         self.message_reader = _Listener(self._load)
         mapped = [*self.settings.streams, *DEFAULT_STREAMS]
         self.checked_maps = StreamMaps(

@@ -9,7 +9,8 @@ from pathlib import Path
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, REQUEST_BYTES
 from target_fullstory.snapshot.known_uids import KnownUids, Name
 from target_fullstory.snapshot.seen_users import SeenUsers, VanishedUsers
-from target_fullstory.snapshot.store import Store, StreamFacts
+from target_fullstory.snapshot.store import Store
+from target_fullstory.snapshot.store_facts import StreamFacts
 
 _RECORD_AT = KEY_BYTES + REQUEST_BYTES
 _USERS_AT_A_TIME = 2_000

@@ -26,7 +26,8 @@ from target_fullstory.snapshot.fingerprints import digest_with
 from target_fullstory.snapshot.known_uids import name_in
 from target_fullstory.snapshot.mirror_users import MirrorUsers
 from target_fullstory.snapshot.queued_users import QueuedUsers
-from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
+from target_fullstory.snapshot.store import DAY_BYTES, Store
+from target_fullstory.snapshot.store_facts import StreamFacts
 
 _REQUEST_END = REQUEST_BYTES
 _RECORD_END = REQUEST_BYTES + KEY_BYTES

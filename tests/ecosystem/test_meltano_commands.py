@@ -86,9 +86,11 @@ def test_an_approved_plan(demo: Demo) -> None:
     plan = (
         "meltano --log-level=error invoke target-fullstory:plan --format json < customers.jsonl | tr -d '\\n'"
     )
-    plan_id = run(plan)["plan_id"]
-    done = run(load, PLAN_ID=plan_id)["target_fullstory"]["streams"]["customers"]
-    assert (done["received"], done["delivered"]) == (200, 200)
+    planned = run(plan)
+    (beyond,) = planned["beyond"]
+    assert (beyond["setting"], beyond["known"]) == ("max_changed_percent", 200)
+    done = run(load, PLAN_ID=planned["plan_id"])["target_fullstory"]["streams"]["customers"]
+    assert (done["received"], done["delivered"]) == (200, beyond["changed"])
 
 
 def test_jobs(demo: Demo) -> None:
