@@ -88,9 +88,8 @@ class TargetFullstory(Target):
         names = list(self.config_jsonschema["properties"])
         for name in self.config:
             if name not in names:
-                self.logger.warning(
-                    "Setting %s is not known and has no effect%s", name, did_you_mean(name, names)
-                )
+                hint = did_you_mean(name, names)
+                self.logger.warning("Setting %s is not known and has no effect%s", name, hint)
         self.message_reader = _Listener(self._load)
         mapped = [*self.settings.streams, *DEFAULT_STREAMS]
         self.checked_maps = StreamMaps(
@@ -280,8 +279,10 @@ class TargetFullstory(Target):
             run.check_limit()
         run.check_earlier_jobs()
         # Those that an earlier run's job has refused are among them.
-        count = max(run.rejects.count, run.ledger.totals().rejected)
-        limit = self.settings.max_rejected_records
+        count, limit = (
+            max(run.rejects.count, run.ledger.totals().rejected),
+            self.settings.max_rejected_records,
+        )
         if limit is None or count <= limit:
             return
         kind = MissingKeysError if run.missing_keys else TooManyRejectsError
