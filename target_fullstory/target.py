@@ -121,7 +121,7 @@ class TargetFullstory(Target):
         reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             run.settle()
-            for event in run.watch(reader, self._streams_of):
+            for event in run.watch(reader, self.checked_maps.names_of):
                 if isinstance(event, Records):
                     self._take(event)
                 elif isinstance(event, Unreadable):
@@ -186,9 +186,6 @@ class TargetFullstory(Target):
             elif self._direct_sinks.get(stream_map.stream_alias) is not sink:
                 self._direct_sinks.pop(stream_map.stream_alias, None)
             sink.choose_path(direct=direct)
-
-    def _streams_of(self, source: str) -> list[str]:
-        return [one.stream_alias for one in self.mapper.stream_maps.get(source, [])]
 
     def sinks_of(self, stream: str) -> dict[str, FullstorySink]:
         """The sinks of the records of one name, by the tap's stream."""
@@ -279,10 +276,8 @@ class TargetFullstory(Target):
             run.check_limit()
         run.check_earlier_jobs()
         # Those that an earlier run's job has refused are among them.
-        count, limit = (
-            max(run.rejects.count, run.ledger.totals().rejected),
-            self.settings.max_rejected_records,
-        )
+        count = max(run.rejects.count, run.ledger.totals().rejected)
+        limit = self.settings.max_rejected_records
         if limit is None or count <= limit:
             return
         kind = MissingKeysError if run.missing_keys else TooManyRejectsError

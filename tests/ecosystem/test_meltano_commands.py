@@ -70,7 +70,7 @@ def test_an_approved_plan(demo: Demo) -> None:
     """The mapping changes, and so do all users."""
     fields = {"uid": {"template": "user_{id}"}}
     customers = {"kind": "users", "sync": "changed", "fields": fields, "properties": ["plan"]}
-    settings = {"API_URL": "sandbox", "MAX_CHANGED_PERCENT": "5", "OUTPUT_DIR": "output/approved"}
+    settings = {"API_URL": "sandbox", "OUTPUT_DIR": "output/approved"}
 
     def run(script: str, code: int = 0, **variables: str) -> dict[str, Any]:
         mapping = {"STREAMS": json.dumps({"customers": customers})}
@@ -79,13 +79,13 @@ def test_an_approved_plan(demo: Demo) -> None:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
         return found
 
-    load = example('--approve "$PLAN_ID"')
+    (demo.project.path / "limit.json").write_text('{"max_changed_percent": 5}')
+    load = example('--approve "$PLAN_ID"').replace(" --approve", " --config limit.json --approve")
     run(example("target-fullstory:plan").splitlines()[0] + "\n" + load.replace(' --approve "$PLAN_ID"', ""))
     customers["properties"] = ["plan", "seats"]
     run(load.replace(' --approve "$PLAN_ID"', ""), code=1)
-    plan = (
-        "meltano --log-level=error invoke target-fullstory:plan --format json < customers.jsonl | tr -d '\\n'"
-    )
+    options = "--config limit.json --format json < customers.jsonl | tr -d '\\n'"
+    plan = f"meltano --log-level=error invoke target-fullstory:plan {options}"
     planned = run(plan)
     (beyond,) = planned["beyond"]
     assert (beyond["setting"], beyond["known"]) == ("max_changed_percent", 200)
