@@ -14,6 +14,7 @@ from typing import Final
 
 from target_fullstory.kinds import Kind
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
+from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.fingerprints import digest_with
 from target_fullstory.snapshot.held_store import HeldStore
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find
@@ -46,6 +47,8 @@ class Snapshot:
     def __init__(self, store: Store, *, resend_after: int | None, keep_events: int) -> None:
         """Take a store; both ages are in days, a `resend_after` of None never sends what is unchanged."""
         self.store = store
+        # Of how many users may change or vanish; set before a stream is opened.
+        self.limits: ChangeLimits | None = None
         self._resend_after = resend_after
         self._keep_events = keep_events
         self._today = int(time.time() // _SECONDS_A_DAY)
@@ -71,7 +74,11 @@ class Snapshot:
         """The part of a stream of users or events."""
         if stream not in self._streams:
             facts = self.store.facts(stream, kind)
-            self._streams[stream] = StreamSnapshot(self.store, facts, kind, self._today, self._resend_after)
+            limits = self.limits if kind == "users" else None
+            changes = limits.changes_of(stream, facts.rows) if limits else None
+            self._streams[stream] = StreamSnapshot(
+                self.store, facts, kind, self._today, self._resend_after, changes.users if changes else None
+            )
         return self._streams[stream]
 
     def of(self, stream: str) -> StreamSnapshot | None:
@@ -83,11 +90,23 @@ class Snapshot:
         """The fingerprint of a uid or id; called by any thread."""
         return self._user(user.encode("utf-8", "surrogatepass"))
 
+    def figures(self) -> dict[str, dict[str, int]]:
+        """How many of each stream were known at the start, and what came of the records of this run."""
+        return {
+            stream: {
+                "known_at_start": part.known,
+                "new": part.new,
+                "changed": part.changed,
+                "unchanged": part.unchanged,
+            }
+            for stream, part in self._streams.items()
+        }
+
     # What became of what was sent
 
     def expect(self, rows: BatchRows) -> None:
         """Take what an earlier run has sent as queued: it is in progress."""
-        part = self.open_stream(rows.stream, "events" if rows.kind == "events" else "users")
+        part = self.open_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
         if rows.kind == "events":
             for key in rows.keys_in_order():
                 part.expect(key, b"")
@@ -97,7 +116,7 @@ class Snapshot:
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
-        self._take(_Outcome(rows, _CONFIRMED, on_booked))
+        self._take(_Outcome(rows, _REMOVED if rows.removes else _CONFIRMED, on_booked))
 
     def fail(self, rows: BatchRows) -> None:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
@@ -134,7 +153,7 @@ class Snapshot:
     def book(self, *, everything: bool) -> None:
         """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
         everything = everything or (self.held is not None and self.held.is_put_due)
-        refreshed = sum(len(part.refreshed) for part in self._streams.values())
+        refreshed = sum(part.unbooked for part in self._streams.values())
         with self._lock:
             if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
                 return
@@ -142,7 +161,7 @@ class Snapshot:
             self._waiting = 0
         by_stream: dict[str, list[_Outcome]] = {}
         for outcome in taken:
-            by_stream.setdefault(outcome.rows.stream, []).append(outcome)
+            by_stream.setdefault(outcome.rows.known_stream, []).append(outcome)
         for name, part in self._streams.items():
             outcomes = by_stream.get(name, [])
             if part.kind == "events":
@@ -164,12 +183,27 @@ class Snapshot:
 
     def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         refreshed, part.refreshed = part.refreshed, {}
+        if part.mirror is not None:
+            part.mirror.enter_names(one.rows.names for one in outcomes if one.what == _CONFIRMED)
         if outcomes or refreshed:
             booking = _UserBooking(part)
             self.store.change(
                 "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
             )
             self.store.change("records", part.facts, booking.known_records(), _add_records)
+        if part.mirror is not None:
+            part.mirror.remove_names(self._without_name(part, outcomes))
+
+    def _without_name(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> list[bytes]:
+        """The users who are known no more, or known to be deleted."""
+        deleted, removed = list[bytes](), list[bytes]()
+        for one in outcomes:
+            if one.what == _REMOVED:
+                removed += one.rows.keys_in_order()
+            elif one.what == _CONFIRMED and one.rows.kind == "user_deletions":
+                deleted += one.rows.keys_in_order()
+        rows = self.store.look_up("users", part.facts, removed)
+        return deleted + [key for key, row in zip(removed, rows, strict=True) if row is None]
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         day = self._day
@@ -200,6 +234,9 @@ class Snapshot:
         """Forget events that are too old, and close the store."""
         try:
             self._forget_old_events()
+            for part in self._streams.values():
+                if part.mirror is not None:
+                    part.mirror.close()
         finally:
             if self.held is not None:
                 self.held.close()
@@ -223,6 +260,10 @@ class _UserBooking:
         for outcome in outcomes:
             packed, width = outcome.rows.packed, outcome.rows.width
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            nameless = outcome.rows.kind == "users" and not outcome.rows.names
+            if self._part.mirror is not None and outcome.what == _CONFIRMED and nameless:
+                # What they are called is learned when they come again: they are to be mapped then.
+                rows = [row[:_RECORD_AT] + NO_RECORD for row in rows]
             keys, requests = [row[:KEY_BYTES] for row in rows], [row[KEY_BYTES:_RECORD_AT] for row in rows]
             latest = self._part.are_latest(keys, requests)
             told, outdated = day + outcome.what, day + _FAILED

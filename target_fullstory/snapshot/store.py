@@ -25,10 +25,10 @@ from target_fullstory.errors import OutputError
 from target_fullstory.logs import logger
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, REQUEST_BYTES
 from target_fullstory.snapshot.lmdb_file import ITEMS_A_COMMIT, LmdbFile, items
+from target_fullstory.snapshot.name_buckets import NameBuckets, prefix_of_names
 from target_fullstory.snapshot.packed_rows import REST_BYTES, bucket_names, find, split
-from target_fullstory.snapshot.snapshot_files import StoreUnusableError
+from target_fullstory.snapshot.store_facts import NOT_ENTERED, VERSION, About, StreamFacts, read_about
 
-VERSION: Final = 1
 DAY_BYTES: Final = 2
 Table: TypeAlias = Literal["users", "events", "records"]
 
@@ -41,40 +41,12 @@ WIDTHS: Final[dict[Table, int]] = {
 
 _LETTERS: Final[dict[Table, bytes]] = {"users": b"u", "events": b"e", "records": b"r"}
 _ABOUT = b"about"
-# The number of a stream that is not in the file yet: no row begins with it.
-_NOT_ENTERED = 0xFFFF
 # A bucket has fewer rows than this as a rule, or else more bits of the key name the buckets: to search many
 # takes longer. It has a quarter of them at least, for fewer take more room.
 _ROWS_A_BUCKET = 64
-_FEWEST_BITS, _MOST_BITS = 8, 16
+_MOST_BITS = 16
 # A file that has more is written anew: LMDB leaves room in it for what it changes.
 _BYTES_A_ROW, _LOOSE_BYTES = 48, 256 * 1024
-
-
-class StreamFacts(msgspec.Struct, kw_only=True):
-    """What the store says of a stream; times are ISO 8601 in UTC."""
-
-    number: int
-    kind: str
-    rows: int = 0  # users or events that are known
-    scope: str = ""  # of the fingerprints in `records`: that of the mapping and the SCHEMA
-    since: str = ""  # when the first was entered
-    loaded: str = ""  # when the latest was
-    bits: int = _FEWEST_BITS  # of a key that name its bucket
-    first_day: int = 0  # of the events that are known
-
-
-class _Version(msgspec.Struct):
-    version: int
-
-
-class About(msgspec.Struct, kw_only=True):
-    """What the store says of itself."""
-
-    version: int
-    seed: int
-    destination: Destination
-    streams: dict[str, StreamFacts] = {}
 
 
 class Store:
@@ -115,7 +87,7 @@ class Store:
         if found is None or found.kind != kind:
             if found is not None:
                 self.forget(stream)
-            found = self.about.streams[stream] = StreamFacts(number=_NOT_ENTERED, kind=kind)
+            found = self.about.streams[stream] = StreamFacts(number=NOT_ENTERED, kind=kind)
         return found
 
     def _refresh(self) -> None:
@@ -125,9 +97,9 @@ class Store:
 
     def _take_over(self, transaction: Any) -> None:
         """Take over what other runs have written of streams that are not this run's own."""
-        stored, known = _read(transaction.get(_ABOUT)).streams, self.about.streams
+        stored, known = read_about(transaction.get(_ABOUT)).streams, self.about.streams
         for name in known.keys() - stored.keys() - self._own:
-            if known[name].number != _NOT_ENTERED:
+            if known[name].number != NOT_ENTERED:
                 del known[name]
         for name in stored.keys() - self._own:
             facts = known.setdefault(name, stored[name])
@@ -192,8 +164,7 @@ class Store:
         `change` changes a bucket's rows by its items; the records that it returns are forgotten in the same
         transaction.
         """
-        if facts.number == _NOT_ENTERED:
-            self._enter(facts)
+        self.enter(facts)
         self._refresh()
         while len(keyed) + facts.rows > _ROWS_A_BUCKET << facts.bits and facts.bits < _MOST_BITS:
             self._make_more_buckets(facts)
@@ -220,11 +191,13 @@ class Store:
                 if table != "records":
                     facts.rows += difference // width
 
-    def _enter(self, facts: StreamFacts) -> None:
+    def enter(self, facts: StreamFacts) -> None:
         """Give a new stream its number, which no other run has given to another."""
+        if facts.number != NOT_ENTERED:
+            return
         with self._changing():
             taken = {one.number for one in self.about.streams.values()}
-            facts.number = next(number for number in range(_NOT_ENTERED) if number not in taken)
+            facts.number = next(number for number in range(NOT_ENTERED) if number not in taken)
 
     def _make_more_buckets(self, facts: StreamFacts) -> None:
         bits = facts.bits + 2
@@ -264,6 +237,22 @@ class Store:
             facts = self.about.streams.pop(stream)
             for table in WIDTHS:
                 _clear(transaction, _prefix(table, facts))
+            _clear(transaction, prefix_of_names(facts))
+
+    def forget_names(self, facts: StreamFacts) -> None:
+        """Forget what a stream's users are called: it is a mirror no more."""
+        facts.mirror = facts.named = False
+        with self._changing() as transaction:
+            _clear(transaction, prefix_of_names(facts))
+
+    def names(self, facts: StreamFacts, transaction: Any) -> NameBuckets:
+        """Where a mirror's names lie, as long as the transaction goes on."""
+        return NameBuckets(transaction, prefix_of_names(facts))
+
+    def save_about(self) -> None:
+        """Write what the store says of itself."""
+        with self._changing():
+            pass
 
     def forget_records(self, facts: StreamFacts) -> None:
         """Forget how a stream's records came, for another mapping or SCHEMA has made them."""
@@ -272,8 +261,7 @@ class Store:
 
     def note(self, facts: StreamFacts, **values: Any) -> None:
         """Write what the store says of a stream."""
-        if facts.number == _NOT_ENTERED:
-            self._enter(facts)
+        self.enter(facts)
         with self._changing():
             for name, value in values.items():
                 setattr(facts, name, value)
@@ -282,7 +270,8 @@ class Store:
 
     def close(self, *, alone: bool = True) -> None:
         """Close the file, without what was freed in it where nobody else has it open."""
-        rows = sum(facts.rows for facts in self.about.streams.values())
+        # A name, or what of it is compressed, takes about as much as a row.
+        rows = sum(facts.rows * (1 + facts.mirror) for facts in self.about.streams.values())
         if alone and self.file.path.stat().st_size > rows * _BYTES_A_ROW + _LOOSE_BYTES:
             self._write_anew()
         self.file.close()
@@ -305,24 +294,13 @@ class Store:
             if self.shared:
                 self._take_over(transaction)
             yield transaction
-            entered = {name: one for name, one in self.about.streams.items() if one.number != _NOT_ENTERED}
+            entered = {name: one for name, one in self.about.streams.items() if one.number != NOT_ENTERED}
             transaction.put(_ABOUT, msgspec.json.encode(structs.replace(self.about, streams=entered)))
 
     def _read_about(self) -> About | None:
         with self.file.reading() as transaction:
             content = transaction.get(_ABOUT)
-        return None if content is None else _read(content)
-
-
-def _read(about: bytes) -> About:
-    try:
-        version = msgspec.json.decode(about, type=_Version).version
-        if version != VERSION:
-            problem = f"it is of version {version}, this target's is {VERSION}"
-            raise StoreUnusableError(problem, version=version)
-        return msgspec.json.decode(about, type=About)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise StoreUnusableError("it is damaged") from None
+        return None if content is None else read_about(content)
 
 
 def _prefix(table: Table, facts: StreamFacts) -> bytes:
