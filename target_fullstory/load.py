@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.accounting.progress_lines import ProgressLines
@@ -32,6 +32,9 @@ from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.snapshot.stream_snapshot import Selection
 
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
 _WEBHOOK_GRACE_SECONDS = 5.0
@@ -80,10 +83,18 @@ class Load(Run):
         self._account = KeyAccount(settings, Client(briefly(settings), url))
         self._role_check = RoleCheck(settings, self._account)
         accounting.block.organization = lambda: self._destination.organization
+        snapshot = None
+        if any(spec.sync != "all" for spec in settings.streams.values()):
+            # Imported here: most runs have none.
+            from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
+
+            snapshot = open_snapshot(settings, self._account.certain_destination())
         journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
+        self.snapshot = snapshot
+        self._dispatcher.snapshot = snapshot
         interval = settings.progress_interval_seconds
         self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 
@@ -103,10 +114,17 @@ class Load(Run):
         super().interrupt()
         self._output.give_up_in(GRACE_SECONDS)
 
-    def add(self, stream: str, chunk: Chunk, record: Any = None, source: str | None = None) -> None:
+    def add(
+        self,
+        stream: str,
+        chunk: Chunk,
+        record: Any = None,
+        source: str | None = None,
+        selection: Selection | None = None,
+    ) -> None:
         """Take requests; meanwhile the key's organization is asked for, which the state names."""
         self._account.ask()
-        super().add(stream, chunk, record, source)
+        super().add(stream, chunk, record, source, selection)
 
     def flush(self) -> None:
         """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""
@@ -132,6 +150,9 @@ class Load(Run):
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         try:
             self._dispatcher.close()
+            if self.snapshot:
+                self.snapshot.book(everything=True)
+                self.snapshot.close()
             self._jobs.close()
             self._client.close()
             self._block.finish()

@@ -6,7 +6,7 @@ Runs in the reading thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +21,10 @@ from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
 from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.settings.model import Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
+    from target_fullstory.snapshot.stream_snapshot import Selection
 
 _OVER_QUOTA = Rejected(OVER_QUOTA, "the run has sent max_events events")
 
@@ -47,6 +51,8 @@ class Run(ABC):
         self._batcher = Batcher(settings, dispatcher, accounting)
         self.events_left = settings.max_events  # None: no quota
         self.uids = RepeatedUids()
+        # What was sent before; None where every record is sent.
+        self.snapshot: Snapshot | None = None
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -63,12 +69,28 @@ class Run(ABC):
         """Count records of an ignored stream."""
         self.ledger.count(stream, received=count, ignored=count)
 
-    def add(self, stream: str, chunk: Chunk, record: Any = None, source: str | None = None) -> None:
-        """Take the requests of records that follow each other.
+    def add(
+        self,
+        stream: str,
+        chunk: Chunk,
+        record: Any = None,
+        source: str | None = None,
+        selection: Selection | None = None,
+    ) -> None:
+        """Take the requests of records that follow each other; of a selection, what it chose of them.
 
         With a quota of events they come one at a time, with the record where it is at hand and the tap's
         stream: beyond the quota it is rejected as it came.
         """
+        known = self.snapshot.of(stream) if self.snapshot else None
+        if known is not None:
+            selection = selection or known.select(chunk)
+            self.count_unchanged(stream, selection.unchanged)
+            self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
+            chunk = selection.chunk
+            if not chunk.requests:
+                known.queue(selection)
+                return
         if self.events_left is not None and chunk.kind == "events":
             if self.events_left < len(chunk.requests):
                 request = msgspec.json.encode(chunk.requests[0])
@@ -76,15 +98,26 @@ class Run(ABC):
                 return
             self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
-        if chunk.kind == "events" and not chunk.timed and self.ledger.untimed(stream, chunk.untimed):
+        untimed = selection.untimed if selection else chunk.untimed
+        if chunk.kind == "events" and untimed and self.ledger.untimed(stream, untimed):
             logger.warning(
                 "Stream %s: an event has no timestamp. Fullstory takes its time of arrival, and does not "
                 "recognise it when it is sent again: map a column to fields.timestamp. The count is "
                 "events_without_timestamp in the state",
                 stream,
             )
-        self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
+        if self.snapshot and chunk.kind == "user_deletions":
+            self.snapshot.blank(chunk.keys)
+        if known is not None and selection is not None:
+            known.queue(selection)
+        else:
+            self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
         self._batcher.add(stream, chunk)
+
+    def count_unchanged(self, stream: str, records: int) -> None:
+        """Take records that need not be sent."""
+        if records:
+            self.ledger.count(stream, received=records, unchanged=records)
 
     def reject(
         self,
@@ -188,6 +221,8 @@ class Run(ABC):
         if self._in_flight.error is not None:
             raise self._in_flight.error
         self._batcher.flush_aged()
+        if self.snapshot:
+            self.snapshot.book(everything=False)
 
     def interrupt(self) -> None:
         """End soon: called by a signal's handler, so it takes no lock."""
@@ -210,3 +245,6 @@ class Run(ABC):
                 self._in_flight.wait_until_idle()
         except StopWaiting:
             logger.warning("Stopped while batches or jobs were unfinished; the next run takes over")
+        finally:
+            if self.snapshot:
+                self.snapshot.book(everything=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from logging import DEBUG
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from singer_sdk import Target
 from singer_sdk.sinks import Sink
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.input.message_lines import parse
+from target_fullstory.mapped_records import MappedRecords
 from target_fullstory.mapping import (
     CONSTANT_UID,
     DEFAULT_STREAMS,
@@ -25,6 +26,9 @@ from target_fullstory.run import Run
 from target_fullstory.schemas.record_validation import RecordValidator
 from target_fullstory.schemas.violations import violation
 from target_fullstory.settings.model import Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.record_gate import RecordGate
 
 
 class SinkTarget(Protocol):
@@ -48,11 +52,12 @@ class FullstorySink(Sink):
         key_properties: Sequence[str] | None,
     ) -> None:
         super().__init__(cast("Target", target), stream_name, schema, key_properties)
-        self._run = target.run
+        self.run = target.run
         self._keys = frozenset(self.key_properties)
         self.decoder: LineDecoder | None = None
         self._mapper = self._compile(target.settings, schema)
-        self._run.open_stream(stream_name, self._mapper.kind if self._mapper else None)
+        self._gate = self._open_gate(target.settings, schema)
+        self.run.open_stream(stream_name, self._mapper.kind if self._mapper else None)
         for notice in self._mapper.notices if self._mapper else ():
             self.logger.info(notice)
 
@@ -78,6 +83,22 @@ class FullstorySink(Sink):
             )
         return None
 
+    def _open_gate(self, settings: Settings, schema: dict[str, Any]) -> RecordGate | None:
+        """What holds back the records that were sent before; None where all are sent."""
+        spec = spec_for(self.stream_name, settings.streams)
+        if self._mapper is None or spec is None or spec.sync == "all" or self.run.snapshot is None:
+            return None
+        # Imported here: most runs have none.
+        from target_fullstory.record_gate import RecordGate  # noqa: PLC0415
+        from target_fullstory.snapshot.event_identities import identity_of  # noqa: PLC0415
+        from target_fullstory.snapshot.mapping_scope import mapping_scope  # noqa: PLC0415
+
+        known = self.run.snapshot.open_stream(self.stream_name, self._mapper.kind)
+        options = settings.mapping_options, settings.validate_records
+        known.begin(mapping_scope(spec, schema, self.key_properties, *options))
+        identity = identity_of(spec.identity, self.key_properties) if spec.kind == "events" else None
+        return RecordGate(self._mapper, known, identity, self)
+
     def choose_path(self, *, direct: bool) -> None:
         """Choose between the fast path and the slow one, once per SCHEMA.
 
@@ -85,7 +106,9 @@ class FullstorySink(Sink):
         """
         if self._mapper is None or self._mapper.kind not in {"users", "events"}:
             return
-        if direct and self._run.events_left is None:
+        if direct and self._gate is not None:
+            self.decoder = self._gate.decoder
+        elif direct and self.run.events_left is None:
             self.decoder = self._mapper.decoder
         self.logger.info(
             "Stream %s: %s",
@@ -103,35 +126,47 @@ class FullstorySink(Sink):
         `source` is the tap's stream, where stream maps may have given it another name.
         """
         if self._mapper is None:
-            self._run.ignore(self.stream_name, len(records))
+            self.run.ignore(self.stream_name, len(records))
             return
-        before_look = self._run.records_to_look(self.stream_name)
+        before_look = self.run.records_to_look(self.stream_name)
         if 0 < before_look < len(records):
             self.take(records[:before_look], lines, source)
             self.take(records[before_look:], lambda: lines()[before_look:], source)
             return
-        has_quota = self._run.events_left is not None
+        if self._gate is not None:
+            self._take_at_gate(self._gate, records, source)
+        else:
+            self._take_all(self._mapper, records, lines, source)
+        if before_look:
+            self.run.look_at(self.stream_name)
+
+    def _take_at_gate(self, gate: RecordGate, records: list[Any], source: str | None) -> None:
+        if not any(type(record) is dict for record in records):
+            gate.take(records, source)
+            return
+        for record in records:
+            if type(record) is dict:
+                gate.take_decoded(record, source)
+            else:
+                gate.take([record], source)
+
+    def _take_all(
+        self, mapper: Mapper, records: list[Any], lines: Callable[[], list[bytes]], source: str | None
+    ) -> None:
+        has_quota = self.run.events_left is not None
         if has_quota and len(records) > 1:
             for record in records:
-                self.take([record], list, source)
+                self._take_all(mapper, [record], list, source)
             return
-
-        def reject(index: int, rejected: Rejected) -> None:
+        mapped = MappedRecords(mapper, records)
+        mapped.count_omissions(self.run, self.stream_name)
+        for index, rejected in mapped.rejected:
             record = records[index]
             if type(record) is not dict:
                 record = parse(lines()[index], 0)["record"]
             self.reject(record, rejected, source)
-
-        def count_dropped(names: tuple[str, ...]) -> None:
-            self._run.count_dropped(self.stream_name, names)
-
-        def count_undeclared(names: list[str]) -> None:
-            self._run.count_undeclared(self.stream_name, names)
-
-        for chunk in self._mapper.map(records, reject, count_dropped, count_undeclared):
-            self._run.add(self.stream_name, chunk, records[0] if has_quota else None, source)
-        if before_look:
-            self._run.look_at(self.stream_name)
+        for chunk in mapped.chunks:
+            self.run.add(self.stream_name, chunk, records[0] if has_quota else None, source)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Take one record, as singer-sdk gives it."""
@@ -140,22 +175,22 @@ class FullstorySink(Sink):
     def reject(self, record: dict[str, Any], rejected: Rejected, source: str | None) -> None:
         """Write a record to the rejects file."""
         if self._mapper is None:
-            self._run.ignore(self.stream_name, 1)
+            self.run.ignore(self.stream_name, 1)
             return
         if not record.keys() >= self._keys:
-            self._run.missing_keys = True
+            self.run.missing_keys = True
         record, rejected = self._mapper.redact(record, rejected)
-        self._run.reject(self.stream_name, self._mapper.kind, rejected, record, source=source)
+        self.run.reject(self.stream_name, self._mapper.kind, rejected, record, source=source)
 
-    def reject_unreadable(self, record: str, rejected: Rejected, source: str) -> None:
+    def reject_unreadable(self, record: str, rejected: Rejected, source: str | None) -> None:
         """Write a record that is known as text only to the rejects file."""
         if self._mapper is None:
-            self._run.ignore(self.stream_name, 1)
+            self.run.ignore(self.stream_name, 1)
             return
         kind = self._mapper.kind
         # A webhook endpoint's may hold its secret, which cannot be told apart in a text.
         text = None if kind == "webhook_endpoints" else record
-        self._run.reject(self.stream_name, kind, rejected, text, source=source)
+        self.run.reject(self.stream_name, kind, rejected, text, source=source)
 
     def _violation(self, record: dict[str, Any]) -> Rejected | None:
         if not record.keys() >= self._keys:

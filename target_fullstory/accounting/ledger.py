@@ -17,9 +17,9 @@ class StreamCounts(msgspec.Struct, kw_only=True):
 
     `received = delivered + rejected + merged + ignored + unchanged` once the run is over; before that, the
     difference is what still waits in a batch or a request. `merged` are records absorbed by another update of
-    the same user in the same batch, `unchanged` those that the snapshot held back, `dropped_properties` the number of values left out, by property, and
-    `undeclared_values` that of values that are not of their column's type. The kind is `ignored` for a stream
-    without a mapping.
+    the same user in the same batch, `unchanged` those that the snapshot held back, `dropped_properties` the
+    number of values left out, by property, and `undeclared_values` that of values that are not of their
+    column's type. The kind is `ignored` for a stream without a mapping.
     """
 
     kind: str

@@ -10,10 +10,10 @@ import msgspec
 
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.api.client import Client, with_retry_limit
-from target_fullstory.errors import ConfigurationError, TargetFullstoryError
+from target_fullstory.errors import ConfigurationError, DeliveryError, TargetFullstoryError
 from target_fullstory.logs import logger
 from target_fullstory.settings.addresses import normalized
-from target_fullstory.settings.model import Settings
+from target_fullstory.settings.model import SANDBOX, Settings
 
 _RETRY_SECONDS = 10.0
 _FINGERPRINT_BYTES = 6
@@ -104,6 +104,24 @@ class KeyAccount:
     def known_organization(self) -> str | None:
         """The organization's id as far as it is known by now."""
         return self._account.organization or None if self._account else None
+
+    def certain_destination(self) -> Destination:
+        """Where the run sends, for what is kept from run to run.
+
+        The key's fingerprint stands for an organization that the API does not tell of the key; none for that
+        of the embedded sandbox.
+
+        Raises:
+            TargetFullstoryError: The API cannot be asked now. Its answer might be another destination.
+        """
+        if self._address == SANDBOX:
+            return Destination(SANDBOX)
+        if self.get() is None and not isinstance(self.error, ConfigurationError):
+            raise self.error or DeliveryError(
+                "GET /me was not answered in time, so it is not known what was sent to its organization. Try "
+                "again."
+            )
+        return Destination(self._address, self.known_organization or self.fingerprint)
 
     def destination(self) -> Destination:
         """Where the run sends, as far as it is known by now.

@@ -12,6 +12,7 @@ from target_fullstory.accounting.checkpoints import Ticket
 from target_fullstory.batching.encoded_requests import split_requests
 from target_fullstory.batching.merge import merge_updates
 from target_fullstory.kinds import KINDS, Kind
+from target_fullstory.snapshot.batch_rows import BatchRows
 
 Keys: TypeAlias = "array[int]"
 """The users of a closed batch, or the stream of calls in series, as hashes: a job in progress holds many."""
@@ -67,6 +68,7 @@ class Batch:
     timed: bool  # every event has a timestamp of its own
     ticket: Ticket  # its claim on the checkpoints
     covered_by: int = 0  # the number of the first STATE behind its last record
+    fingerprints: BatchRows | None = None  # where its stream is in the snapshot
     # Of deletions, by user, the number of the first STATE behind the last one.
     deleted: dict[str, int] = field(default_factory=dict)
     sent_at: float = 0.0  # when the first of it was sent, in monotonic seconds
@@ -100,6 +102,7 @@ class OpenBatch:
         self._repeats = False
         self._timed = True
         self._mark: _Mark | None = None
+        self._fingerprints: list[bytes] = []
 
     @property
     def memory(self) -> int:
@@ -115,8 +118,17 @@ class OpenBatch:
         """Whether one of these users is in it."""
         return not self._keys.isdisjoint(keys)
 
-    def add(self, joined: bytes, rows: int, keys: list[str], *, timed: bool, covered_by: int) -> None:
-        """Add requests that follow each other, as JSON joined by commas; `keys` as in a chunk."""
+    def add(
+        self,
+        joined: bytes,
+        rows: int,
+        keys: list[str],
+        *,
+        timed: bool,
+        covered_by: int,
+        fingerprints: bytes = b"",
+    ) -> None:
+        """Add requests that follow each other, as JSON joined by commas; all else as in a chunk."""
         if keys:
             before = len(self._keys)
             self._keys.update(keys)
@@ -124,6 +136,8 @@ class OpenBatch:
             if self.kind == "user_deletions":
                 self._deleted.update(dict.fromkeys(keys, covered_by))
         self._items.append(joined)
+        if fingerprints:
+            self._fingerprints.append(fingerprints)
         self.rows += rows
         self.size += len(joined) + 1
         self._timed &= timed
@@ -152,6 +166,7 @@ class OpenBatch:
         rest.opened_at = mark.at
         rest._covered_by = self._covered_by
         rest._items = self._items[mark.items :]
+        rest._fingerprints = self._fingerprints[mark.items :]
         rest._timed = self._timed
         return batch, rest
 
@@ -161,6 +176,9 @@ class OpenBatch:
 
     def _close_at(self, end: _Mark) -> Batch:
         items, rows = self._items[: end.items], end.rows
+        fingerprints = None
+        if packed := self._fingerprints[: end.items]:
+            fingerprints = BatchRows(self.stream, self.kind, b"".join(packed))
         if self._repeats:
             if self.kind == "users":
                 items = merge_updates(items)
@@ -178,6 +196,7 @@ class OpenBatch:
             timed=end.timed,
             ticket=self.ticket,
             covered_by=end.covered_by,
+            fingerprints=fingerprints,
             deleted=self._deleted,
         )
 

@@ -142,12 +142,14 @@ class Batcher:
     def _add(self, batch: OpenBatch, joined: bytes, chunk: Chunk, begin: int, end: int) -> None:
         """Add a part of a chunk to a batch, and send what is full now."""
         before = batch.memory
+        width = len(chunk.fingerprints) // len(chunk.requests)
         batch.add(
             joined,
             end - begin,
             chunk.keys[begin:end],
             timed=chunk.timed,
             covered_by=self._checkpoints.next_number,
+            fingerprints=chunk.fingerprints[begin * width : end * width],
         )
         cut_at_state = KINDS[chunk.kind].cut_at_state
         self._memory[cut_at_state] += batch.memory - before

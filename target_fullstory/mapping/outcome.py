@@ -20,6 +20,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     # else.
     keys: list[str]
     timed: bool  # every event carries a timestamp of its own, so that its body identifies it
+    fingerprints: bytes = (
+        b""  # what the snapshot will know the records by, packed in order; empty without one
+    )
 
     @property
     def untimed(self) -> int:

@@ -57,8 +57,8 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     # `fields`: the column `path`.
     path: str | None = None
     batch: BatchSpec | None = None  # for kind `request`: how records share requests
-    # For kinds `users` and `events`: whether every record is sent, or only what Fullstory has not confirmed yet;
-    # `mirror`, for users, also treats those whom a complete read no longer brings as `vanished` says.
+    # For kinds `users` and `events`: whether every record is sent, or only what Fullstory has not confirmed
+    # yet; `mirror`, for users, also treats those whom a complete read no longer brings as `vanished` says.
     sync: Literal["all", "changed", "mirror"] = "all"
     vanished: Literal["delete"] | Mark | None = None
     full_table: bool = False  # with `mirror`: an input that ends in order has brought all users

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.client import Client
@@ -23,6 +23,9 @@ from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaitin
 from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
 
 
 def goes_as_job(batch: Batch, settings: Settings) -> bool:
@@ -56,6 +59,7 @@ class Dispatcher:
         self._checkpoints = accounting.checkpoints
         self._metrics = accounting.metrics
         self._key_salt = key_salt
+        self.snapshot: Snapshot | None = None
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="send")
@@ -84,6 +88,8 @@ class Dispatcher:
             self._in_flight.wait_for_kinds(waits_for)
         if batch.deleted:
             self._deletions.add(batch.deleted)
+            if self.snapshot:
+                self.snapshot.book_blank(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
         reservation = self._in_flight.reserve(
@@ -132,6 +138,8 @@ class Dispatcher:
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
         self._ledger.count(batch.stream, merged=batch.records - batch.rows)
+        if batch.fingerprints is not None and self.snapshot:
+            self.snapshot.confirm(batch.fingerprints, lambda: None)
         self._metrics.batch(batch.stream, time.monotonic() - batch.sent_at)
         # First the STATE, then those that wait: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)

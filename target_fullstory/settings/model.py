@@ -163,7 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     keep_events_days: Annotated[
         int,
-        _doc("With `sync: changed`, for how many days an event is known, so that it is not sent again.", ge=1),
+        _doc(
+            "With `sync: changed`, for how many days an event is known, so that it is not sent again.", ge=1
+        ),
     ] = 400
     max_vanished_percent: Annotated[
         float | None,
@@ -175,8 +177,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_changed_percent: Annotated[
         float | None,
         _doc(
-            "With `sync: changed` or `mirror`, a larger share of a stream's known users that changed stops the "
-            "run with exit code 1, and nothing further is sent; null or a negative number: never."
+            "With `sync: changed` or `mirror`, a larger share of a stream's known users that changed stops "
+            "the run with exit code 1, and nothing further is sent; null or a negative number: never."
         ),
     ] = None
     state_key: Annotated[

@@ -29,9 +29,9 @@ _record = attrgetter("record")
 
 
 class LineDecoder:
-    """Decodes the lines of one stream's records into the Struct that its mapping takes."""
+    """Decodes the lines of one stream's records, as a rule into the Struct that its mapping takes."""
 
-    def __init__(self, stream: str, record: type[msgspec.Struct]) -> None:
+    def __init__(self, stream: str, record: type[Any]) -> None:
         fields = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
         message = msgspec.defstruct("Message", fields, gc=False)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)

@@ -1,0 +1,1 @@
+"""What Fullstory has confirmed: fingerprints of records, kept from run to run."""

@@ -1,0 +1,95 @@
+"""What the records of a batch will be known by, once Fullstory has confirmed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from typing import Final
+
+import msgspec
+
+from target_fullstory.kinds import Kind
+
+KEY_BYTES: Final = 8
+"""Of a fingerprint that is looked up among all others of a stream: a user's, an event's, a record's."""
+
+REQUEST_BYTES: Final = 6
+"""Of one that is compared with one other: a user's request with the last one."""
+
+NO_RECORD: Final = bytes(KEY_BYTES)
+"""In place of a record's fingerprint where its bytes are not at hand."""
+
+NO_REQUEST: Final = bytes(REQUEST_BYTES)
+"""In place of a request's, where what Fullstory has of a user is not known."""
+
+
+class UserRow(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a user."""
+
+    key: bytes
+    request: bytes  # that Fullstory confirmed last
+    record: bytes  # that it was made of
+
+
+class EventRow(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an event."""
+
+    key: bytes
+    record: bytes
+
+
+class BatchRows(msgspec.Struct, frozen=True):
+    """What a batch's records will be known by, once Fullstory has confirmed them; in the records' order."""
+
+    stream: str
+    kind: Kind
+    packed: bytes  # the parts of their rows, one after the other
+
+    @property
+    def width(self) -> int:
+        """Bytes of a row."""
+        return width_of(self.kind)
+
+    def __len__(self) -> int:
+        """How many records."""
+        return len(self.packed) // self.width
+
+    def _rows(self) -> Iterator[bytes]:
+        packed, width = self.packed, self.width
+        return (packed[at : at + width] for at in range(0, len(packed), width))
+
+    def keys_in_order(self) -> list[bytes]:
+        """The users' or events' fingerprints."""
+        return [row[:KEY_BYTES] for row in self._rows()]
+
+    def users(self) -> list[UserRow]:
+        """The rows of a batch of users or of their deletions."""
+        end = KEY_BYTES + REQUEST_BYTES
+        return [UserRow(row[:KEY_BYTES], row[KEY_BYTES:end], row[end:]) for row in self._rows()]
+
+    def events(self) -> list[EventRow]:
+        """The rows of a batch of events."""
+        return [EventRow(row[:KEY_BYTES], row[KEY_BYTES:]) for row in self._rows()]
+
+    def without_keys(self, keys: Set[bytes]) -> BatchRows:
+        """These without those of some users or events."""
+        return self._of(row for row in self._rows() if row[:KEY_BYTES] not in keys)
+
+    def only_keys(self, keys: Set[bytes]) -> BatchRows:
+        """Those of some users or events."""
+        return self._of(row for row in self._rows() if row[:KEY_BYTES] in keys)
+
+    def without_at(self, positions: Set[int]) -> BatchRows:
+        """These without the records at some places."""
+        return self._of(row for at, row in enumerate(self._rows()) if at not in positions)
+
+    def only_at(self, positions: Set[int]) -> BatchRows:
+        """The records at some places."""
+        return self._of(row for at, row in enumerate(self._rows()) if at in positions)
+
+    def _of(self, rows: Iterator[bytes]) -> BatchRows:
+        return BatchRows(self.stream, self.kind, b"".join(rows))
+
+
+def width_of(kind: Kind) -> int:
+    """Bytes of a record's row."""
+    return 2 * KEY_BYTES + (0 if kind == "events" else REQUEST_BYTES)

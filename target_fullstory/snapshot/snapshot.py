@@ -1,0 +1,289 @@
+"""A run's snapshot: takes what Fullstory has confirmed, and books it.
+
+Any thread hands over what was confirmed or has failed; the reading thread alone uses the store.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from typing import Final
+
+from target_fullstory.kinds import Kind
+from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
+from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.packed_rows import REST_BYTES, find
+from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
+from target_fullstory.snapshot.stream_snapshot import StreamSnapshot
+
+_SECONDS_A_DAY = 24 * 3600
+
+_ROWS_A_BOOKING: Final = 200_000
+"""Many at a time, in the order of the store: a row then costs a fraction of what it costs alone."""
+
+# What becomes of a row, at the end of each item that is booked.
+_CONFIRMED, _FAILED, _REFRESHED, _REMOVED = b"c", b"f", b"r", b"d"
+_RECORD_AT = KEY_BYTES + REQUEST_BYTES
+_TAIL_BYTES = KEY_BYTES + DAY_BYTES  # of a user's row: the record and the day
+
+
+class _Outcome:
+    """What became of a batch, or of a part of it."""
+
+    def __init__(self, rows: BatchRows, what: bytes, on_booked: Callable[[], None] | None = None) -> None:
+        self.rows = rows
+        self.what = what
+        self.on_booked = on_booked
+
+
+class Snapshot:
+    """What was sent before, to the destination of this run."""
+
+    def __init__(self, store: Store, *, resend_after: int | None, keep_events: int) -> None:
+        """Take a store; both ages are in days, a `resend_after` of None never sends what is unchanged."""
+        self.store = store
+        self._resend_after = resend_after
+        self._keep_events = keep_events
+        self._today = int(time.time() // _SECONDS_A_DAY)
+        self._user = digest_with(store.about.seed, "user")
+        self._streams: dict[str, StreamSnapshot] = {}
+        self._lock = threading.Lock()
+        self._outcomes: deque[_Outcome] = deque()
+        self._waiting = 0
+
+    def open_stream(self, stream: str, kind: Kind) -> StreamSnapshot:
+        """The part of a stream of users or events."""
+        if stream not in self._streams:
+            facts = self.store.facts(stream, kind)
+            self._streams[stream] = StreamSnapshot(self.store, facts, kind, self._today, self._resend_after)
+        return self._streams[stream]
+
+    def of(self, stream: str) -> StreamSnapshot | None:
+        """The part of a stream; None where it has none."""
+        return self._streams.get(stream)
+
+    def user_key(self, user: str) -> bytes:
+        """The fingerprint of a uid or id; called by any thread."""
+        return self._user(user.encode("utf-8", "surrogatepass"))
+
+    # What became of what was sent
+
+    def expect(self, rows: BatchRows) -> None:
+        """Take what an earlier run has sent as queued: it is in progress."""
+        part = self.open_stream(rows.stream, "events" if rows.kind == "events" else "users")
+        if rows.kind == "events":
+            for key in rows.keys_in_order():
+                part.expect(key, b"")
+            return
+        for row in rows.users():
+            part.expect(row.key, row.request)
+
+    def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
+        """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
+        self._take(_Outcome(rows, _CONFIRMED, on_booked))
+
+    def fail(self, rows: BatchRows) -> None:
+        """Take what Fullstory has refused or lost, or may have: it is sent again."""
+        self._take(_Outcome(rows, _FAILED))
+
+    def remove(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
+        """Take users that are not to be known any more."""
+        self._take(_Outcome(rows, _REMOVED, on_booked))
+
+    def _take(self, outcome: _Outcome) -> None:
+        with self._lock:
+            self._outcomes.append(outcome)
+            self._waiting += len(outcome.rows)
+
+    def blank(self, users: Iterable[str]) -> None:
+        """Count users as unknown in all streams: they are deleted next."""
+        users = list(users)
+        for stream, facts in list(self.store.about.streams.items()):
+            if facts.kind == "users":
+                self.open_stream(stream, "users").blank(users)
+
+    def book_blank(self, users: Iterable[str]) -> None:
+        """Book that users are unknown, and what was confirmed of them before."""
+        self.book(everything=True)
+        keys = [self.user_key(user) for user in users]
+        items = [key + NO_REQUEST + NO_RECORD + self._day + _FAILED for key in keys]
+        for part in self._streams.values():
+            if part.kind == "users":
+                self.store.change("users", part.facts, items, _UserBooking(part).change)
+                part.blanked(keys)
+
+    # Booking
+
+    def book(self, *, everything: bool) -> None:
+        """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
+        refreshed = sum(len(part.refreshed) for part in self._streams.values())
+        with self._lock:
+            if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
+                return
+            taken, self._outcomes = self._outcomes, deque()
+            self._waiting = 0
+        by_stream: dict[str, list[_Outcome]] = {}
+        for outcome in taken:
+            by_stream.setdefault(outcome.rows.stream, []).append(outcome)
+        for name, part in self._streams.items():
+            outcomes = by_stream.get(name, [])
+            if part.kind == "events":
+                self._book_events(part, outcomes)
+            else:
+                self._book_users(part, outcomes)
+            if outcomes:
+                part.facts.loaded = _now()
+                part.facts.since = part.facts.since or part.facts.loaded
+                self.store.save_about()
+        for outcome in taken:
+            if outcome.on_booked is not None:
+                outcome.on_booked()
+
+    @property
+    def _day(self) -> bytes:
+        return self._today.to_bytes(DAY_BYTES, "big")
+
+    def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
+        refreshed, part.refreshed = part.refreshed, {}
+        if outcomes or refreshed:
+            booking = _UserBooking(part)
+            self.store.change(
+                "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
+            )
+            self.store.change("records", part.facts, booking.known_records(), _add_records)
+
+    def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
+        confirmed: list[bytes] = []
+        records: list[bytes] = []
+        for outcome in outcomes:
+            for row in outcome.rows.events():
+                part.is_latest(row.key, b"")
+                if outcome.what == _CONFIRMED:
+                    confirmed.append(row.key + self._day)
+                    if row.record != NO_RECORD:
+                        records.append(row.record + self._day)
+        if confirmed:
+            part.facts.first_day = part.facts.first_day or self._today
+            self.store.change("events", part.facts, confirmed, _add_events)
+            self.store.change("records", part.facts, records, _add_records)
+
+    def _forget_old_events(self) -> None:
+        first = self._today - self._keep_events
+        for part in self._streams.values():
+            facts = part.facts
+            if part.kind == "events" and facts.first_day and facts.first_day < first:
+                self.store.keep("events", facts, first)
+                self.store.keep("records", facts, first)
+                facts.first_day = first
+                self.store.save_about()
+
+    def close(self, *, alone: bool = True) -> None:
+        """Forget events that are too old, and close the store."""
+        self._forget_old_events()
+        self.store.close(alone=alone)
+
+
+class _UserBooking:
+    """Enters users in the store: their rows as in a batch, with the day and what becomes of each behind."""
+
+    def __init__(self, part: StreamSnapshot) -> None:
+        self._part = part
+        self._known: list[bytes] = []  # records and their days
+        self._gone: set[bytes] = set()
+
+    def items(
+        self, outcomes: Iterable[_Outcome], refreshed: dict[bytes, tuple[bytes, bytes]], day: bytes
+    ) -> list[bytes]:
+        """What is to be booked."""
+        is_latest = self._part.is_latest
+        items: list[bytes] = []
+        for outcome in outcomes:
+            packed, width = outcome.rows.packed, outcome.rows.width
+            # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
+            told, outdated = day + outcome.what, day + _FAILED
+            rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            items += [
+                row + (told if is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT]) else outdated)
+                for row in rows
+            ]
+        items += [key + request + record + day + _REFRESHED for key, (request, record) in refreshed.items()]
+        return items
+
+    def known_records(self) -> list[bytes]:
+        """The records that are known by now, each with its day."""
+        if not self._gone:
+            return self._known
+        return [record for record in self._known if record[:KEY_BYTES] not in self._gone]
+
+    def change(self, rows: bytearray, items: list[bytes]) -> set[bytes]:
+        """Change a bucket of users; returns the records that are not known any more."""
+        if not rows and len({item[1:KEY_BYTES] for item in items}) == len(items):
+            new = [item for item in items if item[-1:] == _CONFIRMED]
+        else:
+            find_rest = rows.find
+            new = [item for item in items if find_rest(item[1:KEY_BYTES]) < 0 and item[-1:] == _CONFIRMED]
+            if len(new) < len(items) or len({item[1:KEY_BYTES] for item in new}) < len(new):
+                return self._change_one_by_one(rows, items)
+        rows += b"".join([item[1:-1] for item in new])
+        self._known += [item[_RECORD_AT:-1] for item in new if not item.startswith(NO_RECORD, _RECORD_AT)]
+        return set()
+
+    def _change_one_by_one(self, rows: bytearray, items: list[bytes]) -> set[bytes]:
+        width = WIDTHS["users"]
+        stale: set[bytes] = set()
+        for item in items:
+            what, row, record = item[-1:], item[1:-1], item[_RECORD_AT : -1 - DAY_BYTES]
+            at = find(rows, row[:REST_BYTES], width) if rows else -1
+            if at < 0:
+                if what == _CONFIRMED:
+                    rows += row
+                    self._know(item)
+                continue
+            before = bytes(rows[at : at + width])
+            if what == _REFRESHED and before[:-_TAIL_BYTES] != row[:-_TAIL_BYTES]:
+                continue
+            if what == _REFRESHED:
+                row = row[:-DAY_BYTES] + before[-DAY_BYTES:]
+            elif what != _CONFIRMED:
+                record = NO_RECORD
+                row = row[:REST_BYTES] + NO_REQUEST + NO_RECORD + before[-DAY_BYTES:]
+            rows[at : at + width] = b"" if what == _REMOVED else row
+            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) not in {record, NO_RECORD}:
+                stale.add(old)
+                self._part.removed(old)
+            if record != NO_RECORD:
+                self._known.append(row[-_TAIL_BYTES:])
+        self._gone |= stale
+        return stale
+
+    def _know(self, item: bytes) -> None:
+        if not item.startswith(NO_RECORD, _RECORD_AT):
+            self._known.append(item[_RECORD_AT:-1])
+
+
+def _add_events(rows: bytearray, events: list[bytes]) -> set[bytes]:
+    width = WIDTHS["events"]
+    for event in dict.fromkeys(events):
+        if find(rows, event[1:KEY_BYTES], width) < 0:
+            rows += event[1:]
+    return set()
+
+
+def _add_records(rows: bytearray, records: list[bytes]) -> set[bytes]:
+    width = WIDTHS["records"]
+    for record in dict.fromkeys(records):
+        at = rows.find(record[1:KEY_BYTES]) if rows else -1
+        if at >= 0:
+            at = find(rows, record[1:KEY_BYTES], width)
+        if at >= 0:
+            rows[at : at + width] = record[1:]
+        else:
+            rows += record[1:]
+    return set()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,248 @@
+"""One stream's part of the snapshot: what need not be sent, because Fullstory has it.
+
+A record is known by its bytes as the tap sent them, before anything of it is decoded. Where these are not
+known it is mapped, and its request compared: a user's with the last one, an event's key with those of all
+events. What was sent and is not booked yet counts as known; what was known of its user before does not count
+any more.
+
+Used by the reading thread alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import xxhash
+
+from target_fullstory.kinds import Kind
+from target_fullstory.mapping import Chunk
+from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES
+from target_fullstory.snapshot.event_identities import ALONE
+from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
+
+_REQUEST_END = REQUEST_BYTES
+_RECORD_END = REQUEST_BYTES + KEY_BYTES
+_encode = msgspec.json.Encoder().encode
+_digest = xxhash.xxh3_64_digest
+
+
+class Selection(msgspec.Struct):
+    """What of a chunk is to be sent."""
+
+    chunk: Chunk  # with its fingerprints; without requests where nothing is to be sent
+    unchanged: int
+    untimed: int  # events without a timestamp, of those to be sent
+    # The records that count no more, by the place in the chunk of what takes their place.
+    outdated: dict[bytes, int]
+    new: int
+    queued: list[tuple[bytes, bytes]]  # each key and request that is to be sent
+    refreshed: list[tuple[bytes, bytes, bytes]]  # unchanged users: key, request and how they came now
+
+
+class StreamSnapshot:
+    """What is known of one stream's users or events.
+
+    Attributes:
+        kind: What they are.
+        known: How many were known before this run.
+        new: How many records of this run were not known before.
+        changed: How many users' records of this run differ from what was known.
+        unchanged: How many records of this run are not sent.
+        refreshed: Unchanged users that came in another way than before, and are not booked yet: by key, the
+            request and the record.
+    """
+
+    def __init__(
+        self, store: Store, facts: StreamFacts, kind: Kind, today: int, resend_after: int | None
+    ) -> None:
+        """Begin; a `resend_after` of None days never sends an unchanged user again."""
+        self.kind = kind
+        self.facts = facts
+        self.known = facts.rows
+        self.new = self.changed = self.unchanged = 0
+        self._store = store
+        self._since = today - resend_after + 1 if resend_after is not None and kind == "users" else 0
+        self._user = digest_with(store.about.seed, "user")
+        self._seed = store.about.seed
+        self._record_seed = 0
+        self._scope = ""
+        self._scope_is_new = False
+        # By key, what was queued last and is not booked yet.
+        self._queued: dict[bytes, bytes] = {}
+        # Records of users that were queued with something else since.
+        self._outdated: set[bytes] = set()
+        self.refreshed: dict[bytes, tuple[bytes, bytes]] = {}
+        self._by_record = self._by_request = 0
+
+    def begin(self, scope: bytes) -> None:
+        """Take records as of now by another mapping or SCHEMA, all of which `scope` says."""
+        self._record_seed = xxhash.xxh3_64_intdigest(scope, self._seed)
+        self._scope = f"{self._record_seed:016x}"
+        if self.facts.scope != self._scope:
+            self._scope_is_new = True
+            self.facts.scope = self._scope
+            self._store.forget_records(self.facts)
+
+    # Records
+
+    def unknown(self, records: Sequence[Any]) -> tuple[list[bytes], list[int]]:
+        """The fingerprints of records as they came, and the places of those that are to be mapped."""
+        seed = self._record_seed
+        found = [_digest(record, seed) for record in records]
+        if not self.known:
+            # In a first load, hardly any; those are found by their requests.
+            return found, [*range(len(found))]
+        places = self._store.unknown(self.facts, found, self._since)
+        if self._outdated and not self._outdated.isdisjoint(found):
+            outdated = {place for place, record in enumerate(found) if record in self._outdated}
+            places = sorted(outdated.union(places))
+        return found, places
+
+    def count_known(self, records: int) -> None:
+        """Count records that are known by the way they came."""
+        self.unchanged += records
+        self._by_record += records
+
+    # Requests
+
+    def select(
+        self, chunk: Chunk, records: Sequence[bytes] | None = None, identities: Sequence[bytes] | None = None
+    ) -> Selection:
+        """Choose what of a chunk is to be sent; `queue` takes it to be sent.
+
+        `records` are the fingerprints of its records as they came, where they are at hand; `identities` what
+        its events are known by beside their requests.
+        """
+        encoded = list(map(_encode, chunk.requests))
+        if chunk.kind == "events":
+            return self._select_events(chunk, encoded, records, identities)
+        return self._select_users(chunk, encoded, records)
+
+    def user_key(self, user: str) -> bytes:
+        """The fingerprint of a user's uid, or id."""
+        return self._user(user.encode("utf-8", "surrogatepass"))
+
+    def _select_users(self, chunk: Chunk, encoded: list[bytes], records: Sequence[bytes] | None) -> Selection:
+        seed, end = self._seed, REQUEST_BYTES
+        requests = [_digest(request, seed)[:end] for request in encoded]
+        user = self._user
+        keys = [user(key.encode("utf-8", "surrogatepass")) for key in chunk.keys]
+        came = records or [NO_RECORD] * len(keys)
+        rows = self._store.look_up("users", self.facts, keys) if self.facts.rows else []
+        if not any(rows) and self._queued.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
+            packed = b"".join([part for row in zip(keys, requests, came, strict=True) for part in row])
+            raw = list(map(msgspec.Raw, encoded))
+            sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed)
+            return Selection(sent, 0, 0, {}, len(keys), list(zip(keys, requests, strict=True)), [])
+        rows = rows or [None] * len(keys)
+        queued, since = self._queued, self._since
+        here: dict[bytes, bytes] = {}
+        places: list[int] = []
+        found = Selection(chunk, 0, 0, {}, 0, [], [])
+        for place, (key, request, row) in enumerate(zip(keys, requests, rows, strict=True)):
+            last = here.get(key) or queued.get(key)
+            if last is None and row is not None:
+                last = row[:_REQUEST_END]
+                if since and int.from_bytes(row[-DAY_BYTES:], "big") < since:
+                    last = NO_REQUEST
+                elif last == request and row[_REQUEST_END:_RECORD_END] != came[place] != NO_RECORD:
+                    found.refreshed.append((key, request, came[place]))
+            if last == request:
+                continue
+            found.new += last is None
+            here[key] = request
+            places.append(place)
+            if row is not None:
+                found.outdated[row[_REQUEST_END:_RECORD_END]] = place
+            if key in self.refreshed:
+                found.outdated[self.refreshed[key][1]] = place
+        found.unchanged = len(keys) - len(places)
+        found.queued = [(keys[place], requests[place]) for place in places]
+        packed = b"".join(keys[place] + requests[place] + came[place] for place in places)
+        raw = [msgspec.Raw(encoded[place]) for place in places]
+        found.chunk = Chunk(chunk.kind, raw, [chunk.keys[place] for place in places], chunk.timed, packed)
+        return found
+
+    def _select_events(
+        self,
+        chunk: Chunk,
+        encoded: list[bytes],
+        records: Sequence[bytes] | None,
+        identities: Sequence[bytes] | None,
+    ) -> Selection:
+        seed = self._seed
+        if identities is None:
+            keys = [_digest(request, seed) for request in encoded]
+        else:
+            named = zip(encoded, identities, strict=True)
+            keys = [_digest(name if name[:1] == ALONE else request + name, seed) for request, name in named]
+        came = records or [NO_RECORD] * len(keys)
+        rows = self._store.look_up("events", self.facts, keys) if self.facts.rows else [None] * len(keys)
+        here: set[bytes] = set()
+        places: list[int] = []
+        for place, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            if row is None and key not in self._queued and key not in here:
+                here.add(key)
+                places.append(place)
+        packed = b"".join(keys[place] + came[place] for place in places)
+        raw = [msgspec.Raw(encoded[place]) for place in places]
+        untimed = 0 if chunk.timed else sum(_is_untimed(chunk.requests[place]) for place in places)
+        sent = Chunk(chunk.kind, raw, [], not untimed, packed)
+        queued = [(keys[place], b"") for place in places]
+        return Selection(sent, len(keys) - len(places), untimed, {}, len(places), queued, [])
+
+    def queue(self, selection: Selection) -> None:
+        """Count a selection, and take what it chose as queued."""
+        self._queued.update(selection.queued)
+        self._outdated.update(selection.outdated)
+        self.new += selection.new
+        self.changed += len(selection.queued) - selection.new
+        self.unchanged += selection.unchanged
+        for key, _ in selection.queued if self.refreshed else ():
+            self.refreshed.pop(key, None)
+        if selection.refreshed:
+            self._by_request += len(selection.refreshed)
+            # Where the bytes differ each night, in a column that is not sent, keeping them helps nobody.
+            if self._scope_is_new or self._by_record >= self._by_request:
+                kept = [one for one in selection.refreshed if one[0] not in self._queued]
+                self.refreshed.update({key: (request, came) for key, request, came in kept})
+
+    # What became of the requests
+
+    def expect(self, key: bytes, request: bytes) -> None:
+        """Take a request of an earlier run as queued: it is in progress."""
+        self._queued[key] = request
+
+    def blank(self, users: Sequence[str]) -> None:
+        """Count users as unknown, whatever is known of them or was queued."""
+        keys = [self.user_key(user) for user in users]
+        for key, row in zip(keys, self._store.look_up("users", self.facts, keys), strict=True):
+            self._queued[key] = NO_REQUEST
+            self.refreshed.pop(key, None)
+            if row is not None:
+                self._outdated.add(row[_REQUEST_END:_RECORD_END])
+
+    def blanked(self, keys: Iterable[bytes]) -> None:
+        """Take users as unknown in the store, too."""
+        for key in keys:
+            if self._queued.get(key) == NO_REQUEST:
+                del self._queued[key]
+
+    def is_latest(self, key: bytes, request: bytes) -> bool:
+        """Whether this was queued last of what is known by a key; it is no more in the queue then."""
+        last = self._queued.pop(key, None)
+        if last is None or last == request:
+            return True
+        self._queued[key] = last
+        return False
+
+    def removed(self, record: bytes) -> None:
+        """Forget a record that the store does not have any more."""
+        self._outdated.discard(record)
+
+
+def _is_untimed(event: Any) -> bool:
+    return getattr(event, "timestamp", "") is None
