@@ -14,6 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.compare import alternate
 from benchmarks.contestants import Contestant, Input, Result, Work
 from benchmarks.inputs import KINDS, OVERSIZE_BYTES, changed_in_night, users_of_night
+from benchmarks.nights import Nights
 from benchmarks.process import BenchmarkError, Seen, Usage, measure
 from benchmarks.runs import Runs, Sizes
 
@@ -228,3 +229,15 @@ def test_users_that_are_sent_and_count_as_unchanged_are_told():
     more = made_up(1.0, RECORDS, line=state(received=60, delivered=1, unchanged=59), sent=60)
     with pytest.raises(BenchmarkError, match="sent 60 records, not 1"):
         contestants.Nightly("nightly", Path(), 0, lambda _: None).check(more)
+
+
+def test_nights_are_measured_on_what_an_earlier_load_has_left(tmp_path):
+    """The first load sends all, the second what has changed, the third what has changed again."""
+    runs = Runs(Sizes(nightly=300), tmp_path, lambda _: None)
+    nights = Nights(runs, contestants.Fullstory(tmp_path), tmp_path)
+    first = runs.run(nights._first, nights._night(0, 300))
+    assert (first.counts["delivered"], first.counts["unchanged"]) == (300, 0)
+    for contestant, night in ((nights._second, 1), (nights._next, 2), (nights._second, 1)):
+        result = runs.run(contestant, nights._night(night, 300))
+        assert (result.seen.records, result.counts["unchanged"]) == (3, 297)
+    assert nights._bytes_a_record(300) > 8
