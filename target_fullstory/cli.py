@@ -43,6 +43,7 @@ _COMMANDS = {
     "jobs": "target_fullstory.commands.jobs",
     "replay": "target_fullstory.commands.replay",
     "rejects": "target_fullstory.commands.rejects_command",
+    "snapshot": "target_fullstory.commands.snapshot_command",
     "sandbox": "target_fullstory.sandbox.sandbox_command",
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""

@@ -35,7 +35,7 @@ Run = Callable[..., Outcome]
 
 
 def assert_adds_up(counts: dict[str, Any]) -> None:
-    ends = ("delivered", "rejected", "merged", "ignored")
+    ends = ("delivered", "rejected", "merged", "ignored", "unchanged")
     assert counts["received"] == sum(counts[end] for end in ends), counts
 
 

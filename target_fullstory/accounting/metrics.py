@@ -7,11 +7,19 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict
-from typing import Any
+from enum import Enum
+from typing import Any, cast
 
 from singer_sdk.metrics import Metric, Point, Status, Tag, get_metrics_logger, log
 
 from target_fullstory.accounting.ledger import Ledger
+
+
+class _Own(str, Enum):
+    """Metrics that singer-sdk has no name for."""
+
+    UNCHANGED_RECORD_COUNT = "unchanged_record_count"
+
 
 _JOB_ID = re.compile(r"(?<=/batch/)[^/]+")
 
@@ -27,6 +35,7 @@ class Metrics:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._records: Counter[str] = Counter()  # those written, by stream
+        self._unchanged: Counter[str] = Counter()
         # By endpoint, method and status, since the last line: the seconds they took together, and how many.
         self._seconds: defaultdict[tuple[str, str, int | None], float] = defaultdict(float)
         self._attempts: Counter[tuple[str, str, int | None]] = Counter()
@@ -58,7 +67,7 @@ class Metrics:
                 _write("timer", Metric.JOB_DURATION, time.monotonic() - created, tags)
 
     def write(self) -> None:
-        """Write the records received and the requests made since the last time."""
+        """Write the records received, those of them unchanged, and the requests made since the last time."""
         with self._lock:
             seconds, self._seconds = self._seconds, defaultdict(float)
             attempts, self._attempts = self._attempts, Counter()
@@ -66,6 +75,9 @@ class Metrics:
                 if (new := counts["received"] - self._records[stream]) > 0:
                     self._records[stream] += new
                     _write("counter", Metric.RECORD_COUNT, new, {Tag.STREAM: stream})
+                if (new := counts["unchanged"] - self._unchanged[stream]) > 0:
+                    self._unchanged[stream] += new
+                    _write("counter", _Own.UNCHANGED_RECORD_COUNT, new, {Tag.STREAM: stream})
         for (endpoint, method, status), count in attempts.items():
             tags = {Tag.ENDPOINT: endpoint, "method": method, Tag.HTTP_STATUS_CODE: status}
             tags |= _status(failed=status is None or status >= 400)
@@ -77,6 +89,7 @@ def _status(*, failed: bool) -> dict[str, Any]:
     return {Tag.STATUS: Status.FAILED if failed else Status.SUCCEEDED}
 
 
-def _write(form: str, metric: Metric, value: float, tags: dict[str, Any]) -> None:
+def _write(form: str, metric: Metric | _Own, value: float, tags: dict[str, Any]) -> None:
     rounded = value if isinstance(value, int) else round(value, 4)
-    log(get_metrics_logger(), Point(form, metric, rounded, {**tags, Tag.PID: os.getpid()}))
+    point = Point(form, cast("Metric", metric), rounded, {**tags, Tag.PID: os.getpid()})
+    log(get_metrics_logger(), point)

@@ -40,11 +40,12 @@ class ProgressLines:
         totals = self._ledger.totals()
         unfinished = [job.records for job in self._ledger.jobs(every=True) if job.finished is None]
         logger.info(
-            "So far: %d records read, %d delivered, %d rejected, %d in progress; %d unfinished jobs with %d "
-            "records",
+            "So far: %d records read, %d delivered, %d rejected, %d unchanged, %d in progress; %d unfinished "
+            "jobs with %d records",
             totals.received,
             totals.delivered,
             totals.rejected,
+            totals.unchanged,
             totals.received - totals.ended,
             len(unfinished),
             sum(unfinished),

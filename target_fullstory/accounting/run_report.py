@@ -56,13 +56,14 @@ def log_totals(run_id: str, ledger: Ledger) -> None:
     """Log where the run's records ended."""
     totals = ledger.totals()
     logger.info(
-        "Run %s: %s received, %d delivered, %d rejected, %d merged, %d ignored; %s",
+        "Run %s: %s received, %d delivered, %d rejected, %d merged, %d ignored, %d unchanged; %s",
         run_id,
         counted(totals.received, "record"),
         totals.delivered,
         totals.rejected,
         totals.merged,
         totals.ignored,
+        totals.unchanged,
         counted(len(ledger.jobs(every=True)), "batch job"),
     )
     if totals.received != totals.ended:

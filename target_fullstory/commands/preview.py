@@ -22,7 +22,7 @@ from target_fullstory.batching.encoded_requests import single_request
 from target_fullstory.batching.memory_limits import batch_bytes
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
-from target_fullstory.mapping import decode_call, encode_call, join_calls, redacted_call
+from target_fullstory.mapping import decode_call, encode_call, join_calls, redacted_call, spec_for
 from target_fullstory.run import Run
 from target_fullstory.sending.call_dispatcher import group_calls
 from target_fullstory.sending.dispatcher import goes_as_job
@@ -162,8 +162,7 @@ def _lines(
         f"{name} ({kind}): {received} records, {sent} would be sent, {rejected} rejected, "
         f"{counts['ignored']} ignored"
     )
-    if merged := counts["merged"]:
-        yield f"  up to {merged} of those sent would be merged into an earlier update of the same user"
+    yield from _fewer_sent(name, counts["merged"], settings)
     if sent and (how := _delivery(kind, sent, stream, settings)):
         yield f"  {how}"
     for sent_kind, in_job, body in stream.first:
@@ -190,6 +189,15 @@ def _lines(
 
 def _counts(counter: Counter[str], of: str) -> str:
     return ", ".join(f"{count} {of}{name}" for name, count in counter.most_common())
+
+
+def _fewer_sent(name: str, merged: int, settings: Settings) -> Iterator[str]:
+    """Why a load may send fewer records of a stream than would be sent by its count here."""
+    spec = spec_for(name, settings.streams)
+    if spec is not None and spec.sync != "all":
+        yield "  a load sends what Fullstory has not confirmed yet; `plan` tells how many that are"
+    if merged:
+        yield f"  up to {merged} of those sent would be merged into an earlier update of the same user"
 
 
 def _delivery(kind: Kind, sent: int, stream: StreamRecord, settings: Settings) -> str | None:

@@ -13,7 +13,14 @@ from target_fullstory.mapping.constant_uids import CONSTANT_UID, constant_uid
 from target_fullstory.mapping.outcome import Chunk, MadeRequest, Rejected
 from target_fullstory.mapping.plan.written_sources import ORIGINS
 from target_fullstory.mapping.program.mapper import LineDecoder, Mapper
-from target_fullstory.mapping.spec import DEFAULT_STREAMS, BatchSpec, MappingOptions, MappingSpec, spec_for
+from target_fullstory.mapping.spec import (
+    DEFAULT_STREAMS,
+    SYNC_MODES,
+    BatchSpec,
+    MappingOptions,
+    MappingSpec,
+    spec_for,
+)
 from target_fullstory.mapping.spec_checks import check_spec
 from target_fullstory.mapping.stream_compiler import compile_mapper
 
@@ -21,6 +28,7 @@ __all__ = [
     "CONSTANT_UID",
     "DEFAULT_STREAMS",
     "ORIGINS",
+    "SYNC_MODES",
     "BatchSpec",
     "Call",
     "Chunk",

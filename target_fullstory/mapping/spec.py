@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -25,6 +25,12 @@ class SoftDelete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Which column says that a user is gone."""
 
     column: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+Sync: TypeAlias = Literal["all", "changed", "mirror"]
+"""What of a stream is sent."""
+
+SYNC_MODES: Final[tuple[str, ...]] = get_args(Sync)
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +65,7 @@ class MappingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     batch: BatchSpec | None = None  # for kind `request`: how records share requests
     # For kinds `users` and `events`: whether every record is sent, or only what Fullstory has not confirmed
     # yet; `mirror`, for users, also treats those whom a complete read no longer brings as `vanished` says.
-    sync: Literal["all", "changed", "mirror"] = "all"
+    sync: Sync = "all"
     vanished: Literal["delete"] | Mark | None = None
     full_table: bool = False  # with `mirror`: an input that ends in order has brought all users
     # For kind `events`, with `changed`: one event for each value of these columns, ever. Absent: an event is

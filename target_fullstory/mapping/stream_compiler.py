@@ -10,6 +10,7 @@ from target_fullstory.mapping.calls.call_plan import COMPILERS
 from target_fullstory.mapping.calls.deletions import Deletions
 from target_fullstory.mapping.plan.schema_shapes import shape_of
 from target_fullstory.mapping.plan.stream_plan import plan_stream
+from target_fullstory.mapping.plan.written_sources import find_column
 from target_fullstory.mapping.program.mapper import Mapper, PlanMapping, TypedMapping, Violation
 from target_fullstory.mapping.spec import MappingOptions, MappingSpec
 from target_fullstory.mapping.spec_checks import check_spec
@@ -36,6 +37,8 @@ def compile_mapper(
     compile_calls = COMPILERS.get(spec.kind)
     if compile_calls is not None:
         return Mapper(compile_calls(stream, spec, shape_of(schema), key_properties, options), violation)
+    for index, column in enumerate(spec.identity or ()):
+        find_column(stream, f"identity.{index}", shape_of(schema), column)
     plan = plan_stream(stream, spec, schema, key_properties, options)
     delete = None
     if plan.deleted is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from target_fullstory.settings.stream_mappings import read_mappings
 from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
 
 _Number = TypeVar("_Number", int, float)
+
+_PASSWORD = re.compile("//[^/@]*:[^/@]*@")
 
 _TAPS_KEYS = {
     "bookmark",
@@ -86,8 +89,10 @@ def _or_none(limit: _Number | None) -> _Number | None:
 
 
 def _check(settings: Settings) -> None:
-    if "\0" in settings.output_dir:
-        raise ConfigurationError("Setting output_dir holds a NUL character, which no path can. Correct it.")
+    for name in ("output_dir", "snapshot_path"):
+        if "\0" in (getattr(settings, name) or ""):
+            raise ConfigurationError(f"Setting {name} holds a NUL character, which no path can. Correct it.")
+    _check_sync(settings)
     if settings.state_key in _TAPS_KEYS:
         raise ConfigurationError(
             f"Setting state_key is {settings.state_key!r}, where taps keep their state. Take another name."
@@ -112,6 +117,26 @@ def _check(settings: Settings) -> None:
             "Setting api_key is missing. Set it in the configuration or in "
             "TARGET_FULLSTORY_API_KEY (with --config ENV), or try api_url: sandbox, which needs no key."
         )
+
+
+def _check_sync(settings: Settings) -> None:
+    if _PASSWORD.search(settings.snapshot_path or ""):
+        raise ConfigurationError(
+            "Setting snapshot_path is an address with a password in it, which the run report would show. "
+            "Leave it out, and give the storage's credentials in the environment."
+        )
+    if settings.resend_after_days == 0:
+        raise ConfigurationError(
+            "Setting resend_after_days is 0, so every user would be sent each time. For that, leave out "
+            "`sync` in the mapping; else give 1 day or more, or null for never."
+        )
+    for name in ("max_vanished_percent", "max_changed_percent"):
+        percent = getattr(settings, name)
+        if percent is not None and percent > 100:
+            raise ConfigurationError(
+                f"Setting {name} is {percent:g}; a share is at most 100 percent. Lower it, or set null (in "
+                "Meltano: -1) for no limit."
+            )
 
 
 def check_secrets(config: Mapping[str, Any]) -> None:

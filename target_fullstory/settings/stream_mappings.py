@@ -9,7 +9,8 @@ import msgspec
 
 from target_fullstory.errors import ConfigurationError, did_you_mean
 from target_fullstory.kinds import Kind
-from target_fullstory.mapping import ORIGINS, BatchSpec, MappingSpec, check_spec
+from target_fullstory.mapping import ORIGINS, SYNC_MODES, BatchSpec, MappingSpec, check_spec
+from target_fullstory.settings.environment import unflatten
 
 _KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = MappingSpec.__struct_fields__
@@ -60,7 +61,11 @@ def _read(stream: str, value: Any) -> MappingSpec:
     if value.get("kind") not in _KINDS:
         hint = did_you_mean(str(value.get("kind", "")), _KINDS)
         raise ConfigurationError(f"{where}.kind is missing or unknown{hint}")
+    _check_words(where, value)
     joined = dict(value)
+    match joined.get("vanished"):
+        case {"mark": dict(mark)}:
+            joined["vanished"] = {"mark": unflatten(mark)}
     for key in ("fields", "properties"):
         if isinstance(value.get(key), Mapping):
             joined[key] = dict(_joined("", value[key]))
@@ -73,6 +78,22 @@ def _read(stream: str, value: Any) -> MappingSpec:
         raise ConfigurationError(f"{where}{path.rstrip('`')} is not valid: {reason}.") from None
     check_spec(stream, spec)
     return spec
+
+
+def _check_words(where: str, value: Mapping[str, Any]) -> None:
+    """Name the words that `sync` and `vanished` take, where a mapping has another one."""
+    sync, vanished = value.get("sync", "all"), value.get("vanished")
+    if sync not in SYNC_MODES:
+        hint = did_you_mean(str(sync), SYNC_MODES)
+        raise ConfigurationError(f"{where}.sync is to be all, changed or mirror, not {sync!r}{hint}")
+    if isinstance(vanished, Mapping):
+        for key in vanished:
+            if key != "mark":
+                raise ConfigurationError(f"{where}.vanished.{key} is no key of vanished; its one key is mark")
+    elif vanished not in (None, "delete"):
+        raise ConfigurationError(
+            f"{where}.vanished is to be delete, or {{mark: {{property: value}}}}, not {vanished!r}"
+        )
 
 
 def _joined(prefix: str, members: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -18,9 +18,10 @@ def snapshot_name(destination: Destination) -> str:
     return f"{place}-{hashlib.sha256(destination.address.encode()).hexdigest()[:8]}"
 
 
-def snapshot_directory(settings: Settings) -> Path:
-    """Where the files are."""
-    return Path(settings.snapshot_path or Path(settings.output_dir) / "snapshot")
+def snapshot_file(settings: Settings, destination: Destination) -> Path:
+    """Where a destination's file is."""
+    directory = Path(settings.snapshot_path or Path(settings.output_dir) / "snapshot")
+    return directory / f"{snapshot_name(destination)}.mdb"
 
 
 def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
@@ -29,5 +30,5 @@ def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
     Raises:
         OutputError: It cannot be opened.
     """
-    store = Store(snapshot_directory(settings) / f"{snapshot_name(destination)}.mdb", destination)
+    store = Store(snapshot_file(settings, destination), destination)
     return Snapshot(store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days)

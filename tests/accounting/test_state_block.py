@@ -40,7 +40,7 @@ def test_every_member_has_its_name(run_target: Run, sandbox: Sandbox) -> None:
     assert block["organization"] == "SANDBOX"
     assert block["events_without_timestamp"] == 1
     assert block["jobs"] == block["unfinished_jobs"] == []
-    counts = {"received": 2, "delivered": 2, "rejected": 0, "merged": 0, "ignored": 0}
+    counts = {"received": 2, "delivered": 2, "rejected": 0, "merged": 0, "ignored": 0, "unchanged": 0}
     assert block["streams"]["visits"] == {
         "kind": "events",
         **counts,

@@ -87,6 +87,18 @@ def test_stream_maps_and_ignored_streams_are_as_in_a_load(tmp_path: Path, config
     assert "other: ignored, 1 records" in done.stdout
 
 
+def test_streams_of_a_sync_mode_are_told_of(tmp_path: Path, config: Config) -> None:
+    config["streams"] = {"u*": {"kind": "users", "sync": "changed"}}
+    done = command(tmp_path, config, "preview", text=lines(USERS, user(1), EVENTS, event(1)))
+    assert done.code == 0, done.stderr
+    users, events = done.stdout.strip().split("\n\n")
+    assert users.splitlines()[0] == "users (users): 1 records, 1 would be sent, 0 rejected, 0 ignored"
+    told = "  a load sends what Fullstory has not confirmed yet; `plan` tells how many that are"
+    assert users.splitlines()[1] == told
+    assert told not in events
+    assert not done.output_dir.exists()
+
+
 def test_the_quota_of_events_counts(tmp_path: Path, config: Config) -> None:
     text = lines(EVENTS, *(event(n) for n in range(3)))
     done = command(tmp_path, config | {"max_events": 2}, "preview", text=text)

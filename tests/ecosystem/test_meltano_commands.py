@@ -21,7 +21,7 @@ OWN = [block for block in BLOCKS if block.document.name == "commands.md"]
 SCRIPTS = [block for block in OWN if block.language == "sh" and not block.text.startswith("#!")]
 (UTILITY,) = (block for block in OWN if block.text.startswith("#!"))
 (SCHEDULE,) = (block for block in OWN if block.language == "yaml")
-COMMANDS = ("check", "preview", "jobs", "replay", "rejects")
+COMMANDS = ("check", "preview", "jobs", "replay", "rejects", "snapshot")
 OUTPUT = "output/target-fullstory"
 
 
@@ -32,7 +32,7 @@ def example(part: str) -> str:
 
 
 def test_every_example_has_a_rule() -> None:
-    assert {block.language for block in OWN} == {"sh", "yaml"}
+    assert {block.language for block in OWN} == {"sh", "yaml", "text"}
     told = [line for block in SCRIPTS for line in re.findall(r"target-fullstory:(\w+)", block.text)]
     assert set(told) == set(COMMANDS)
 
@@ -91,6 +91,11 @@ def test_rejects(demo: Demo) -> None:
     environment = {"TARGET_FULLSTORY_API_KEY": KEY, "TARGET_FULLSTORY_API_URL": "sandbox"}
     demo.project.run("bash", "-c", example("target-fullstory:rejects"), code=1, **environment)
     rejects.unlink()
+
+
+def test_snapshot(demo: Demo) -> None:
+    done = demo.sh(example("target-fullstory:snapshot"))
+    assert "The snapshot output/target-fullstory/snapshot" in done.stderr
 
 
 @pytest.fixture

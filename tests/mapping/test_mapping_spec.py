@@ -8,6 +8,7 @@ import pytest
 
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.mapping import MappingOptions, MappingSpec, check_spec, spec_for
+from target_fullstory.mapping.spec import Mark
 from tests.mapping.one_by_one import Mapped, compile_mapping
 
 SCHEMA = {
@@ -19,6 +20,10 @@ SCHEMA = {
         "extra": {"type": "object"},
     },
 }
+
+
+def _marking(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"sync": "mirror", "vanished": Mark(mark=properties)}
 
 
 def test_an_exact_name_wins_then_the_first_glob_then_the_streams_own_name() -> None:
@@ -83,6 +88,48 @@ def test_an_exact_name_wins_then_the_first_glob_then_the_streams_own_name() -> N
         ({"properties": {"x": "a"}, "exclude": ["a"]}, "streams.c.properties.x: 'a' is also"),
         ({"properties": [""]}, "streams.c.properties.0: the name is empty"),
         ({"properties": {"": "a"}}, "the name is empty"),
+        (
+            {"kind": "request", "sync": "changed"},
+            "streams.c.sync: 'changed' is for kinds 'users' and 'events'; of 'request' every record is sent",
+        ),
+        ({"kind": "user_deletions", "sync": "mirror"}, "streams.c.sync: 'mirror' is for kinds"),
+        (
+            {"kind": "events", "sync": "mirror", "vanished": "delete"},
+            "streams.c.sync: 'mirror' is for kind 'users'; events take 'changed'",
+        ),
+        (
+            {"sync": "mirror"},
+            "streams.c.sync: 'mirror' needs vanished, too: delete, or {mark: {property: value}}",
+        ),
+        ({"vanished": "delete"}, "streams.c.vanished: goes with sync: mirror, and sync is 'all'"),
+        ({"sync": "changed", "vanished": Mark(mark={"gone": True})}, "streams.c.vanished: goes with"),
+        ({"sync": "changed", "full_table": True}, "streams.c.full_table: goes with sync: mirror"),
+        (
+            {"sync": "changed", "identity": ["id"]},
+            "streams.c.identity: goes with kind 'events' and sync: changed; here are 'users' and 'changed'",
+        ),
+        ({"kind": "events", "identity": ["id"]}, "here are 'events' and 'all'"),
+        (
+            {"kind": "events", "sync": "changed", "identity": []},
+            "streams.c.identity: names no column; leave it out",
+        ),
+        ({"kind": "events", "sync": "changed", "identity": ["a", ""]}, "c.identity.1: the column's name is"),
+        ({"kind": "events", "sync": "changed", "identity": ["a", "a"]}, "c.identity.1: 'a' is given twice"),
+        ({"kind": "request", "json": {}, "full_table": True}, "streams.c.full_table: goes with sync: mirror"),
+        (_marking({}), "streams.c.vanished.mark: takes at least one property and its value"),
+        (
+            _marking({"churned at": 1}),
+            "mark.churned at: Fullstory takes no property name 'churned at'; 'churned_at' would do",
+        ),
+        (_marking({"a": {"_b": 1}}), "streams.c.vanished.mark.a._b: Fullstory takes no property name '_b'"),
+        (_marking({"a" * 300: {"b" * 300: 1}}), "the name has more than 512 characters"),
+        (_marking({"gone": None}), "streams.c.vanished.mark.gone: a property cannot be None"),
+        (_marking({"gone": {}}), "a property cannot be {}"),
+        (_marking({"gone": "x" * 8193}), "a property cannot be 'xxx"),
+        (_marking({"gone": "\ud800"}), "a property cannot be"),
+        (_marking({"gone": [{"a": 1}]}), "a property cannot be [{'a': 1}]"),
+        (_marking({"gone": [1, None]}), "a property cannot be [1, None]"),
+        (_marking({"gone": float("inf")}), "a property cannot be inf"),
     ],
 )
 def test_mistakes_that_show_without_a_schema(spec: dict[str, Any], message: str) -> None:
@@ -100,6 +147,11 @@ def test_mistakes_that_show_without_a_schema(spec: dict[str, Any], message: str)
         {"kind": "events", "fields": {"timestamp": {"const": 0}, "user.uid": "a", "user.id": "b"}},
         {"kind": "events", "fields": {"session.use_most_recent": {"const": True}}},
         {"properties": {"a": "x", "b": "x"}, "exclude": ["y"]},
+        {"kind": "request", "method": "POST", "path": "/v2/x", "sync": "all"},
+        {"sync": "changed"},
+        {"kind": "events", "sync": "changed", "json": {"name": "x"}, "identity": ["id", "a.b"]},
+        {"sync": "mirror", "vanished": "delete", "full_table": True},
+        _marking({"churned": True, "left": {"on": "2026-01-05", "why": ["a", "b"]}, "seats": 0}),
     ],
 )
 def test_mappings_without_a_mistake(spec: dict[str, Any]) -> None:
@@ -120,6 +172,10 @@ def test_mappings_without_a_mistake(spec: dict[str, Any]) -> None:
         ({"properties": {"x": "contact.fone"}}, "streams.c.properties.x: the SCHEMA"),
         ({"exclude": ["ssn"]}, "streams.c.exclude.0: the SCHEMA of stream 'c' has no column 'ssn'"),
         ({"exclude": ["contact.ssn"]}, "no column 'contact.ssn'"),
+        (
+            {"kind": "events", "fields": {"name": "email"}, "sync": "changed", "identity": ["id", "emial"]},
+            "streams.c.identity.1: the SCHEMA of stream 'c' has no column 'emial'; did you mean 'email'?",
+        ),
         ({"fields": {"unknown": "id"}}, "Fullstory's users have no field 'unknown'"),
         ({"kind": "events"}, "streams.c.fields.name: no source for name, which Fullstory requires"),
     ],

@@ -40,7 +40,7 @@ def table(printed: str) -> dict[str, list[str]]:
     """The counts by stream, as they are shown."""
     text = printed.partition("Where every record went:\n")[2]
     rows = [line.split() for line in text.splitlines() if line.startswith("  ")]
-    return {row[0]: row[1:] for row in rows if len(row) == 7 and row[0] not in {"stream", "job"}}
+    return {row[0]: row[1:] for row in rows if len(row) == 8 and row[0] not in {"stream", "job"}}
 
 
 def lines(stream: str, *ids: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_the_last_run_is_told_of_not_an_earlier_one(run_target: Run, tmp_path: P
     at(first, 0)
     at(second, 300)
     printed = summary(tmp_path, str(own))
-    assert table(printed) == {LONG: ["users", "3", "3", "0", "0", "0"]}
+    assert table(printed) == {LONG: ["users", "3", "3", "0", "0", "0", "0"]}
     assert "  5 users, 0 events, 0 jobs\n" in printed
     assert "for example mine" in printed or "for example yours" in printed or "for example theirs" in printed
     assert "user_1" not in printed
@@ -76,7 +76,9 @@ def test_the_last_run_is_told_of_not_an_earlier_one(run_target: Run, tmp_path: P
     assert first.name not in printed
 
     run_target(lines("leads", "l1"), **people, state_key="mine", output_dir=str(tmp_path / "other"))
-    assert table(summary(tmp_path, str(tmp_path / "other"))) == {"leads": ["users", "1", "1", "0", "0", "0"]}
+    assert table(summary(tmp_path, str(tmp_path / "other"))) == {
+        "leads": ["users", "1", "1", "0", "0", "0", "0"]
+    }
     assert table(summary(tmp_path, str(own))).keys() == {LONG}, "it is still the last run there"
 
 
@@ -112,7 +114,7 @@ def test_columns_stay_apart_and_rejects_are_told(run_target: Run, tmp_path: Path
     done = run_target(text, api_url="sandbox", streams=streams, max_rejected_records=-1)
     assert done.code == 0, done.stderr
     printed = summary(tmp_path, str(tmp_path / "output"))
-    assert table(printed) == {LONG: ["users", "3,000", "2,000", "1,000", "0", "0"]}
+    assert table(printed) == {LONG: ["users", "3,000", "2,000", "1,000", "0", "0", "0"]}
     (path,) = done.output_dir.glob("rejects-*.jsonl")
     assert f"1,000 rejected records: {path}" in printed
     (job,) = done.report["jobs"]
@@ -154,7 +156,7 @@ def test_an_event_of_an_earlier_run_is_not_shown(run_target: Run, tmp_path: Path
     run_target([EVENTS, event(1)], api_url="sandbox")
     run_target([USERS, user(1), EVENTS], api_url="sandbox")
     printed = summary(tmp_path, str(tmp_path / "output"))
-    assert table(printed)["events"] == ["events", "0", "0", "0", "0", "0"]
+    assert table(printed)["events"] == ["events", "0", "0", "0", "0", "0", "0"]
     assert "an event" not in printed
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from target_fullstory.errors import ConfigurationError
+from target_fullstory.mapping.spec import Mark
+from target_fullstory.settings.environment import from_environment
 from target_fullstory.settings.load_settings import load_settings
 from target_fullstory.settings.model import JSON_SCHEMA, Settings
 from tests import executable
@@ -33,6 +35,10 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         assert schema["type"], name
 
 
+def _mirror(vanished: Any) -> dict[str, Any]:
+    return {"kind": "users", "sync": "mirror", "vanished": vanished}
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
@@ -50,12 +56,36 @@ def test_every_setting_is_documented_and_has_a_type() -> None:
         ({"max_rejected_percent": "-inf"}, "max_rejected_percent is -inf"),
         ({"retry_max_seconds": "NaN"}, "retry_max_seconds is not valid"),
         ({"job_timeout_seconds": float("inf")}, "job_timeout_seconds is inf"),
+        ({"resend_after_days": 0}, "resend_after_days is 0, .* leave out `sync`"),
+        ({"resend_after_days": "soon"}, "resend_after_days is not valid"),
+        ({"keep_events_days": 0}, "keep_events_days is not valid"),
+        ({"keep_events_days": None}, "keep_events_days is not valid"),
+        ({"max_vanished_percent": 100.5}, "max_vanished_percent is 100.5; .* at most 100 percent"),
+        ({"max_changed_percent": "200"}, "max_changed_percent is 200; .* at most 100 percent"),
+        ({"max_changed_percent": float("nan")}, "max_changed_percent is nan"),
+        ({"snapshot_path": "a\0b"}, "snapshot_path holds a NUL character"),
+        ({"snapshot_path": "s3://me:secret-key@bucket/x"}, "snapshot_path is an address with a password"),
         ({"streams": []}, None),
         ({"streams": {"a": {"kind": "user"}}}, "streams.a.kind .* did you mean 'users'"),
         ({"streams": {"a": {"kind": "users", "feilds": {}}}}, "did you mean 'fields'"),
         ({"streams": {"a": {"fields": {"uid": "id"}}}}, "streams.a.kind is missing"),
         ({"streams": {"a": "users"}}, "streams.a is to be an object"),
         ({"streams": "users"}, "streams is to be an object"),
+        (
+            {"streams": {"a": {"kind": "users", "sync": "change"}}},
+            "streams.a.sync is to be all, changed or mirror, not 'change'; did you mean 'changed'",
+        ),
+        ({"streams": {"a": {"kind": "users", "sync": None}}}, "sync is to be .* or mirror, not None"),
+        (
+            {"streams": {"a": _mirror("drop")}},
+            "streams.a.vanished is to be delete, or {mark: {property: value}}, not 'drop'",
+        ),
+        ({"streams": {"a": _mirror({"delete": True})}}, "vanished.delete is no key of vanished; .* mark"),
+        ({"streams": {"a": _mirror({"mark": True})}}, "a.vanished.mark is not valid: Expected .object"),
+        ({"streams": {"a": _mirror({})}}, "streams.a.vanished is not valid: .* missing .* .mark"),
+        ({"streams": {"a": _mirror("delete") | {"full_table": "all"}}}, "streams.a.full_table is not valid"),
+        ({"streams": {"a": {"kind": "events", "identity": "id"}}}, "a.identity is not valid: Expected .list"),
+        ({"streams": {"a": {"kind": "users", "snyc": "all"}}}, "snyc is no mapping key; did you mean 'sync'"),
         ({"streams": {"a": {"kind": "users", "exclude": "ssn"}}}, "streams.a.exclude"),
         ({"streams": {"a": {"kind": "users", "fields": {"emial": "e"}}}}, "emial.*id you mean 'email'"),
     ],
@@ -94,6 +124,25 @@ def test_forms_of_no_state_block(value: str | None, means: str | None) -> None:
     assert load(state_key=value).state_key == means
 
 
+@pytest.mark.parametrize("name", ["resend_after_days", "max_vanished_percent", "max_changed_percent"])
+@pytest.mark.parametrize(("value", "means"), [(None, None), (-1, None), ("-1", None), (7, 7), ("7", 7)])
+def test_forms_of_no_limit_to_what_changed(name: str, value: Any, means: int | None) -> None:
+    assert getattr(load(**{name: value}), name) == means
+
+
+@pytest.mark.parametrize(
+    ("value", "means"),
+    [
+        (None, None),
+        ("", None),
+        ("state/fullstory", "state/fullstory"),
+        ("sftp://me@host/x", "sftp://me@host/x"),
+    ],
+)
+def test_forms_of_the_default_place_of_the_snapshot(value: str | None, means: str | None) -> None:
+    assert load(snapshot_path=value).snapshot_path == means
+
+
 def test_keys_split_at_their_dots_mean_the_same() -> None:
     whole = load(
         streams={
@@ -122,6 +171,34 @@ def test_keys_split_at_their_dots_mean_the_same() -> None:
         }
     )
     assert split.streams == whole.streams
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"churned": True, "left.on.day": "2026-01-05", "left.why": ["a"]},
+        {"churned": True, "left": {"on": {"day": "2026-01-05"}, "why": ["a"]}},
+        {"churned": True, "left": {"why": ["a"]}, "left.on.day": "2026-01-05"},
+    ],
+)
+def test_properties_of_the_vanished_may_be_split_at_their_dots(mark: dict[str, Any]) -> None:
+    whole = {"churned": True, "left": {"on": {"day": "2026-01-05"}, "why": ["a"]}}
+    crm = load(streams={"crm": {"people": _mirror({"mark": mark})}}).streams["crm.people"]
+    assert crm.vanished == Mark(mark=whole)
+    assert crm.sync == "mirror"
+
+
+def test_a_mapping_of_a_sync_mode_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The two forms in which Meltano passes an object.
+    split = {"kind": "users", "sync": "mirror", "full_table": True, "vanished.mark.churned": True}
+    for streams in (
+        {f"crm.{key}": value for key, value in split.items()},
+        {"crm": _mirror({"mark": {"churned": True}}) | {"full_table": True}},
+    ):
+        monkeypatch.setenv("TARGET_FULLSTORY_STREAMS", json.dumps(streams))
+        config = from_environment({"properties": {}})
+        (spec,) = load(**config).streams.values()
+        assert (spec.sync, spec.vanished, spec.full_table) == ("mirror", Mark(mark={"churned": True}), True)
 
 
 def test_what_a_file_may_show_of_the_configuration() -> None:
