@@ -101,7 +101,7 @@ class Nights:
         # The first of these nights makes room for pages that are written anew; the later ones use it.
         grows = sizes[-1] / sizes[1] - 1
         return Row(
-            f"the store of {records:,} users, bytes a record: after the first load, 1 and {_NIGHTS} nights of 1%",
+            f"the store of {records:,} users, bytes a record: after the first load, 1 and {_NIGHTS} nights",
             f"at most {_MOST_BYTES}, nights within 10%",
             f"{sizes[0]:.1f}, {sizes[1]:.1f}, {sizes[-1]:.1f} ({grows:+.0%}), never over {max(sizes):.1f}",
             max(sizes) <= _MOST_BYTES and grows <= 0.1,

@@ -32,7 +32,7 @@ def check_state(state: dict[str, Any], stream: str, kind: str, count: int, *, un
             "rejected": 0,
             "merged": 0,
             "ignored": 0,
-            "unchanged": 0,
+            "unchanged": count if unchanged else 0,
             "dropped_properties": {},
             "undeclared_values": {},
         }
