@@ -83,14 +83,16 @@ class Load(Run):
         self._account = KeyAccount(settings, Client(briefly(settings), url))
         self._role_check = RoleCheck(settings, self._account)
         accounting.block.organization = lambda: self._destination.organization
-        snapshot = None
+        self._journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
+        snapshot = outbox = None
         if any(spec.sync != "all" for spec in settings.streams.values()):
             # Imported here: most runs have none.
+            from target_fullstory.sending.outbox import Outbox  # noqa: PLC0415
             from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
 
             snapshot = open_snapshot(settings, self._account.certain_destination())
-        journal = JobJournal(settings.output_dir, self._id, settings.api_url, self._account)
-        self._jobs = JobTracker(settings, self._client, accounting, in_flight, journal)
+            outbox = Outbox(self._journal, snapshot)
+        self._jobs = JobTracker(settings, self._client, accounting, in_flight, self._journal, outbox)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
         self.snapshot = snapshot
@@ -102,6 +104,10 @@ class Load(Run):
     def _destination(self) -> Destination:
         """Where this run sends, as far as it is known by now."""
         return self._account.destination()
+
+    def settle(self) -> None:
+        """See `Run`; raises the error of a request that is not answered."""
+        self._dispatcher.settle()
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""
@@ -150,10 +156,11 @@ class Load(Run):
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         try:
             self._dispatcher.close()
+            self._jobs.close()
             if self.snapshot:
                 self.snapshot.book(everything=True)
                 self.snapshot.close()
-            self._jobs.close()
+            self._journal.close()
             self._client.close()
             self._block.finish()
             self.rejects.close(self._destination)

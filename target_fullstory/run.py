@@ -61,6 +61,9 @@ class Run(ABC):
     def end(self, *, deliver: bool = True) -> None:
         """End the run, without sending what is open where a request or a file has failed before."""
 
+    def settle(self) -> None:  # noqa: B027 - a run that sends nothing leaves nothing
+        """Settle what earlier runs left without an answer, before the input is read."""
+
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; its kind is None where it is ignored."""
         self.ledger.open_stream(stream, kind or "ignored")

@@ -120,6 +120,7 @@ class TargetFullstory(Target):
         run = self.run
         reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
+            run.settle()
             for event in reader:
                 if isinstance(event, Records):
                     self._take(event)

@@ -72,6 +72,7 @@ class Batch:
     # Of deletions, by user, the number of the first STATE behind the last one.
     deleted: dict[str, int] = field(default_factory=dict)
     sent_at: float = 0.0  # when the first of it was sent, in monotonic seconds
+    own: bool = True  # whether this run has read its records; else an earlier one has, and has counted them
 
     def requests(self) -> list[bytes]:
         """The single requests."""

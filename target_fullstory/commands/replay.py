@@ -63,6 +63,7 @@ def replay_command(
         return
     size = sum(file.size for file in files)
     with target.ending_in_order(), progress_bar("Sending again", size) as advance:
+        target.run.settle()
         # The SCHEMAs that the loads have kept.
         kept = [schemas_beside(file.path) for file in files]
         streams.open([*(str(path) for path in kept if path.exists()), *schema_files])

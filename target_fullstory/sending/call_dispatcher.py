@@ -41,21 +41,26 @@ class CallDispatcher:
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
 
-    def delete_user(self, batch: Batch, request: bytes) -> None:
-        """Delete a user by a call, one of the batch's requests."""
+    def delete_user(self, batch: Batch, request: bytes, _key: str | None = None) -> bool:
+        """Delete a user by a call, one of the batch's requests; returns whether the user is gone.
+
+        Else the request is rejected. A DELETE has no idempotency key.
+        """
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")
         self._ledger.response(
             batch.stream, batch.kind, response.status, code=response.error_code, uid=call.uid, id=call.id
         )
         unknown = response.status == 404 and response.code == UNKNOWN_USER
-        if response.ok or (unknown and response.uncertain):
+        if response.ok or (unknown and (response.uncertain or not batch.own)):
             # An earlier attempt, whose response was lost, has most likely deleted the user.
-            self._ledger.count(batch.stream, delivered=1)
-        elif unknown or response.status in CONCERNS_RECORDS:
-            self._reject(batch, [call], response)
-        else:
+            if batch.own:
+                self._ledger.count(batch.stream, delivered=1)
+            return True
+        if not unknown and response.status not in CONCERNS_RECORDS:
             raise unexpected("DELETE /v2/users", response)
+        self._reject(batch, [call], response)
+        return False
 
     def send_in_order(self, batch: Batch) -> bool:
         """Send a batch's calls one after the other; False where the run is to end before the last."""
@@ -102,7 +107,8 @@ class CallDispatcher:
 
     def _reject(self, batch: Batch, calls: list[Call], response: Response) -> None:
         for call in calls:
-            self._rejects.write(refusal(batch, redacted_call(join_calls([call])), response))
+            reject = refusal(batch, redacted_call(join_calls([call])), response)
+            self._rejects.write(reject, own=batch.own)
 
 
 def group_calls(calls: Iterable[Call], max_bytes: int) -> Iterator[list[Call]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from target_fullstory.accounting.run_accounting import Accounting
@@ -20,11 +22,14 @@ from target_fullstory.logs import logger
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key
 from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
+from target_fullstory.sending.job_dispatcher import JobDispatcher
 from target_fullstory.sending.job_tracker import JobTracker
+from target_fullstory.sending.note_file import NotedJob
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.sending.outbox import Outbox
     from target_fullstory.snapshot.snapshot import Snapshot
 
 
@@ -35,6 +40,15 @@ def goes_as_job(batch: Batch, settings: Settings) -> bool:
     if settings.delivery == "auto":
         return batch.rows > settings.batch_threshold
     return settings.delivery == "batch"
+
+
+@dataclass(eq=False)
+class _Singles:
+    """A batch in the outbox that is sent one request at a time, and what of it was refused, by place."""
+
+    outbox: Outbox
+    noted: NotedJob
+    refused: dict[int, bytes] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -53,6 +67,7 @@ class Dispatcher:
         self._settings = settings
         self._client = client
         self._jobs = jobs
+        self._outbox = jobs.outbox
         self._in_flight = in_flight
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
@@ -62,6 +77,7 @@ class Dispatcher:
         self.snapshot: Snapshot | None = None
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
+        self._job_requests = JobDispatcher(client, jobs, in_flight, accounting, key_salt)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="send")
 
     @property
@@ -92,17 +108,56 @@ class Dispatcher:
                 self.snapshot.book_blank(batch.deleted)
         deleted = self._deleted_users(batch)
         job = goes_as_job(batch, self._settings)
-        reservation = self._in_flight.reserve(
-            Reservation(batch.kind, batch.rows, batch.keys, job, batch.size)
-        )
-        batch.sent_at = time.monotonic()
+        reservation = self._reserve(batch, job=job)
         if job:
             self._start(self._send_job, batch, reservation, deleted)
         elif KINDS[batch.kind].in_series:
             self._start(self._send_in_order, batch, reservation)
+        elif self._outbox is not None and batch.fingerprints is not None:
+            noted = self._outbox.send(batch.fingerprints, BatchBody(batch.items), batch.rows, single=True)
+            self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
         else:
             for request, key in _keyed(batch, self._key_salt, deleted):
                 self._start(self._send_single, batch, reservation, request, key)
+
+    def settle(self) -> None:
+        """Send again what earlier runs sent of the outbox without an answer, and wait for the answers.
+
+        Raises:
+            TargetFullstoryError: There is none; what is not answered stays for the next run.
+            StopWaiting: The run was asked to stop and the answers did not come in time.
+        """
+        if self._outbox is None:
+            return
+        for noted, requests in self._outbox.take_unanswered():
+            logger.info(
+                "A batch of %d %s of stream %s was left by an earlier run unanswered: sending it again "
+                "under the same key",
+                *(len(requests), noted.kind, noted.stream),
+            )
+            batch = Batch(
+                stream=noted.stream,
+                kind=noted.kind,
+                items=requests,
+                size=sum(map(len, requests)),
+                rows=len(requests),
+                records=len(requests),
+                keys=array("q"),
+                timed=False,
+                ticket=self._checkpoints.open(),
+                own=False,
+            )
+            reservation = self._reserve(batch, job=not noted.single)
+            if noted.single:
+                self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
+            else:
+                self._start(self._send_job, batch, reservation, frozenset(), noted)
+        self._in_flight.wait_for_responses()
+
+    def _reserve(self, batch: Batch, *, job: bool) -> Reservation:
+        reserved = self._in_flight.reserve(Reservation(batch.kind, batch.rows, batch.keys, job, batch.size))
+        batch.sent_at = time.monotonic()
+        return reserved
 
     def close(self) -> None:
         """Wait for the requests in flight and end the threads."""
@@ -137,79 +192,47 @@ class Dispatcher:
             self._in_flight.free_slot()
 
     def _finish(self, batch: Batch, reservation: Reservation) -> None:
-        self._ledger.count(batch.stream, merged=batch.records - batch.rows)
-        if batch.fingerprints is not None and self.snapshot:
-            self.snapshot.confirm(batch.fingerprints, lambda: None)
+        if batch.own:
+            self._ledger.count(batch.stream, merged=batch.records - batch.rows)
         self._metrics.batch(batch.stream, time.monotonic() - batch.sent_at)
         # First the STATE, then those that wait: which deletions a restart repeats depends on it.
         self._checkpoints.release(batch.ticket)
         self._in_flight.release(reservation)
 
-    # A batch as a job
-
-    def _send_job(self, batch: Batch, whole: Reservation, deleted: AbstractSet[str]) -> None:
-        by_content = KINDS[batch.kind].cut_at_state and batch.timed
-        if deleted and by_content:
-            # Events that a restart would take away go apart, under a key of their own.
-            requests = batch.requests()
-            gone = [request for request in requests if deleted_with(request, deleted)]
-            kept = [request for request in requests if not deleted_with(request, deleted)]
-            self._send_parts(batch, whole, [kept], by_content=True)
-            self._send_parts(batch, whole, [gone], by_content=False)
-        else:
-            body = batch.take_body()
-            if self._try_job(batch, body, batch.rows, by_content=by_content):
-                self._send_parts(batch, whole, _halves(body), by_content=by_content)
-        self._finish(batch, whole)
-
-    def _send_parts(
-        self, batch: Batch, whole: Reservation, parts: list[list[bytes]], *, by_content: bool
+    def _send_job(
+        self, batch: Batch, reservation: Reservation, deleted: AbstractSet[str], noted: NotedJob | None = None
     ) -> None:
-        for requests in parts:
-            if not requests:
-                continue
-            body, rows = BatchBody(requests), len(requests)
-            part = self._in_flight.reserve(Reservation(batch.kind, rows, batch.keys, job=True), part_of=whole)
-            try:
-                refused = self._try_job(batch, body, rows, by_content=by_content)
-            finally:
-                self._in_flight.release(part)
-            if refused:
-                self._send_parts(batch, whole, _halves(body), by_content=by_content)
-
-    def _try_job(self, batch: Batch, body: BatchBody, rows: int, *, by_content: bool) -> bool:
-        """Send requests as one job; returns whether they have to be sent in halves."""
-        if len(body) > self.max_bytes and rows > 1:
-            return True
-        path = f"{KINDS[batch.kind].endpoint}/batch"
-        key = content_key(body, salt=self._key_salt) if by_content else None
-        self._jobs.expect_job()
-        response = self._client.call("POST", path, body, key=key, holds="job.id")
-        if response.ok:
-            job = self._jobs.track(batch, body, rows, response)
-            self._ledger.response(batch.stream, batch.kind, response.status, job=job)
-            return False
-        self._ledger.response(batch.stream, batch.kind, response.status, code=response.error_code)
-        if response.status not in CONCERNS_RECORDS:
-            raise unexpected(f"POST {path}", response)
-        if rows == 1:
-            self._rejects.write(refusal(batch, body.requests()[0], response))
-            return False
-        if response.status == 413:
-            self._in_flight.halve_body_limit(len(body))
-        return True
+        self._job_requests.send(batch, reservation, deleted, noted)
+        self._finish(batch, reservation)
 
     # A batch as single requests, or as calls
 
-    def _send_single(self, batch: Batch, reservation: Reservation, request: bytes, key: str | None) -> None:
-        if KINDS[batch.kind].endpoint:
-            self._post(batch, request, key)
-        else:
-            self._calls.delete_user(batch, request)
+    def _send_kept_singles(self, batch: Batch, reservation: Reservation, singles: _Singles) -> None:
+        """Send a batch of the outbox, each request under a key that tells its place."""
+        for place, request in enumerate(batch.requests()):
+            key = f"{singles.noted.sent}.{place}"
+            self._start(self._send_single, batch, reservation, request, key, singles, place)
+
+    def _send_single(
+        self,
+        batch: Batch,
+        reservation: Reservation,
+        request: bytes,
+        key: str | None,
+        singles: _Singles | None = None,
+        place: int = 0,
+    ) -> None:
+        send = self._post if KINDS[batch.kind].endpoint else self._calls.delete_user
+        if not send(batch, request, key) and singles is not None:
+            singles.refused[place] = request
         if self._in_flight.count_response(reservation):
+            if singles is not None:
+                self._rejects.sync()
+                singles.outbox.book(singles.noted, singles.refused)
             self._finish(batch, reservation)
 
-    def _post(self, batch: Batch, request: bytes, key: str | None) -> None:
+    def _post(self, batch: Batch, request: bytes, key: str | None) -> bool:
+        """Send a request; returns whether Fullstory has taken it, else it is rejected."""
         endpoint = KINDS[batch.kind].endpoint
         uid, user_id, holds = None, None, ""
         if KINDS[batch.kind].changes_users:
@@ -225,21 +248,17 @@ class Dispatcher:
             id=response.data.get("id") or user_id,
         )
         if response.ok:
-            self._ledger.count(batch.stream, delivered=1)
+            if batch.own:
+                self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
-            self._rejects.write(refusal(batch, request, response))
+            self._rejects.write(refusal(batch, request, response), own=batch.own)
         else:
             raise unexpected(f"POST {endpoint}", response)
+        return response.ok
 
     def _send_in_order(self, batch: Batch, reservation: Reservation) -> None:
         if self._calls.send_in_order(batch):
             self._finish(batch, reservation)
-
-
-def _halves(body: BatchBody) -> list[list[bytes]]:
-    requests = body.requests()
-    middle = len(requests) // 2
-    return [requests[:middle], requests[middle:]]
 
 
 def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple[bytes, str | None]]:

@@ -9,6 +9,8 @@ that is in neither list. Used by one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,7 +20,10 @@ from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, RefusedItem, adds_up
 from target_fullstory.logs import logger
 from target_fullstory.sending.job_journal import JobJournal
-from target_fullstory.sending.missing_requests import missing_requests
+from target_fullstory.sending.missing_requests import missing_requests, refused_requests
+
+if TYPE_CHECKING:
+    from target_fullstory.sending.outbox import Outbox
 
 _NOT_LISTED = "Fullstory lists it neither as imported nor as refused"
 _WHICH = "Fullstory does not tell of which record: this is one of those that it does not list as imported"
@@ -26,14 +31,23 @@ _VANISHED = "Fullstory does not know the job any more"
 _GIVEN_UP = "the end of the job could not be learned in 7 days; the record may be in Fullstory"
 
 
+class _End(NamedTuple):
+    """How a job has ended."""
+
+    rejects: list[Reject]
+    # Of the outbox's, by their places, the requests that are not, or perhaps not, in; None: perhaps none is.
+    refused: dict[int, bytes] | None = None
+
+
 class JobEnds:
     """What became of the jobs that have ended."""
 
-    def __init__(self, accounting: Accounting, journal: JobJournal) -> None:
+    def __init__(self, accounting: Accounting, journal: JobJournal, outbox: Outbox | None = None) -> None:
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
         self._limit = accounting.rejection_limit
         self._journal = journal
+        self._outbox = outbox
         # How many records of a job are in this run's rejects file. Fullstory answers a replay of events with
         # the job that it knows: an earlier run may have left it, and its end be booked already.
         self._booked: dict[str, int] = {}
@@ -47,7 +61,7 @@ class JobEnds:
         """
         entry = polled.entry
         if entry.id not in self._booked:
-            self._write(entry, self._rejects_of(polled), own=own)
+            self._write(entry, self._end_of(polled), own=own)
         elif not own:
             self._ledger.finished(entry.id)
         else:
@@ -61,7 +75,7 @@ class JobEnds:
         """Reject every record of an earlier run's job whose end cannot be learned."""
         self._write(entry, self._all_lost(entry, _GIVEN_UP), own=False)
 
-    def _rejects_of(self, polled: PolledJob) -> list[Reject]:
+    def _end_of(self, polled: PolledJob) -> _End:
         entry = polled.entry
         if entry.status == UNKNOWN:
             logger.warning("Job %s is not known to Fullstory any more (404)", entry.id)
@@ -71,7 +85,8 @@ class JobEnds:
         believed = adds_up(entry) and len(items) == entry.errors and (items or entry.status == COMPLETED)
         requests = self._journal.requests(entry.id) if nameless or not believed else None
         if believed and requests is None:
-            return [_refused(entry, item, item.request) for item in items]
+            rejects = [_refused(entry, item, item.request) for item in items]
+            return _End(rejects, self._refused_in_outbox(polled, items))
         logger.warning(
             "Job %s is %s with %d imports and %d errors for %s records, and lists %d errors, %d of them "
             "without the record: looking up what it has imported",
@@ -83,26 +98,49 @@ class JobEnds:
             records = entry.records or entry.imports + entry.errors
             lost = records - len(items) - sum(1 for _ in imported)
             refused = [_refused(entry, item, item.request) for item in items]
-            return refused + _lost(entry, [None] * lost, _NOT_LISTED)
+            return _End(refused + _lost(entry, [None] * lost, _NOT_LISTED))
         named = [item for item in items if item.request is not None]
-        missing, known = missing_requests(entry.kind, requests, [item.request for item in named], imported)
+        missing, known, found = missing_requests(
+            entry.kind, requests, [item.request for item in named], imported
+        )
         rejects = [_refused(entry, named[position], named[position].request) for position in known]
         # Where each of them was refused for the same, it is all one which is whose.
         certain = len(missing) == len(nameless) and len(set(nameless)) == 1
         for item, request in zip(nameless, missing, strict=False):
             rejects.append(_refused(entry, item, request, "" if certain else _WHICH))
-        return rejects + _lost(entry, missing[len(nameless) :], _NOT_LISTED)
+        rejects += _lost(entry, missing[len(nameless) :], _NOT_LISTED)
+        return _End(rejects, _others(requests, found))
 
-    def _all_lost(self, entry: JobEntry, why: str) -> list[Reject]:
+    def _refused_in_outbox(self, polled: PolledJob, items: list[RefusedItem]) -> dict[int, bytes] | None:
+        """Which requests of a job of the outbox were refused, by their places; None where it is not known."""
+        entry = polled.entry
+        if not items or self._outbox is None or self._outbox.of_job(entry.id) is None:
+            return {}
+        requests, listed = self._journal.requests(entry.id), [item.request for item in items]
+        if requests is None:
+            return None
+        refused = refused_requests(entry.kind, requests, listed)
+        if refused is None:
+            # Fullstory shows them otherwise than they were sent.
+            return _others(
+                requests, missing_requests(entry.kind, requests, listed, polled.imported_items()).imported
+            )
+        return {place: requests[place] for place in refused}
+
+    def _all_lost(self, entry: JobEntry, why: str) -> _End:
         requests = self._journal.requests(entry.id)
-        return _lost(entry, requests or [None] * max(1, entry.records), why)
+        return _End(_lost(entry, requests or [None] * max(1, entry.records), why))
 
-    def _write(self, entry: JobEntry, rejects: list[Reject], *, own: bool) -> None:
+    def _write(self, entry: JobEntry, end: _End, *, own: bool) -> None:
+        rejects = end.rejects
         for reject in rejects:
             self._rejects.write(reject, own=own)
         self._rejects.sync()
         self._booked[entry.id] = len(rejects)
-        self._journal.ended(entry.id)
+        if self._outbox is not None and (noted := self._outbox.of_job(entry.id)) is not None:
+            self._outbox.book(noted, end.refused)
+        else:
+            self._journal.ended(entry.id)
         if not own:
             self._ledger.finished(entry.id)
             self._limit.job_ended(entry, len(rejects))
@@ -123,6 +161,10 @@ class JobEnds:
         logger.info(
             "Job %s finished: %s, %d imported, %d errors", entry.id, entry.status, entry.imports, entry.errors
         )
+
+
+def _others(requests: list[bytes], places: AbstractSet[int]) -> dict[int, bytes]:
+    return {place: request for place, request in enumerate(requests) if place not in places}
 
 
 def _lost(entry: JobEntry, requests: Iterable[bytes | None], why: str) -> list[Reject]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,8 +25,12 @@ from target_fullstory.errors import DeliveryError, KeyRefusedError, OutputError,
 from target_fullstory.logs import logger
 from target_fullstory.sending.in_flight import InFlight, Reservation
 from target_fullstory.sending.job_ends import JobEnds
-from target_fullstory.sending.job_journal import JobJournal, NotedJob
+from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.sending.note_file import NotedJob
 from target_fullstory.settings.model import Settings
+
+if TYPE_CHECKING:
+    from target_fullstory.sending.outbox import Outbox
 
 _GIVEN_UP_AFTER = timedelta(days=7)
 
@@ -58,15 +63,17 @@ class JobTracker:
         accounting: Accounting,
         in_flight: InFlight,
         journal: JobJournal,
+        outbox: Outbox | None = None,
     ) -> None:
-        """Start with the jobs that earlier runs have left."""
+        """Start with the jobs that earlier runs have left, and with what else the outbox has of them."""
         self._settings = settings
         self._client = client
         self._ledger = accounting.ledger
         self._begin_report = accounting.begin_report
         self._in_flight = in_flight
         self._journal = journal
-        self._ends = JobEnds(accounting, journal)
+        self.outbox = outbox
+        self._ends = JobEnds(accounting, journal, outbox)
         in_flight.on_wait_for_jobs = self._watch
         self._wake = threading.Condition()
         self._jobs: list[_TrackedJob] = []
@@ -74,8 +81,9 @@ class JobTracker:
         self._closed = False
         self._thread: threading.Thread | None = None
         # Those that nobody asks about first: from then on, the thread alone books ends.
-        for left in sorted(journal.left_jobs(), key=journal.is_surely_here):
-            self._take_over(left)
+        for left in sorted(journal.left_jobs(outbox=outbox is not None), key=journal.is_surely_here):
+            if outbox is None or outbox.take_over(left):
+                self._take_over(left)
 
     # What earlier runs left
 
@@ -131,8 +139,27 @@ class JobTracker:
         """
         self._journal.account.ask_organization()
 
-    def track(self, batch: Batch, body: BatchBody, rows: int, response: Response) -> str:
-        """Follow the job that a response names, made of so many of a batch's requests; returns its id."""
+    def require_ends(self, stream: str) -> None:
+        """Make sure that the key may read jobs: what a stream's snapshot gets depends on how they end.
+
+        Raises:
+            KeyRefusedError: It surely may not.
+        """
+        account = self._journal.account.get()
+        if account is not None and may_read_jobs(account.role) is False:
+            raise KeyRefusedError(
+                f"Stream {stream!r} sends only what Fullstory has not confirmed, and the API key may not ask "
+                "how its batch jobs ended: that takes an Admin or Architect key. Use such a key, or set "
+                "delivery to single."
+            )
+
+    def track(
+        self, batch: Batch, body: BatchBody, rows: int, response: Response, noted: NotedJob | None = None
+    ) -> str:
+        """Follow the job that a response names, made of so many of a batch's requests; returns its id.
+
+        Of the outbox's it is `noted` what is in it.
+        """
         job = response.data["job"]
         entry = JobEntry(
             id=str(job["id"]),
@@ -141,9 +168,14 @@ class JobTracker:
             records=rows,
             created=str(job.get("created") or timestamp()),
         )
+        if self.outbox is not None and noted is not None:
+            noted = self.outbox.accepted(noted, entry.id)
+            if not batch.own:
+                self._take_over(noted)
+                return entry.id
         reservation = self._in_flight.enter(Reservation(batch.kind, rows, batch.keys, job=True))
         self._begin_report()
-        if self._can_be_learned:
+        if noted is None and self._can_be_learned:
             self._journal.accepted(entry, body)
         # What the job refuses is taken from it again.
         self._ledger.count(batch.stream, delivered=rows)
@@ -178,7 +210,6 @@ class JobTracker:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(timeout=5)
-        self._journal.close()
 
     # Polling
 

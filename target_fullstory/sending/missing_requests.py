@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,21 +21,30 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.decode
 
 
+class Compared(NamedTuple):
+    """A job's requests held against its lists."""
+
+    missing: list[bytes]  # the requests that are in no list
+    # The positions of those refused items that are among the requests. One that was not sent, or is listed
+    # more often than it was sent, is not.
+    known: list[int]
+    imported: set[int]  # the positions of the requests that surely are among the imported items
+
+
 def missing_requests(
     kind: Kind, requests: Sequence[bytes], refused: Sequence[bytes | None], imported: Iterable[Any]
-) -> tuple[list[bytes], list[int]]:
-    """The requests that are in no list, and the positions of those refused items that are among the requests.
-
-    A refused item that was not sent, or is listed more often than it was sent, is not among them.
-    """
+) -> Compared:
+    """Which requests of a job are in none of its lists, and which are in which."""
     sent = dict(enumerate(requests))
     items = dict(enumerate(chain((_decode(item or b"null") for item in refused), imported)))
     same, alike = _KEYS[kind]
     known: list[int] = []
+    in_fullstory: set[int] = set()
     numbers = _grouped(sent, same, _decode)
     for value, positions in _grouped(items, same).items():
         pairs = list(zip(numbers.get(value, ()), positions, strict=False))
         known += [position for _, position in pairs]
+        in_fullstory.update(number for number, position in pairs if position >= len(refused))
         for number, _ in pairs:
             del sent[number]
         # One that comes again, as pages may, must not pass for another that is like it.
@@ -44,10 +53,30 @@ def missing_requests(
     numbers = _grouped(sent, alike, _decode)
     for value, positions in _grouped(items, alike).items():
         if len(positions) >= len(numbers.get(value, ())):
+            # Where one of them was refused, nobody can tell which.
+            certain = positions[0] >= len(refused)
             for number, position in zip(numbers.get(value, ()), positions, strict=False):
                 known.append(position)
                 del sent[number]
-    return list(sent.values()), sorted(position for position in known if position < len(refused))
+                if certain:
+                    in_fullstory.add(number)
+    known = sorted(position for position in known if position < len(refused))
+    return Compared(list(sent.values()), known, in_fullstory)
+
+
+def refused_requests(
+    kind: Kind, requests: Sequence[bytes], refused: Sequence[bytes | None]
+) -> set[int] | None:
+    """The positions of the requests that were refused; None where an item is none of them as it was sent."""
+    same, _ = _KEYS[kind]
+    found: set[int] = set()
+    numbers = _grouped(dict(enumerate(requests)), same, _decode)
+    items = {position: _decode(item or b"null") for position, item in enumerate(refused)}
+    for value, positions in _grouped(items, same).items():
+        if len(numbers.get(value, ())) < len(positions):
+            return None
+        found.update(numbers[value][: len(positions)])
+    return found
 
 
 def _grouped(

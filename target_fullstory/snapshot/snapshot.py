@@ -156,15 +156,15 @@ class Snapshot:
             self.store.change("records", part.facts, booking.known_records(), _add_records)
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
+        day = self._day
         confirmed: list[bytes] = []
         records: list[bytes] = []
         for outcome in outcomes:
-            for row in outcome.rows.events():
-                part.is_latest(row.key, b"")
-                if outcome.what == _CONFIRMED:
-                    confirmed.append(row.key + self._day)
-                    if row.record != NO_RECORD:
-                        records.append(row.record + self._day)
+            rows = outcome.rows.events()
+            part.are_latest([row.key for row in rows], [b""] * len(rows))
+            if outcome.what == _CONFIRMED:
+                confirmed += [row.key + day for row in rows]
+                records += [row.record + day for row in rows if row.record != NO_RECORD]
         if confirmed:
             part.facts.first_day = part.facts.first_day or self._today
             self.store.change("events", part.facts, confirmed, _add_events)
@@ -198,17 +198,18 @@ class _UserBooking:
         self, outcomes: Iterable[_Outcome], refreshed: dict[bytes, tuple[bytes, bytes]], day: bytes
     ) -> list[bytes]:
         """What is to be booked."""
-        is_latest = self._part.is_latest
         items: list[bytes] = []
         for outcome in outcomes:
             packed, width = outcome.rows.packed, outcome.rows.width
-            # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
-            told, outdated = day + outcome.what, day + _FAILED
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
-            items += [
-                row + (told if is_latest(row[:KEY_BYTES], row[KEY_BYTES:_RECORD_AT]) else outdated)
-                for row in rows
-            ]
+            keys, requests = [row[:KEY_BYTES] for row in rows], [row[KEY_BYTES:_RECORD_AT] for row in rows]
+            latest = self._part.are_latest(keys, requests)
+            told, outdated = day + outcome.what, day + _FAILED
+            if latest is None:
+                items += [row + told for row in rows]
+                continue
+            # What was queued after it is not confirmed yet: until then, nobody knows what Fullstory has.
+            items += [row + (told if last else outdated) for row, last in zip(rows, latest, strict=True)]
         items += [key + request + record + day + _REFRESHED for key, (request, record) in refreshed.items()]
         return items
 
@@ -251,12 +252,13 @@ class _UserBooking:
                 record = NO_RECORD
                 row = row[:REST_BYTES] + NO_REQUEST + NO_RECORD + before[-DAY_BYTES:]
             rows[at : at + width] = b"" if what == _REMOVED else row
-            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) not in {record, NO_RECORD}:
+            if (old := before[-_TAIL_BYTES:-DAY_BYTES]) != NO_RECORD:
                 stale.add(old)
-                self._part.removed(old)
+                if old != record:
+                    self._gone.add(old)
+                    self._part.removed(old)
             if record != NO_RECORD:
                 self._known.append(row[-_TAIL_BYTES:])
-        self._gone |= stale
         return stale
 
     def _know(self, item: bytes) -> None:
@@ -264,25 +266,18 @@ class _UserBooking:
             self._known.append(item[_RECORD_AT:-1])
 
 
-def _add_events(rows: bytearray, events: list[bytes]) -> set[bytes]:
+def _add_events(rows: bytearray, events: list[bytes]) -> list[bytes]:
     width = WIDTHS["events"]
     for event in dict.fromkeys(events):
         if find(rows, event[1:KEY_BYTES], width) < 0:
             rows += event[1:]
-    return set()
+    return []
 
 
-def _add_records(rows: bytearray, records: list[bytes]) -> set[bytes]:
-    width = WIDTHS["records"]
-    for record in dict.fromkeys(records):
-        at = rows.find(record[1:KEY_BYTES]) if rows else -1
-        if at >= 0:
-            at = find(rows, record[1:KEY_BYTES], width)
-        if at >= 0:
-            rows[at : at + width] = record[1:]
-        else:
-            rows += record[1:]
-    return set()
+def _add_records(rows: bytearray, records: list[bytes]) -> list[bytes]:
+    # None of them is there, or it was removed with its user's row.
+    rows += b"".join([record[1:] for record in records])
+    return []
 
 
 def _now() -> str:

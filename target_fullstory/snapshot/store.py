@@ -21,7 +21,7 @@ import msgspec
 from target_fullstory.accounting.destination import Destination
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, REQUEST_BYTES
 from target_fullstory.snapshot.lmdb_file import ITEMS_A_COMMIT, LmdbFile, StoreUnusableError, items
-from target_fullstory.snapshot.packed_rows import REST_BYTES, find, split
+from target_fullstory.snapshot.packed_rows import REST_BYTES, bucket_names, find, split
 
 VERSION: Final = 1
 DAY_BYTES: Final = 2
@@ -36,8 +36,10 @@ WIDTHS: Final[dict[Table, int]] = {
 
 _LETTERS: Final[dict[Table, bytes]] = {"users": b"u", "events": b"e", "records": b"r"}
 _ABOUT = b"about"
-# Above so many rows a stream's buckets are told apart by two bytes of the key, not by one.
-_MOST_ROWS_IN_FEW_BUCKETS = 100_000
+# A bucket has fewer rows than this as a rule, or else more bits of the key name the buckets: to search many
+# takes longer. It has a quarter of them at least, for fewer take more room.
+_ROWS_A_BUCKET = 64
+_FEWEST_BITS, _MOST_BITS = 8, 16
 # A file that has more is written anew: LMDB leaves room in it for what it changes.
 _BYTES_A_ROW, _LOOSE_BYTES = 48, 256 * 1024
 
@@ -51,7 +53,7 @@ class StreamFacts(msgspec.Struct, kw_only=True):
     scope: str = ""  # of the fingerprints in `records`: that of the mapping and the SCHEMA
     since: str = ""  # when the first was entered
     loaded: str = ""  # when the latest was
-    bucket_bytes: int = 1  # of a key that tell its bucket
+    bits: int = _FEWEST_BITS  # of a key that name its bucket
     first_day: int = 0  # of the events that are known
 
 
@@ -93,28 +95,29 @@ class Store:
 
     # Reading
 
-    def look_up(self, table: Table, facts: StreamFacts, keys: Iterable[bytes]) -> list[bytes | None]:
+    def look_up(self, table: Table, facts: StreamFacts, keys: Sequence[bytes]) -> list[bytes | None]:
         """What stands in the rows of these keys, behind the key; None where there is no row."""
-        prefix, width, end = _prefix(table, facts), WIDTHS[table], facts.bucket_bytes
+        prefix, width = _prefix(table, facts), WIDTHS[table]
         found: list[bytes | None] = []
         with self.file.reading() as transaction:
             get = transaction.get
-            for key in keys:
-                rows = get(prefix + key[:end])
+            for name, key in zip(bucket_names(keys, facts.bits), keys, strict=True):
+                rows = get(prefix + name)
                 if rows is None or (at := find(rows, key[1:], width)) < 0:
                     found.append(None)
                 else:
                     found.append(rows[at + REST_BYTES : at + width])
         return found
 
-    def unknown(self, facts: StreamFacts, records: list[bytes], since: int) -> list[int]:
+    def unknown(self, facts: StreamFacts, records: Sequence[bytes], since: int) -> list[int]:
         """The places of those records that are not known since a day."""
-        prefix, width, end = _prefix("records", facts), WIDTHS["records"], facts.bucket_bytes
+        prefix, width = _prefix("records", facts), WIDTHS["records"]
         places: list[int] = []
         with self.file.reading() as transaction:
             get = transaction.get
-            for place, record in enumerate(records):
-                rows = get(prefix + record[:end])
+            for place, name in enumerate(bucket_names(records, facts.bits)):
+                record = records[place]
+                rows = get(prefix + name)
                 # For nearly every record of a nightly import, this is all that is done.
                 if rows is None or (at := rows.find(record[1:])) < 0:
                     places.append(place)
@@ -148,12 +151,11 @@ class Store:
         `change` changes a bucket's rows by its items; the records that it returns are forgotten in the same
         transaction.
         """
-        if facts.bucket_bytes == 1 and facts.rows + len(keyed) > _MOST_ROWS_IN_FEW_BUCKETS:
-            self._make_moreitems(facts)
-        end = facts.bucket_bytes
+        while len(keyed) + facts.rows > _ROWS_A_BUCKET << facts.bits and facts.bits < _MOST_BITS:
+            self._make_more_buckets(facts)
         buckets: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for item in keyed:
-            buckets[item[:end]].append(item)
+        for name, item in zip(bucket_names(keyed, facts.bits), keyed, strict=True):
+            buckets[name].append(item)
         prefix, records, width = _prefix(table, facts), _prefix("records", facts), WIDTHS[table]
         names = sorted(buckets)
         for begin in range(0, len(names), ITEMS_A_COMMIT):
@@ -169,24 +171,27 @@ class Store:
                         transaction.put(prefix + name, rows)
                     elif before:
                         transaction.delete(prefix + name)
-                for record in stale:
-                    _remove(transaction, records + record[:end], record[1:])
+                for name, record in zip(bucket_names(stale, facts.bits), stale, strict=True):
+                    _remove(transaction, records + name, record[1:])
                 if table != "records":
                     facts.rows += difference // width
                 self._put_about(transaction)
 
-    def _make_moreitems(self, facts: StreamFacts) -> None:
+    def _make_more_buckets(self, facts: StreamFacts) -> None:
+        bits = facts.bits + 2
         with self.file.writing() as transaction:
             for table, width in WIDTHS.items():
                 prefix = _prefix(table, facts)
                 for key, packed in list(items(transaction, prefix)):
                     transaction.delete(key)
+                    first = key[len(prefix) : len(prefix) + 1]
+                    keyed = [first + row for row in split(packed, width)]
                     parts: defaultdict[bytes, list[bytes]] = defaultdict(list)
-                    for row in split(packed, width):
-                        parts[key + row[:1]].append(row)
+                    for name, row in zip(bucket_names(keyed, bits), keyed, strict=True):
+                        parts[name].append(row[1:])
                     for name, part in parts.items():
-                        transaction.put(name, b"".join(part))
-            facts.bucket_bytes = 2
+                        transaction.put(prefix + name, b"".join(part))
+            facts.bits = bits
             self._put_about(transaction)
 
     def keep(self, table: Table, facts: StreamFacts, first_day: int) -> None:
@@ -261,11 +266,11 @@ def _clear(transaction: Any, prefix: bytes) -> None:
 
 
 def _remove(transaction: Any, bucket: bytes, rest: bytes) -> None:
-    """Remove the row of a record, if there is one."""
-    rows, width = transaction.get(bucket), WIDTHS["records"]
-    if rows is None or (at := find(rows, rest, width)) < 0:
-        return
-    if kept := rows[:at] + rows[at + width :]:
-        transaction.put(bucket, kept)
-    else:
-        transaction.delete(bucket)
+    """Remove the row of a record, if there is one; it may be there more than once."""
+    rows, width = transaction.get(bucket) or b"", WIDTHS["records"]
+    while (at := find(rows, rest, width)) >= 0:
+        rows = rows[:at] + rows[at + width :]
+        if rows:
+            transaction.put(bucket, rows)
+        else:
+            transaction.delete(bucket)

@@ -231,13 +231,20 @@ class StreamSnapshot:
             if self._queued.get(key) == NO_REQUEST:
                 del self._queued[key]
 
-    def is_latest(self, key: bytes, request: bytes) -> bool:
-        """Whether this was queued last of what is known by a key; it is no more in the queue then."""
-        last = self._queued.pop(key, None)
-        if last is None or last == request:
-            return True
-        self._queued[key] = last
-        return False
+    def are_latest(self, keys: list[bytes], requests: list[bytes]) -> list[bool] | None:
+        """Whether each was queued last of what is known by its key; it is in the queue no more. None: all."""
+        queued = self._queued
+        last = [queued.pop(key, None) for key in keys]
+        if last == requests:
+            return None
+        queued.update({key: one for key, one in zip(keys, last, strict=True) if one is not None})
+        return list(map(self._is_latest, keys, requests))
+
+    def _is_latest(self, key: bytes, request: bytes) -> bool:
+        if self._queued.get(key, request) != request:
+            return False
+        self._queued.pop(key, None)
+        return True
 
     def removed(self, record: bytes) -> None:
         """Forget a record that the store does not have any more."""

@@ -15,7 +15,7 @@ from target_fullstory.accounting.ledger import JobEntry
 from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.api.transport import HttpRequest, HttpResponse
-from target_fullstory.sending import job_journal
+from target_fullstory.sending import note_file
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.settings.model import Settings
 
@@ -44,13 +44,13 @@ def journal(tmp_path: Path) -> Callable[[str], JobJournal]:
 def test_no_other_run_sees_a_note_that_is_not_locked(
     journal: Callable[[str], JobJournal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, seen = job_journal.try_lock, []
+    lock, seen = note_file.try_lock, []
 
     def looked_at(file: IO[bytes]) -> bool:
         seen.append([path.name for path in tmp_path.glob("jobs-*.jsonl")])
         return lock(file)
 
-    monkeypatch.setattr(job_journal, "try_lock", looked_at)
+    monkeypatch.setattr(note_file, "try_lock", looked_at)
     one, other = journal("one"), journal("other")
     one.accepted(ENTRY, BODY)
     assert seen == [[]]

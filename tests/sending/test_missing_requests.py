@@ -21,7 +21,7 @@ def missing(
 ) -> tuple[list[dict[str, Any]], list[int]]:
     bodies = [json.dumps(one).encode() for one in sent]
     listed = [None if one is None else json.dumps(one).encode() for one in refused]
-    left, known = missing_requests(kind, bodies, listed, imported)
+    left, known, _ = missing_requests(kind, bodies, listed, imported)
     return [json.loads(one) for one in left], known
 
 
