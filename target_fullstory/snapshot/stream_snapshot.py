@@ -25,7 +25,7 @@ from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
 
 _REQUEST_END = REQUEST_BYTES
 _RECORD_END = REQUEST_BYTES + KEY_BYTES
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(order="deterministic").encode  # an object may come with its keys in any order
 _digest = xxhash.xxh3_64_digest
 
 
@@ -85,6 +85,11 @@ class StreamSnapshot:
             self._scope_is_new = True
             self.facts.scope = self._scope
             self._store.forget_records(self.facts)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether records of this run are held against it."""
+        return bool(self._scope)
 
     # Records
 
