@@ -9,11 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measures import Bench, Sizes
+from benchmarks.measures import Bench
 from benchmarks.process import ROOT, BenchmarkError
+from benchmarks.runs import Sizes
 from benchmarks.table import machine, render
 
-_QUICK = Sizes(seconds=0.3, records=30_000, many=100_000, runs=1, long_runs=1)
+_QUICK = Sizes(seconds=0.3, records=30_000, many=100_000, nightly=100_000, runs=1, long_runs=1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--many", type=int, help=f"records of the long input ({usual.many:,})")
     parser.add_argument(
+        "--nightly", type=int, help=f"users of the table that is loaded each night ({usual.nightly:,})"
+    )
+    parser.add_argument(
         "--runs", type=int, help=f"runs that count ({usual.runs}, {usual.long_runs} of the long input)"
     )
     parser.add_argument(
@@ -79,6 +83,7 @@ def _sizes(options: argparse.Namespace) -> Sizes:
         seconds=usual.seconds if options.seconds is None else options.seconds,
         records=options.records or usual.records,
         many=options.many or usual.many,
+        nightly=options.nightly or usual.nightly,
         runs=runs or usual.runs,
         long_runs=runs or usual.long_runs,
     )

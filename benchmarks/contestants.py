@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,13 @@ class Result:
             raise BenchmarkError("no request was sent")
         return self.seen.first_request - self.usage.started
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Where the records of the input's one stream ended, as the target's last STATE says."""
+        (counts,) = json.loads(self.usage.last_line)["target_fullstory"]["streams"].values()
+        found: dict[str, Any] = counts
+        return found
+
 
 @dataclass(frozen=True)
 class Work:
@@ -71,10 +80,14 @@ class Work:
 class Contestant:
     """Something that reads the lines; this one without sending any."""
 
-    def __init__(self, name: str, command: list[str]) -> None:
-        """Take its name and its command; where it sends, `{url}` in it is the server's address."""
+    def __init__(self, name: str, command: list[str], port: int = 0) -> None:
+        """Take its name and its command; where it sends, `{url}` in it is the server's address.
+
+        With a port, that address is the same in every run.
+        """
         self.name = name
         self._command = command
+        self._port = port
 
     def run(self, lines: Input, work: Path, keep: Path | None = None) -> Result:
         """Run it once.
@@ -87,7 +100,7 @@ class Contestant:
         Raises:
             BenchmarkError: It failed, or lost a record.
         """
-        with draining(keep) as seen:
+        with draining(keep, self._port) as seen:
             usage = measure(self.command(seen.url, work), lines.path, work)
         result = Result(usage, seen, lines.records)
         self.check(result)
@@ -108,9 +121,9 @@ class Contestant:
 class Target(Contestant):
     """A Singer target with a configuration."""
 
-    def __init__(self, name: str, module: str, config: dict[str, Any]) -> None:
-        """Take its name, its module and its settings beside address and key."""
-        super().__init__(name, [sys.executable, "-m", module])
+    def __init__(self, name: str, module: str, config: dict[str, Any], port: int = 0) -> None:
+        """Take its name, its module, its settings beside address and key, and the server's port."""
+        super().__init__(name, [sys.executable, "-m", module], port)
         self._config = config
 
     def command(self, url: str, work: Path) -> list[str]:
@@ -133,23 +146,65 @@ class Fullstory(Target):
     for there are dirty records to be measured.
     """
 
-    def __init__(self, work: Path) -> None:
-        """Take a directory for its rejects and reports."""
+    def __init__(
+        self, work: Path, name: str = "target-fullstory", port: int = 0, more: dict[str, Any] | None = None
+    ) -> None:
+        """Take a directory for its rejects and reports, and what else is to be as asked for."""
         config = {
             "streams": {"users": {"kind": "users"}, "events": EVENT_MAPPING},
             "job_poll_interval_seconds": 0.02,
             "max_rejected_records": None,
             "output_dir": str(work / "output"),
         }
-        super().__init__("target-fullstory", "target_fullstory", config)
+        super().__init__(name, "target_fullstory", config | (more or {}), port)
 
     def check(self, result: Result) -> None:
         """Make sure that its last STATE accounts for every record."""
         super().check(result)
-        (counts,) = json.loads(result.usage.last_line)["target_fullstory"]["streams"].values()
-        ended = counts["delivered"] + counts["rejected"] + counts["merged"]
+        counts = result.counts
+        ended = sum(counts[end] for end in ("delivered", "rejected", "merged", "unchanged"))
         if not counts["received"] == ended == result.records:
             raise BenchmarkError(f"{self.name} does not account for its records: {counts}")
+
+
+class Nightly(Fullstory):
+    """target-fullstory with `sync: changed`, on what earlier runs have left in its snapshot.
+
+    What was sent is known by the address too, so that stays the same.
+    """
+
+    def __init__(self, name: str, directory: Path, port: int, prepare: Callable[[Input], None]) -> None:
+        """Prepare.
+
+        Args:
+            name: What it is called.
+            directory: For its files; the snapshot is in `snapshot`.
+            port: The server's.
+            prepare: Puts the snapshot into the state that a run over an input is to find.
+        """
+        changed = {"users": {"kind": "users", "sync": "changed"}}
+        more = {"streams": changed, "snapshot_path": str(directory / "snapshot")}
+        super().__init__(directory, name, port, more)
+        self._prepare = prepare
+
+    def run(self, lines: Input, work: Path, keep: Path | None = None) -> Result:
+        """Run it once, its snapshot prepared."""
+        self._prepare(lines)
+        return super().run(lines, work, keep)
+
+    def check(self, result: Result) -> None:
+        """Make sure that the server has got what was counted as delivered, and nothing more."""
+        super().check(result)
+        delivered = result.counts["delivered"]
+        if result.seen.records != delivered:
+            raise BenchmarkError(f"{self.name} sent {result.seen.records} records, not {delivered}")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 def bare() -> Contestant:

@@ -25,23 +25,26 @@ class Drain:
     Attributes:
         posts: POST requests answered.
         body_bytes: Bytes in their bodies.
+        records: Users or events in their bodies.
         first_request: When the first POST began to arrive, in seconds of the monotonic clock, which all
             processes of a machine share; None before it.
     """
 
-    def __init__(self, keep: Path | None = None) -> None:
-        """Listen on a free port of the loopback interface.
+    def __init__(self, keep: Path | None = None, port: int = 0) -> None:
+        """Listen on the loopback interface.
 
         Args:
             keep: A directory for the bodies, one file each; None to throw them away.
+            port: The port; 0 for any that is free.
         """
         self.posts = 0
         self.body_bytes = 0
+        self.records = 0
         self.first_request: float | None = None
         self._keep = keep
-        self._records: dict[bytes, int] = {}  # of a job
+        self._in_job: dict[bytes, int] = {}  # records
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
 
     @property
     def url(self) -> str:
@@ -68,19 +71,30 @@ class Drain:
                 return
 
     def _answer(self, request: _Request) -> bytes:
+        if not request.is_post:
+            return self._answer_question(request.path)
         with self._lock:
-            if not request.is_post:
-                count = self._records.get(request.path.rpartition(b"/")[2], 0)
-                return b'{"job":{"status":"COMPLETED"},"imports":%d,"errors":0}' % count
             if self.first_request is None:
                 self.first_request = request.at
             self.posts += 1
             self.body_bytes += request.length
+            self.records += request.records
             number = self.posts
-            self._records[b"%d" % number] = request.records
+            self._in_job[b"%d" % number] = request.records
         if self._keep is not None:
             (self._keep / f"{number:06}.json").write_bytes(request.body)
-        return b'{"job":{"id":"%d","status":"PROCESSING"}}' % number
+        if request.path.endswith(b"/batch"):
+            return b'{"job":{"id":"%d","status":"PROCESSING"}}' % number
+        return b'{"id":"%d"}' % number
+
+    def _answer_question(self, path: bytes) -> bytes:
+        """Whose the key is, or how a job stands: it has taken all its records."""
+        if path == b"/me":
+            return b'{"email":"bench@example.com","orgId":"BENCH","role":"ADMIN"}'
+        job = path.rpartition(b"/")[2]
+        with self._lock:
+            imports = self._in_job.get(job, 0)
+        return b'{"imports":%d,"errors":0,"job":{"id":"%b","status":"COMPLETED"}}' % (imports, job)
 
 
 @dataclass(frozen=True)
@@ -148,12 +162,19 @@ def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, help="directory for the bodies")
-    drain = Drain(parser.parse_args().keep)
+    parser.add_argument("--port", type=int, default=0, help="port; any that is free without it")
+    options = parser.parse_args()
+    drain = Drain(options.keep, options.port)
     threading.Thread(target=drain.serve, daemon=True).start()
     sys.stdout.write(f"{drain.url}\n")
     sys.stdout.flush()
     sys.stdin.read()
-    seen = {"posts": drain.posts, "body_bytes": drain.body_bytes, "first_request": drain.first_request}
+    seen = {
+        "posts": drain.posts,
+        "body_bytes": drain.body_bytes,
+        "records": drain.records,
+        "first_request": drain.first_request,
+    }
     sys.stdout.write(json.dumps(seen) + "\n")
 
 

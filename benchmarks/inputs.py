@@ -97,11 +97,15 @@ def _moment(number: int) -> str:
 # Users: ten columns, the integer key becomes the uid
 
 
-def _user_head(number: int, *, seats: str = "", more: str = "") -> str:
+CHANGED_EVERY = 100
+"""Of so many users one changes in a night: 1%."""
+
+
+def _user_head(number: int, *, seats: str = "", plan: int = 0, more: str = "") -> str:
     return (
         '{"type": "RECORD", "stream": "users", "record": {'
         f'"id": {number + 1}, "email": "user{number}@example.com", "display_name": "User Number {number}", '
-        f'"plan": "{_PLANS[number % 5]}", "seats": {seats or number % 250 + 1}, '
+        f'"plan": "{_PLANS[(number + plan) % 5]}", "seats": {seats or number % 250 + 1}, '
         f'"mrr": {number % 1000}.{number % 90 + 10}, "active": {"true" if number % 3 else "false"}, '
         f'"created_at": "{_moment(number)}", "company": "Company {number % 5000}", {more}"notes": "'
     )
@@ -109,6 +113,16 @@ def _user_head(number: int, *, seats: str = "", more: str = "") -> str:
 
 def _user(number: int, size: int) -> bytes:
     return _filled(_user_head(number), size)
+
+
+def _user_of_night(number: int, night: int) -> bytes:
+    """Each night another 1% have a new plan, spread evenly; the others are as the night before."""
+    return _filled(_user_head(number, plan=int(number % CHANGED_EVERY < night)), USER_BYTES)
+
+
+def changed_in_night(night: int, records: int) -> int:
+    """How many of so many users change in a night; the first load is night 0."""
+    return len(range(night - 1, records, CHANGED_EVERY)) if night else records
 
 
 def _dirty_user(number: int, size: int) -> bytes:
@@ -205,3 +219,8 @@ KINDS: dict[str, Kind] = {
     "dirty": Kind(_schema("users", "id", _USER_COLUMNS), partial(_dirty_user, size=USER_BYTES)),
     "events": Kind(_schema("events", "id", _EVENT_COLUMNS), partial(_event, size=EVENT_BYTES)),
 }
+
+
+def users_of_night(night: int) -> Kind:
+    """The users of KINDS, so many nights later: each night another 1% of them have changed."""
+    return Kind(_schema("users", "id", _USER_COLUMNS), partial(_user_of_night, night=night))

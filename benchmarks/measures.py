@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
 from benchmarks import contestants
-from benchmarks.compare import Pairs, alternate, median_of
-from benchmarks.contestants import Contestant, Input, Result, Work
-from benchmarks.inputs import KINDS
+from benchmarks.compare import alternate, median_of
+from benchmarks.contestants import Contestant, Result
+from benchmarks.nights import Nights
+from benchmarks.runs import FEW, MB, Runs, Sizes, speeds
 from benchmarks.table import Row
 
-_MB = 1_000_000
-_MOST_MEMORY = 150 * _MB
-_FEW = 10
-_ROUND = 10_000
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        seconds: Work in a run whose rate is measured, beyond the start: inputs are as long as that takes.
-        most: The most records of such an input.
-        records: Records of the input whose memory and CPU time are measured.
-        many: Records of the long input.
-        runs: Runs that count.
-        long_runs: Runs over the long input, each a round in which shorter ones are run as long.
-    """
-
-    seconds: float = 5.0
-    most: int = 6_000_000
-    records: int = 300_000
-    many: int = 3_000_000
-    runs: int = 7
-    long_runs: int = 5
+_MOST_MEMORY = 150 * MB
 
 
 class Bench:
@@ -54,7 +30,7 @@ class Bench:
         """
         self._sizes = sizes
         self._work = work
-        self._tell = tell
+        self._runs = Runs(sizes, work, tell)
         self._fullstory = contestants.Fullstory(work)
         self._results: dict[tuple[str, int], list[Result]] = {}
 
@@ -73,23 +49,23 @@ class Bench:
         cpu = self._cpu()
         yield self._memory()
         yield cpu
+        yield from Nights(self._runs, self._fullstory, self._work).rows()
 
     # The measures
 
     def _against(self, kind: str, whom: str, other: Contestant | None, least: float) -> Row:
-        measure, target = f"{kind}, records/s against {whom}", f"at least {least:g}"
+        measure = f"{kind}, records/s against {whom}"
         if other is None:
-            return Row(measure, target, "", None)
-        return _speeds(measure, target, self._pairs((self._fullstory, kind), (other, kind)), least)
+            return Row(measure, f"at least {least:g}", "", None)
+        return speeds(measure, self._runs.pairs((self._fullstory, kind), (other, kind)), least)
 
     def _dirty(self) -> Row:
-        pairs = self._pairs((self._fullstory, "dirty"), (self._fullstory, "users"))
-        measure = "users, 10% of them dirty, records/s against clean ones"
-        return _speeds(measure, "at least 0.65", pairs, 0.65)
+        pairs = self._runs.pairs((self._fullstory, "dirty"), (self._fullstory, "users"))
+        return speeds("users, 10% of them dirty, records/s against clean ones", pairs, 0.65)
 
     def _share(self, kind: str) -> Row:
         """What the mapping's generated function takes; there is no target, it tells where to look."""
-        lines = self._input(kind, self._sizes.records)
+        lines = self._runs.input(kind, self._sizes.records)
         seconds = json.loads(contestants.mapping_share().run(lines, self._work).usage.last_line)
         ours = seconds["decode"] + seconds["map"] + seconds["encode"]
         share = seconds["map"] / ours
@@ -102,14 +78,16 @@ class Bench:
         )
 
     def _start(self) -> Row:
-        few = self._input("users", _FEW)
+        few = self._runs.input("users", FEW)
         plain = contestants.plain_sdk(validate=True)
         pairs = alternate(
-            lambda: self._run(self._fullstory, few), lambda: self._run(plain, few), 2 * self._sizes.runs
+            lambda: self._runs.run(self._fullstory, few),
+            lambda: self._runs.run(plain, few),
+            2 * self._sizes.runs,
         )
         ratio = pairs.ratio(_first_request)
         return Row(
-            f"{_FEW} users, time from start to the first request, against the plain SDK target",
+            f"{FEW} users, time from start to the first request, against the plain SDK target",
             "at most 1",
             f"{ratio}: {median_of(pairs.ours, _first_request):.2f} s against "
             f"{median_of(pairs.others, _first_request):.2f} s",
@@ -125,8 +103,8 @@ class Bench:
         return Row(
             f"peak memory, {self._sizes.records:,} and {self._sizes.many:,} users",
             "at most 150 MB, within 10%",
-            f"{medians[0] / _MB:.0f} MB and {medians[1] / _MB:.0f} MB ({apart:.0%} apart), "
-            f"never over {peak / _MB:.0f} MB",
+            f"{medians[0] / MB:.0f} MB and {medians[1] / MB:.0f} MB ({apart:.0%} apart), "
+            f"never over {peak / MB:.0f} MB",
             peak <= _MOST_MEMORY and apart <= 0.1,
         )
 
@@ -160,65 +138,26 @@ class Bench:
         so for all sizes. The mean is taken, as a long run has the mean of all the speeds that it has met.
         """
         *short, long = counts
-        spent = dict.fromkeys((_FEW, *counts), 0.0)
-        runs = dict.fromkeys((_FEW, *counts), 0)
+        spent = dict.fromkeys((FEW, *counts), 0.0)
+        runs = dict.fromkeys((FEW, *counts), 0)
         turns = max(2, long // short[-1])
         for turn in range(turns):
             if turn == turns // 2:
                 self._spend(long, spent, runs)
-            self._spend(_FEW, spent, runs)
+            self._spend(FEW, spent, runs)
             for count in short:
                 for _ in range(max(1, short[-1] // count)):
                     self._spend(count, spent, runs)
-        start = spent[_FEW] / runs[_FEW]
-        return [(spent[count] / runs[count] - start) / (count - _FEW) for count in counts]
+        start = spent[FEW] / runs[FEW]
+        return [(spent[count] / runs[count] - start) / (count - FEW) for count in counts]
 
     def _spend(self, records: int, spent: dict[int, float], runs: dict[int, int]) -> None:
-        result = self._run(self._fullstory, self._input("users", records))
+        result = self._runs.run(self._fullstory, self._runs.input("users", records))
         self._keep("users", records, [result])
         spent[records] += result.usage.cpu
         runs[records] += 1
 
     # Runs
-
-    def _input(self, kind: str, records: int) -> Input:
-        path = self._work / f"{kind}-{records}.jsonl"
-        if not path.exists():
-            self._tell(f"writing {records:,} records: {kind}")
-            KINDS[kind].write(path, records)
-        return Input(path, records)
-
-    def _run(self, contestant: Contestant, lines: Input) -> Result:
-        result = contestant.run(lines, self._work)
-        usage = result.usage
-        self._tell(
-            f"{lines.path.stem}: {contestant.name}: {usage.wall:.2f} s, CPU {usage.cpu:.2f} s, "
-            f"{usage.peak / _MB:.0f} MB"
-        )
-        return result
-
-    def _pairs(self, ours: tuple[Contestant, str], other: tuple[Contestant, str]) -> Pairs[Work]:
-        """Runs of two contestants in turns, each over an input of its kind that keeps it busy for long."""
-        long, others_long = self._long_input(*ours), self._long_input(*other)
-        return alternate(
-            lambda: self._work_of(ours[0], ours[1], long),
-            lambda: self._work_of(other[0], other[1], others_long),
-            self._sizes.runs,
-        )
-
-    def _work_of(self, contestant: Contestant, kind: str, lines: Input) -> Work:
-        few = self._run(contestant, self._input(kind, _FEW))
-        return Work(self._run(contestant, lines), few)
-
-    def _long_input(self, contestant: Contestant, kind: str) -> Input:
-        """An input that takes a contestant a fifth longer than asked for, found in two attempts."""
-        sizes = self._sizes
-        records = max(sizes.records // 10, 2 * _FEW)
-        for _ in range(2):
-            work = self._work_of(contestant, kind, self._input(kind, records))
-            wanted = int(sizes.seconds * 1.2 * work.speed)
-            records = min(max(wanted // _ROUND * _ROUND, records), sizes.most)
-        return self._input(kind, records)
 
     def _keep(self, kind: str, records: int, results: list[Result]) -> None:
         self._results.setdefault((kind, records), []).extend(results)
@@ -226,24 +165,10 @@ class Bench:
     def _fullstory_on(self, kind: str, records: int, least: int) -> list[Result]:
         """All runs of the target over an input, at least so many; those made already count."""
         results = self._results.setdefault((kind, records), [])
-        lines = self._input(kind, records)
+        lines = self._runs.input(kind, records)
         while len(results) < least:
-            results.append(self._run(self._fullstory, lines))
+            results.append(self._runs.run(self._fullstory, lines))
         return results
-
-
-def _speeds(measure: str, target: str, pairs: Pairs[Work], least: float) -> Row:
-    ratio = pairs.ratio(_speed)
-    return Row(
-        measure,
-        target,
-        f"{ratio}: {median_of(pairs.ours, _speed):,.0f} against {median_of(pairs.others, _speed):,.0f}",
-        ratio.median >= least,
-    )
-
-
-def _speed(work: Work) -> float:
-    return work.speed
 
 
 def _first_request(result: Result) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ _LONGEST_SECONDS = 900.0
 _LONGEST_LINE = 2 * 1024 * 1024
 # ru_maxrss is in KiB, on macOS in bytes.
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_ANONYMOUS = re.compile(rb"^RssAnon:\s+(\d+) kB", re.MULTILINE)
+_LOOK_SECONDS = 0.02
 
 
 class BenchmarkError(Exception):
@@ -34,6 +37,8 @@ class Usage:
         peak: Peak resident memory in bytes.
         started: When it was started, in seconds of the monotonic clock.
         last_line: The last line that it wrote to standard output.
+        anonymous: The most anonymous memory in bytes, as looked at 50 times a second: without the pages of
+            files, which the kernel takes back when it likes. None where the system does not tell.
     """
 
     wall: float
@@ -41,6 +46,7 @@ class Usage:
     peak: int
     started: float
     last_line: bytes
+    anonymous: int | None = None
 
 
 @dataclass
@@ -51,12 +57,14 @@ class Seen:
         url: Its address.
         posts: POST requests.
         body_bytes: Bytes in their bodies.
+        records: Users or events in them.
         first_request: When the first request came, in seconds of the monotonic clock.
     """
 
     url: str
     posts: int = 0
     body_bytes: int = 0
+    records: int = 0
     first_request: float | None = None
 
 
@@ -82,9 +90,12 @@ def measure(command: list[str], lines: Path, work: Path) -> Usage:
         )
         watchdog = threading.Timer(_LONGEST_SECONDS, process.kill)
         watchdog.start()
+        memory = _Memory(process.pid)
+        memory.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - started
         watchdog.cancel()
+        memory.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         tail = errors.read_text(errors="replace")[-2000:]
@@ -95,20 +106,49 @@ def measure(command: list[str], lines: Path, work: Path) -> Usage:
         peak=usage.ru_maxrss * _MAXRSS_UNIT,
         started=started,
         last_line=_last_line(output),
+        anonymous=memory.peak,
     )
 
 
+class _Memory(threading.Thread):
+    """Looks at a process's anonymous memory while it runs.
+
+    Attributes:
+        peak: The most bytes seen; None where the system does not tell.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak: int | None = None
+        self._status = Path(f"/proc/{pid}/status")
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            try:
+                found = _ANONYMOUS.search(self._status.read_bytes())
+            except OSError:
+                return
+            if found:
+                self.peak = max(self.peak or 0, int(found[1]) * 1024)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
 @contextmanager
-def draining(keep: Path | None = None) -> Iterator[Seen]:
+def draining(keep: Path | None = None, port: int = 0) -> Iterator[Seen]:
     """Run a sink server in a process of its own.
 
     Args:
         keep: A directory for the bodies it gets; None to throw them away.
+        port: Its port; 0 for any that is free.
 
     Yields:
         What it saw: filled in when the server has ended.
     """
-    command = [sys.executable, "-m", "benchmarks.drain"]
+    command = [sys.executable, "-m", "benchmarks.drain", "--port", str(port)]
     if keep is not None:
         command += ["--keep", str(keep)]
     with subprocess.Popen(  # noqa: S603 - our own command
@@ -122,8 +162,11 @@ def draining(keep: Path | None = None) -> Iterator[Seen]:
         finally:
             server.stdin.close()
             said = server.stdout.read()
+        if not said:
+            raise BenchmarkError("the sink server did not start")
         numbers = json.loads(said)
     seen.posts = numbers["posts"]
+    seen.records = numbers["records"]
     seen.body_bytes = numbers["body_bytes"]
     seen.first_request = numbers["first_request"]
 

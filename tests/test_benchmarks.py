@@ -1,7 +1,10 @@
 """The benchmarks measure what they say: same input, same requests, right arithmetic."""
 
+import itertools
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,10 @@ from benchmarks import contestants
 from benchmarks.__main__ import main
 from benchmarks.compare import alternate
 from benchmarks.contestants import Contestant, Input, Result, Work
-from benchmarks.inputs import KINDS, OVERSIZE_BYTES
-from benchmarks.measures import Bench, Sizes
-from benchmarks.process import BenchmarkError, Seen, Usage
+from benchmarks.inputs import KINDS, OVERSIZE_BYTES, changed_in_night, users_of_night
+from benchmarks.nights import Nights
+from benchmarks.process import BenchmarkError, Seen, Usage, measure
+from benchmarks.runs import Runs, Sizes
 
 RECORDS = 60
 
@@ -97,9 +101,54 @@ def test_inputs_are_as_described(kind, size):
     assert len(set(ids)) == len(ids) == 10_500
 
 
-def made_up(wall: float, records: int = 1000, cpu: float = 1.0, line: bytes = b"") -> Result:
-    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=line)
-    return Result(usage, Seen("", posts=1, body_bytes=1, first_request=10.0 + wall / 2), records)
+def test_each_night_another_hundredth_changes():
+    nights = [list(KINDS["users"].lines(1_000)), *(list(users_of_night(n).lines(1_000)) for n in (1, 2))]
+    for night, (before, after) in enumerate(itertools.pairwise(nights), 1):
+        changed = [json.loads(new) for old, new in zip(before, after, strict=True) if old != new]
+        assert len(changed) == changed_in_night(night, 1_000) == 10
+        assert {len(line) for line in after if b"RECORD" in line} == {400}
+        assert len({message["record"]["id"] for message in changed}) == 10
+    assert changed_in_night(0, 1_000) == 1_000
+    assert changed_in_night(1, 10) == 1
+
+
+def test_few_records_are_answered_as_the_api_does(tmp_path):
+    """They are sent one by one, and a user's answer has an id."""
+    result = contestants.Fullstory(tmp_path).run(written("users", 10, tmp_path), tmp_path)
+    assert result.counts["delivered"] == result.seen.records == result.seen.posts == 10
+    assert result.usage.wall < 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_anonymous_memory_is_looked_at(tmp_path):
+    few = measure([sys.executable, "-c", _WITH_MEMORY, "0"], Path(os.devnull), tmp_path)
+    many = measure([sys.executable, "-c", _WITH_MEMORY, "50"], Path(os.devnull), tmp_path)
+    assert few.anonymous
+    assert many.anonymous
+    assert 45_000_000 < many.anonymous - few.anonymous < 60_000_000
+
+
+_WITH_MEMORY = """
+import mmap, sys, tempfile, time
+size = int(sys.argv[1]) * 1_000_000
+held = b"x" * size
+with tempfile.TemporaryFile() as file:
+    file.truncate(size + 1)
+    pages = mmap.mmap(file.fileno(), 0)
+    pages[:] = bytes(len(pages))
+    time.sleep(0.2)
+"""
+
+
+def state(**counts: int) -> bytes:
+    counts = dict.fromkeys(("received", "delivered", "rejected", "merged", "unchanged"), 0) | counts
+    return json.dumps({"target_fullstory": {"streams": {"users": counts}}}).encode()
+
+
+def made_up(wall: float, records: int = 1000, cpu: float = 1.0, line: bytes = b"", sent: int = 0) -> Result:
+    usage = Usage(wall=wall, cpu=cpu, peak=100_000_000, started=10.0, last_line=line, anonymous=100_000_000)
+    seen = Seen("", posts=1, body_bytes=1, records=sent, first_request=10.0 + wall / 2)
+    return Result(usage, seen, records)
 
 
 def test_ratios_are_taken_pair_by_pair_after_a_warm_up():
@@ -121,16 +170,36 @@ def test_check_fails_where_a_target_is_missed(cost, code, monkeypatch, capsys, t
         ours = isinstance(self, contestants.Fullstory)
         start, each = (0.5, cost) if ours else (0.6, 3e-5)
         cpu = 0.5 + lines.records * 4e-6
-        steps = b'{"decode":1,"map":1,"encode":1,"bare":2}'
-        return made_up(start + lines.records * each, lines.records, cpu, steps)
+        sent = lines.records
+        said = b'{"decode":1,"map":1,"encode":1,"bare":2}'
+        night = re.search(r"night(\d+)", lines.path.name)
+        if isinstance(self, contestants.Nightly):
+            (work / "snapshot").mkdir(exist_ok=True)
+            (work / "snapshot" / "store").write_bytes(b"0" * 64)
+            changed = changed_in_night(int(night[1]) if night else 0, lines.records)
+            said = state(delivered=changed, unchanged=lines.records - changed)
+            sent = changed
+            each /= 4 if night else 1
+        return made_up(start + lines.records * each, lines.records, cpu, said, sent)
 
     monkeypatch.setattr(Contestant, "run", run)
     monkeypatch.setattr(contestants, "node", lambda: Contestant("Node script", []))
-    sizes = ["--records", "30000", "--many", "60000", "--runs", "1", "--seconds", "0.02"]
+    sizes = [
+        "--records",
+        "30000",
+        "--many",
+        "60000",
+        "--nightly",
+        "20000",
+        "--runs",
+        "1",
+        "--seconds",
+        "0.02",
+    ]
     arguments = [*sizes, "--directory", str(tmp_path)]
     assert main(arguments) == 0
     table = capsys.readouterr().out
-    assert table.count("\n| ") == 11
+    assert table.count("\n| ") == 18
     assert ("MISSED" in table) == bool(code)
     assert main([*arguments, "--check"]) == code
 
@@ -140,8 +209,8 @@ def test_inputs_are_as_long_as_the_work_asked_for(monkeypatch, tmp_path):
         return made_up(0.5 + lines.records * 1e-5, lines.records)
 
     monkeypatch.setattr(Contestant, "run", run)
-    bench = Bench(Sizes(seconds=0.5, records=1_000, runs=1), tmp_path, lambda line: None)
-    assert bench._long_input(contestants.bare(), "users").records == 60_000
+    runs = Runs(Sizes(seconds=0.5, records=1_000, runs=1), tmp_path, lambda line: None)
+    assert runs.long_input(contestants.bare(), "users").records == 60_000
 
 
 def test_a_failing_process_is_told(tmp_path):
@@ -151,8 +220,24 @@ def test_a_failing_process_is_told(tmp_path):
 
 
 def test_lost_records_are_told():
-    counts = {"received": 60, "delivered": 59, "rejected": 0, "merged": 0}
-    state = json.dumps({"target_fullstory": {"streams": {"users": counts}}}).encode()
-    usage = Usage(wall=1.0, cpu=1.0, peak=1, started=0.0, last_line=state)
+    lost = made_up(1.0, RECORDS, line=state(received=60, delivered=58, unchanged=1))
     with pytest.raises(BenchmarkError, match="does not account"):
-        contestants.Fullstory(Path()).check(Result(usage, Seen("", posts=1), RECORDS))
+        contestants.Fullstory(Path()).check(lost)
+
+
+def test_users_that_are_sent_and_count_as_unchanged_are_told():
+    more = made_up(1.0, RECORDS, line=state(received=60, delivered=1, unchanged=59), sent=60)
+    with pytest.raises(BenchmarkError, match="sent 60 records, not 1"):
+        contestants.Nightly("nightly", Path(), 0, lambda _: None).check(more)
+
+
+def test_nights_are_measured_on_what_an_earlier_load_has_left(tmp_path):
+    """The first load sends all, the second what has changed, the third what has changed again."""
+    runs = Runs(Sizes(nightly=300), tmp_path, lambda _: None)
+    nights = Nights(runs, contestants.Fullstory(tmp_path), tmp_path)
+    first = runs.run(nights._first, nights._night(0, 300))
+    assert (first.counts["delivered"], first.counts["unchanged"]) == (300, 0)
+    for contestant, night in ((nights._second, 1), (nights._next, 2), (nights._second, 1)):
+        result = runs.run(contestant, nights._night(night, 300))
+        assert (result.seen.records, result.counts["unchanged"]) == (3, 297)
+    assert nights._bytes_a_record(300) > 8

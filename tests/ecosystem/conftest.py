@@ -42,8 +42,8 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A project after `make demo`, which runs once: each process of the tests gets a copy."""
+def made_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after `make demo`, which runs once for all processes of the tests: only to be copied."""
     assert (BIN / "meltano").exists(), "Meltano is not installed: run `make test`, or install .[dev]"
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -53,9 +53,24 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not left.exists():
             left.write_text(json.dumps(_make_demo(Project.copy_to(shared / "demo"))))
-    path = tmp_path_factory.mktemp("ecosystem") / "project"
-    _copy(shared / "demo", path)
-    return Demo(Project(path), **json.loads(left.read_text()))
+    return shared / "demo"
+
+
+@pytest.fixture(scope="session")
+def demo(made_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A project after `make demo`: each process of the tests gets a copy."""
+    return _copy_of(made_demo, tmp_path_factory.mktemp("ecosystem"))
+
+
+@pytest.fixture
+def untouched_demo(made_demo: Path, tmp_path: Path) -> Demo:
+    """A project after `make demo`, in which nothing else has run since."""
+    return _copy_of(made_demo, tmp_path)
+
+
+def _copy_of(made: Path, directory: Path) -> Demo:
+    _copy(made, directory / "project")
+    return Demo(Project(directory / "project"), **json.loads(made.with_suffix(".json").read_text()))
 
 
 def _make_demo(project: Project) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def test_the_readme_names_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.partition("\n## Documentation\n")[2].partition("\n## ")[0]
     for page in PAGES:
-        if page.parent.name == "docs":
+        if page.parent == ROOT / "docs":
             assert section.count(f"(docs/{page.name})") == 1, page.name
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+import shutil
 from typing import Any
 
 import pytest
@@ -100,8 +99,12 @@ def test_jobs(demo: Demo) -> None:
     assert job == demo.states["orders"]["target_fullstory"]["jobs"][0]
 
 
-def test_the_nightly_script(demo: Demo) -> None:
-    printed = demo.sh(example("meltano run crm-to-fullstory")).stdout
+def test_the_nightly_script(untouched_demo: Demo) -> None:
+    """Of what is loaded anew: the jobs of the first load have been asked for above."""
+    output = untouched_demo.project.path / OUTPUT
+    shutil.rmtree(output / "snapshot")
+    (output / "sandbox.db").unlink()
+    printed = untouched_demo.sh(example("meltano run crm-to-fullstory")).stdout
     assert printed.count("COMPLETED") == 2
     assert printed.rstrip().endswith("Everything is in Fullstory.")
 
@@ -127,18 +130,20 @@ def test_rejects(demo: Demo) -> None:
     rejects.unlink()
 
 
-def test_snapshot(demo: Demo) -> None:
-    done = demo.sh(example("target-fullstory:snapshot"))
+def test_snapshot(untouched_demo: Demo) -> None:
+    done = untouched_demo.sh(example("target-fullstory:snapshot"))
     assert "The snapshot output/target-fullstory/snapshot" in done.stderr
+    (shown,) = (block.text for block in OWN if block.language == "text" and "last load" in block.text)
+    changing = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d| +$", re.MULTILINE)
+    assert changing.sub("", done.stdout) == changing.sub("", shown)
 
 
 @pytest.fixture
-def with_utility(demo: Demo) -> Iterator[Path]:
+def with_utility(untouched_demo: Demo) -> Demo:
     """The project with the utility and its schedule."""
-    project = demo.project.path / "meltano.yml"
-    before = project.read_text()
-    script = demo.project.path / "fullstory-jobs.sh"
-    value: dict[str, Any] = yaml.safe_load(before)
+    project = untouched_demo.project.path / "meltano.yml"
+    script = untouched_demo.project.path / "fullstory-jobs.sh"
+    value: dict[str, Any] = yaml.safe_load(project.read_text())
     added = yaml.safe_load(SCHEDULE.text)
     for name in ("jobs", "schedules"):
         value[name] += added[name]
@@ -146,12 +151,11 @@ def with_utility(demo: Demo) -> Iterator[Path]:
     project.write_text(yaml.safe_dump(value))
     script.write_text(UTILITY.text)
     script.chmod(0o755)
-    yield project
-    project.write_text(before)
-    script.unlink()
+    return untouched_demo
 
 
-def test_the_check_in_the_schedule(demo: Demo, with_utility: Path) -> None:
+def test_the_check_in_the_schedule(with_utility: Demo) -> None:
+    demo = with_utility
     # The loads have their own test: here the task behind them is run, and the job is checked.
     done = demo.sh("meltano run fullstory-jobs:wait")
     assert (done.stdout + done.stderr).count("COMPLETED  ") == 2
