@@ -62,8 +62,9 @@ class Snapshot:
         return self._streams[stream]
 
     def of(self, stream: str) -> StreamSnapshot | None:
-        """The part of a stream; None where it has none."""
-        return self._streams.get(stream)
+        """The part of a stream; None where this run sends all of it, whatever is known from before."""
+        part = self._streams.get(stream)
+        return part if part is not None and part.has_begun else None
 
     def user_key(self, user: str) -> bytes:
         """The fingerprint of a uid or id; called by any thread."""

@@ -86,6 +86,11 @@ class StreamSnapshot:
             self.facts.scope = self._scope
             self._store.forget_records(self.facts)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether records of this run are held against it."""
+        return bool(self._scope)
+
     # Records
 
     def unknown(self, records: Sequence[Any]) -> tuple[list[bytes], list[int]]:
