@@ -199,7 +199,7 @@ def _large_night(rng: random.Random, rows: int) -> Night:
         states=rng.choice((13, 10_000)),
         days=rng.choice((1, 2)),
         resend_after=rng.choice((None, None, 2)),
-        keep=rng.choice((400, 2)),
+        keep=rng.choice((400, 1)),
         refused=frozenset(rng.sample(uids, 3)) | {5, 6},
     )
 
