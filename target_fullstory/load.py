@@ -118,6 +118,8 @@ class Load(Run):
     def settle(self) -> None:
         """See `Run`; raises the error of a request that is not answered."""
         self._dispatcher.settle()
+        if self.snapshot:
+            self.snapshot.book(everything=True)
 
     def open_stream(self, stream: str, kind: Kind | None) -> None:
         """Begin a stream; a ConfigurationError where the API key's role surely does not allow its kind."""

@@ -30,6 +30,7 @@ class Api:
     Attributes:
         most: So many requests are taken in a batch; else 413.
         down: Whether POSTs are answered with 503 after they are carried out.
+        refused: The events that are refused, by their amounts.
         status: What a look at a job is answered with, from its number of requests.
         errors: The items that a job lists as refused.
         account: What `GET /me` tells.
@@ -37,6 +38,7 @@ class Api:
 
     most: int = 10**6
     down: bool = False
+    refused: set[int] = field(default_factory=set)
     status: Callable[[int], Reply] | None = None
     errors: list[Any] = field(default_factory=list)
     imports: list[Any] | None = None
@@ -70,6 +72,8 @@ class Api:
     def _carry_out(self, request: Request, sent: list[dict[str, Any]]) -> Reply:
         if len(sent) > self.most:
             return Reply(413, {"code": "too_large"})
+        if {one.get("properties", {}).get("amount") for one in sent} & self.refused:
+            return Reply(400, {"code": "no", "message": "No"})
         self.taken += sent
         if not request.path.endswith("/batch"):
             return Reply(200, {"id": "1"})
@@ -151,6 +155,25 @@ def test_what_is_unanswered_ends_the_next_run_before_it_reads(delivery: str, run
     assert amounts == Counter(range(40))
     assert left(third) == []
     assert "unanswered" in third.stderr
+
+
+@pytest.mark.parametrize("delivery", ["single", "batch"])
+def test_what_is_refused_when_it_is_settled_is_rejected_and_sent_again(
+    delivery: str, run_target: Run
+) -> None:
+    api = Api(down=True, refused={7})
+    with ScriptedServer(api, me=True) as server:
+        settings = {"api_url": server.url, "delivery": delivery, **MANY}
+        run_target(ORDERS, **settings, retry_max_seconds=0.2)
+        api.down = False
+        done = run_target(ORDERS, **settings)
+    assert done.code == 0, done.stderr
+    assert counts(done) == {"unchanged": 39, "rejected": 1}
+    assert [reject["request"]["properties"]["amount"] for reject in done.rejects] == [7, 7]
+    assert done.block["rejects"]["count"] == 2
+    amounts = Counter(one["properties"]["amount"] for one in api.taken)
+    assert amounts == Counter(n for n in range(40) if n != 7)
+    assert left(done) == []
 
 
 def test_halves_of_what_is_too_large_have_keys_of_the_whole(run_target: Run) -> None:
