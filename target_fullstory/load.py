@@ -170,9 +170,6 @@ class Load(Run):
         try:
             self._dispatcher.close()
             self._jobs.close()
-            if self.snapshot:
-                self._checkpoints.write_due(at_once=True)
-                self._dispatcher.book_apart()
             self._close_snapshot()
         except OutputError as failure:
             # What is accepted is accepted: the STATE says so all the same.
@@ -218,6 +215,8 @@ class Load(Run):
         if self.snapshot is None:
             return
         try:
+            self._checkpoints.write_due(at_once=True)
+            self._dispatcher.book_apart()
             self.snapshot.book(everything=True)
         finally:
             self.snapshot.close()
