@@ -34,6 +34,7 @@ from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -170,11 +171,9 @@ class Load(Run):
         try:
             self._dispatcher.close()
             self._jobs.close()
-            self._close_snapshot()
-        except OutputError as failure:
-            # What is accepted is accepted: the STATE says so all the same.
-            error = error or failure
-        try:
+            if self.snapshot:
+                self._checkpoints.write_due(at_once=True)
+                error = error or self._close_snapshot(self.snapshot)
             self._journal.close()
             self._client.close()
             self._block.finish()
@@ -211,15 +210,17 @@ class Load(Run):
             return "a batch job has not ended"
         return ""
 
-    def _close_snapshot(self) -> None:
-        if self.snapshot is None:
-            return
+    def _close_snapshot(self, snapshot: Snapshot) -> OutputError | None:
+        """Returns what went wrong: what Fullstory has accepted is accepted, and the last STATE says so."""
         try:
-            self._checkpoints.write_due(at_once=True)
-            self._dispatcher.book_apart()
-            self.snapshot.book(everything=True)
-        finally:
-            self.snapshot.close()
+            try:
+                self._dispatcher.book_apart()
+                snapshot.book(everything=True)
+            finally:
+                snapshot.close()
+        except OutputError as error:
+            return error
+        return None
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""

@@ -132,12 +132,12 @@ def test_of_two_runs_at_once_the_second_to_end_is_told(s3: Bucket, machines: Mac
     assert first.code == 0
     with machines.start("other", snapshot_path=URL) as live:
         live.feed(CUSTOMERS, customer(11), state(at=1))
-        live.wait_for(lambda: any("Stream customers" in line for line in live.log))
+        live.wait_for_log("Stream customers", seconds=60)
         between = machines.run("third", [*customers(10), customer(12)], snapshot_path=URL)
         assert between.code == 0
         before = s3.objects
         live.close_input()
-        assert live.end() == 1
+        assert live.end(60) == 1
         only_error(live, "Another run has written the snapshot", URL, "sent again", "run this one again")
         assert live.bookmarks[-1] == {"at": 1}
         assert live.block["streams"]["customers"]["delivered"] == 1
@@ -159,7 +159,7 @@ def test_what_a_killed_run_has_booked_is_known_on_its_machine(
     with machines.start("one", snapshot_path=URL) as live, at_each_upload(live.process.kill):
         live.feed(CUSTOMERS, *map(customer, range(10)), state(at=1))
         live.close_input()
-        assert live.end() == -signal.SIGKILL
+        assert live.end(60) == -signal.SIGKILL
     s3.forget(after=before)
     assert counts(machines.run("one", customers(10), snapshot_path=URL)) == (0, 10)
     # That run has put it back, though it has changed nothing.
@@ -181,10 +181,10 @@ def test_a_bucket_that_is_deleted_meanwhile_fails_the_run_and_loses_nothing(
 ) -> None:
     with machines.start("one", snapshot_path=URL) as live:
         live.feed(CUSTOMERS, customer(1), state(at=1))
-        live.wait_for(lambda: any("Stream customers" in line for line in live.log))
+        live.wait_for_log("Stream customers", seconds=60)
         s3.delete()
         live.close_input()
-        assert live.end() == 1
+        assert live.end(60) == 1
         only_error(live, "there is no bucket", "snapshot_path")
         assert live.bookmarks[-1] == {"at": 1}
     s3.create()
@@ -328,10 +328,10 @@ def test_a_full_disk_ends_the_run_and_leaves_the_snapshot_whole(machines: Machin
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     assert counts(machines.run("one", customers(20))) == (20, 0)
-    with Live(machines.config("one"), tmp_path, preexec_fn=limit) as live:
+    with Live(machines.config("one", batch_size_rows=200), tmp_path, preexec_fn=limit) as live:
         live.feed(*customers(5_000))
         live.close_input()
-        assert live.end() == 1
+        assert live.end(60) == 1
         only_error(live, "snapshot", "cannot be written", "snapshot_path")
         assert live.bookmarks[-1] == {"at": 5_000}
         assert not any("Traceback" in line for line in live.log)
@@ -353,7 +353,7 @@ def test_a_stream_that_another_run_loads_ends_the_second_before_it_sends_any_of_
 ) -> None:
     with machines.start("one") as live:
         live.feed(CUSTOMERS, customer(1), state(at=1))
-        live.wait_for(lambda: any("Stream customers" in line for line in live.log))
+        live.wait_for_log("Stream customers", seconds=60)
         outcome = machines.run("one", [ORDERS, order(1), state(at=1), CUSTOMERS, customer(2), state(at=2)])
         assert outcome.code == 1
         only_error(outcome, "Stream customers", "another run")
@@ -361,7 +361,7 @@ def test_a_stream_that_another_run_loads_ends_the_second_before_it_sends_any_of_
         assert outcome.states[-1]["bookmarks"] == {"at": 1}
         assert counts(outcome, "orders") == (1, 0)
         live.close_input()
-        assert live.end() == 0
+        assert live.end(60) == 0
     assert not api.get("/v2/users", uid="c2")["results"]
     outcome = machines.run("one", [CUSTOMERS, customer(1), customer(2)])
     assert counts(outcome) == (1, 1)
@@ -370,7 +370,7 @@ def test_a_stream_that_another_run_loads_ends_the_second_before_it_sends_any_of_
 def test_a_killed_run_holds_nothing(machines: Machines) -> None:
     with machines.start("one") as live:
         live.feed(CUSTOMERS, customer(1), state(at=1))
-        live.wait_for(lambda: any("Stream customers" in line for line in live.log))
+        live.wait_for_log("Stream customers", seconds=60)
         live.process.kill()
     assert machines.run("one", customers(5)).code == 0
     assert counts(machines.run("one", customers(5))) == (0, 5)
@@ -382,7 +382,7 @@ def test_runs_of_different_streams_share_the_snapshot(machines: Machines) -> Non
         first.feed(CUSTOMERS, *map(customer, range(20)), state(at=1))
         second.feed(ORDERS, *map(order, range(10)), state(at=1))
         for live, stream in ((first, "customers"), (second, "orders")):
-            live.wait_for(lambda live=live, stream=stream: any(f"Stream {stream}" in li for li in live.log))  # type: ignore[misc]
+            live.wait_for_log(f"Stream {stream}", seconds=60)
         first.close_input()
         assert first.end() == 0
         second.feed(*map(order, range(10, 30)))
@@ -398,13 +398,13 @@ def test_the_snapshot_is_not_replaced_under_a_run_that_has_it_open(machines: Mac
     path = machines.snapshot("one")
     with machines.start("one") as live:
         live.feed(ORDERS, order(1), state(at=1))
-        live.wait_for(lambda: any("Stream orders" in line for line in live.log))
+        live.wait_for_log("Stream orders", seconds=60)
         inode = path.stat().st_ino
         assert counts(machines.run("one", [CUSTOMERS, customer(1, "other")])) == (1, 0)
         assert path.stat().st_ino == inode
         assert not path.with_name(f"{path.name}.xxh3").exists()
         live.close_input()
-        assert live.end() == 0
+        assert live.end(60) == 0
     assert path.with_name(f"{path.name}.xxh3").exists()
     again = machines.run("one", [CUSTOMERS, customer(1, "other"), ORDERS, order(1)])
     assert counts(again) == (0, 1)
@@ -414,7 +414,7 @@ def test_the_snapshot_is_not_replaced_under_a_run_that_has_it_open(machines: Mac
 def test_runs_to_other_destinations_do_not_meet(machines: Machines) -> None:
     with machines.start("one") as live:
         live.feed(CUSTOMERS, customer(1), state(at=1))
-        live.wait_for(lambda: any("Stream customers" in line for line in live.log))
+        live.wait_for_log("Stream customers", seconds=60)
         with Sandbox() as other:
             outcome = machines.run("one", [CUSTOMERS, customer(1)], api_url=other.url)
         assert outcome.code == 0
