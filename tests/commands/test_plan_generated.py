@@ -100,7 +100,7 @@ SETTINGS = st.fixed_dictionaries(
         "events_wait_for_users": st.booleans(),
         "max_events": st.none() | st.integers(0, 20),
         "hard_delete": st.booleans(),
-        "resend_after_days": st.none() | st.just(0),
+        "resend_after_days": st.none() | st.just(1),
         "null_values": st.sampled_from(["omit", "send"]),
         "concurrency": st.sampled_from([1, 4]),
     }
@@ -137,6 +137,7 @@ def test_the_plan_and_the_load(
         lines = [*SCHEMAS, *again, state(night=2)]
         fullstory.begin(None, "ARCHITECT")
         done = command(directory, config, "plan", "--format", "json", text=_text(lines))
+        assert done.stdout, done.stderr
         assert fullstory.requests == [], "nothing is sent"
         assert fullstory.asked == {"/me"}
         plan = json.loads(done.stdout)
