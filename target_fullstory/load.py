@@ -168,6 +168,8 @@ class Load(Run):
             self._dispatcher.close()
             self._jobs.close()
             if self.snapshot:
+                self._checkpoints.write_due(at_once=True)
+                self._dispatcher.book_apart()
                 self.snapshot.book(everything=True)
                 self.snapshot.close()
             self._journal.close()

@@ -125,6 +125,13 @@ class Checkpoints:
             self._tickets.add(ticket)
             return ticket
 
+    def open_beside(self, ticket: Ticket) -> Ticket:
+        """A ticket for a part of another ticket's batch."""
+        with self._lock:
+            part = Ticket(ticket.position)
+            self._tickets.add(part)
+            return part
+
     def release(self, ticket: Ticket) -> None:
         """Give up a ticket: all records of its batch are accepted, or on disk as rejects."""
         with self._lock:

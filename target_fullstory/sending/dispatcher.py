@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from target_fullstory.accounting.run_accounting import Accounting
@@ -27,6 +27,7 @@ from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.sending.note_file import NotedJob
 from target_fullstory.sending.pending_deletions import PendingDeletions
 from target_fullstory.settings.model import Settings
+from target_fullstory.snapshot.batch_rows import BatchRows
 
 if TYPE_CHECKING:
     from target_fullstory.sending.outbox import Outbox
@@ -75,6 +76,8 @@ class Dispatcher:
         self._metrics = accounting.metrics
         self._key_salt = key_salt
         self.snapshot: Snapshot | None = None
+        # Events that the snapshot does not know yet, each with the STATE that it waits for.
+        self._unbooked: list[tuple[int, BatchRows]] = []
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
         self._job_requests = JobDispatcher(client, jobs, in_flight, accounting, key_salt)
@@ -103,10 +106,16 @@ class Dispatcher:
         if self._settings.events_wait_for_users and waits_for:
             self._in_flight.wait_for_kinds(waits_for)
         if batch.deleted:
-            self._deletions.add(batch.deleted)
+            if batch.fingerprints is None:
+                # A restart does not repeat one that the snapshot or the outbox has.
+                self._deletions.add(batch.deleted)
             if self.snapshot:
                 self.snapshot.book_blank(batch.deleted)
         deleted = self._deleted_users(batch)
+        if deleted and batch.fingerprints is not None:
+            batch = self._submit_apart(batch, deleted)
+            if not batch.rows:
+                return
         job = goes_as_job(batch, self._settings)
         reservation = self._reserve(batch, job=job)
         if job:
@@ -119,6 +128,33 @@ class Dispatcher:
         else:
             for request, key in _keyed(batch, self._key_salt, deleted):
                 self._start(self._send_single, batch, reservation, request, key)
+
+    def _submit_apart(self, batch: Batch, deleted: AbstractSet[str]) -> Batch:
+        """Send events that a restart would take away, and bring again, without a note; returns the others.
+
+        The snapshot must not know them before a restart leaves them alone.
+        """
+        requests, known_by = batch.requests(), batch.fingerprints
+        gone = {place for place, request in enumerate(requests) if deleted_with(request, deleted)}
+        if known_by is None or not gone:
+            return batch
+        kept = [request for place, request in enumerate(requests) if place not in gone]
+        apart = [requests[place] for place in sorted(gone)]
+        ticket = self._checkpoints.open_beside(batch.ticket)
+        self._unbooked.append((batch.covered_by, known_by.only_at(gone)))
+        self.submit(_part(batch, apart, ticket=ticket, fingerprints=None))
+        others = _part(batch, kept, ticket=batch.ticket, fingerprints=known_by.without_at(gone))
+        if not kept:
+            self._checkpoints.release(batch.ticket)
+        return others
+
+    def book_apart(self) -> None:
+        """Let the snapshot know the events that a restart leaves alone by now; called at the run's end."""
+        written = self._checkpoints.last_written()
+        for covered_by, rows in self._unbooked:
+            if self.snapshot and covered_by <= written:
+                self.snapshot.confirm(rows, lambda: None)
+        self._unbooked = [one for one in self._unbooked if one[0] > written]
 
     def settle(self) -> None:
         """Send again what earlier runs sent of the outbox without an answer, and wait for the answers.
@@ -259,6 +295,12 @@ class Dispatcher:
     def _send_in_order(self, batch: Batch, reservation: Reservation) -> None:
         if self._calls.send_in_order(batch):
             self._finish(batch, reservation)
+
+
+def _part(batch: Batch, requests: list[bytes], **changes: Any) -> Batch:
+    """A batch of some of a batch's events."""
+    rows, size = len(requests), sum(map(len, requests)) + len(requests)
+    return replace(batch, items=requests, rows=rows, records=rows, size=size, **changes)
 
 
 def _keyed(batch: Batch, salt: str, deleted: AbstractSet[str]) -> Iterator[tuple[bytes, str | None]]:

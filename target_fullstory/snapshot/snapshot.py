@@ -62,8 +62,9 @@ class Snapshot:
         return self._streams[stream]
 
     def of(self, stream: str) -> StreamSnapshot | None:
-        """The part of a stream; None where it has none."""
-        return self._streams.get(stream)
+        """The part of a stream; None where this run sends all of it, whatever is known from before."""
+        part = self._streams.get(stream)
+        return part if part is not None and part.has_begun else None
 
     def user_key(self, user: str) -> bytes:
         """The fingerprint of a uid or id; called by any thread."""
@@ -78,8 +79,10 @@ class Snapshot:
             for key in rows.keys_in_order():
                 part.expect(key, b"")
             return
-        for row in rows.users():
+        users = rows.users()
+        for row in users:
             part.expect(row.key, row.request)
+        part.outdate([row.key for row in users])
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""

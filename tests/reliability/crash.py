@@ -12,32 +12,31 @@ import random
 import re
 import signal
 import sqlite3
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
-from tests.conftest import EXECUTABLE, SandboxApi
+from tests.conftest import SandboxApi
 from tests.reliability import hasty
-from tests.reliability.crash_checks import Checks, Rejects, lines_of, secrets_in
+from tests.reliability.crash_checks import Checks, Rejects, lines_of
 from tests.reliability.crash_input import CALL, SCHEMAS, STREAMS, Input, make_input
 from tests.reliability.crash_run import Run
+from tests.reliability.crash_scene import leaks, running_sandbox, wait_for_moment
 from tests.reliability.crash_tally import Tally
 from tests.reliability.fault_proxy import Attacks, FaultProxy, Organization
 from tests.reliability.webhook_trap import SECRETS, WebhookTrap
 
 _TRIAL_SECONDS = 1200.0
 _RUN_SECONDS = 240.0
+_SERVER_LIMIT = 2048
 _SIGNAL_SECONDS = 40.0
 """More than a run's grace after a signal, and the time limits that it may have to wait for."""
 _SETTLE_SECONDS = 0.3
 """Longer than the sandbox takes for an answer: a request of the killed process is over by then."""
-_SERVER_LIMIT = 2048
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -136,9 +135,11 @@ class Trial:
             small = self.rng.random() < 0.5
             # Where it is twice what the server takes, each run comes to that by itself, after a 413.
             max_bytes = _SERVER_LIMIT * self.rng.choice([1, 1, 2]) if small else 16 * 1024 * 1024
+            limit = _SERVER_LIMIT if small else None
             organizations = {}
             for pipeline in self._pipelines:
-                url = stack.enter_context(self._sandbox(pipeline, small=small))
+                job_seconds = self.rng.choice([0.1, 0.3])
+                url = stack.enter_context(running_sandbox(pipeline.database, self.seed, job_seconds, limit))
                 organizations[f"Basic {pipeline.key}"] = Organization(pipeline.name, url)
             self._proxy = stack.enter_context(FaultProxy(self.seed, self._plan.attacks, organizations))
             self._organizations = list(organizations.values())
@@ -274,26 +275,9 @@ class Trial:
         self.tally.unfinished_told += len(block.get("unfinished_jobs", ()))
 
     def _wait_for_moment(self, run: Run, pipeline: Pipeline) -> bool:
-        """Waits for the moment to kill, drawn anew each time; False where the run ended before."""
-        kind = self.rng.choice(["time", "states", "states", "jobs", "accepted", "requests"])
-        count = self.rng.choice([1, 1, 2, 3, 5, 8])
-        least, most = self._plan.kill_seconds
-        until = time.monotonic() + (most if kind == "states" else self.rng.uniform(least, most))
-        seen = self._proxy.seen.requests
-        accepted = len(pipeline.jobs()) if kind == "accepted" else 0
-        while run.process.poll() is None:
-            if time.monotonic() >= until:
-                return True
-            if kind == "states" and len(run.states) >= count:
-                return True
-            if kind == "jobs" and run.jobs >= count:
-                return True
-            if kind == "accepted" and len(pipeline.jobs()) >= accepted + count:
-                return True
-            if kind == "requests" and self._proxy.seen.requests >= seen + count * 10:
-                return True
-            time.sleep(0.002)
-        return False
+        """Waits for the moment to kill; False where the run ended before."""
+        jobs, requests = lambda: len(pipeline.jobs()), lambda: self._proxy.seen.requests
+        return wait_for_moment(run, self.rng, self._plan.kill_seconds, jobs, requests)
 
     def _let_unanswered_jobs_end(self, pipeline: Pipeline) -> None:
         """Waits for jobs whose creation was not answered before the kill: only Fullstory knows of them.
@@ -309,31 +293,6 @@ class Trial:
             time.sleep(0.02)
 
     # The sandbox
-
-    @contextmanager
-    def _sandbox(self, pipeline: Pipeline, *, small: bool) -> Iterator[str]:
-        options = {
-            "--port": 0,
-            "--db": pipeline.database,
-            "--seed": self.seed,
-            "--job-seconds": self.rng.choice([0.1, 0.3]),
-        }
-        if small:
-            options["--max-body-bytes"] = _SERVER_LIMIT
-        arguments = [str(part) for option in options.items() for part in option]
-        process = subprocess.Popen(
-            [*EXECUTABLE, "sandbox", *arguments, "--shuffle-jobs"], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().decode().split()[-1]
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            finally:
-                process.kill()
-                process.stdout.close()
 
     def _look_at_requests(self) -> None:
         seen, tally = self._proxy.seen, self.tally
@@ -393,20 +352,8 @@ class Trial:
     def _look_for_leaks(self) -> None:
         secrets = {secret for pipeline in self._pipelines for secret in pipeline.secrets}
         secrets |= set(SECRETS) if self._plan.webhook else set()
-        for path in [self._log, self._states, *sorted(self._output.glob("**/*"))]:
-            if not path.is_file():
-                continue
-            self.tally.secrets_looked_for += 1
-            if found := secrets_in(path.read_text(errors="replace"), secrets):
-                self.tally.secrets += len(found)
-                self.problems.append(f"{path} holds {sorted(found)}")
-        for line in self._log.read_text(errors="replace").splitlines():
-            if "Traceback" in line or "nexpected " in line or "please report" in line:
-                self.tally.tracebacks += 1
-                told = f"in the log: {line[:300]}"
-                self.problems += [told] if told not in self.problems else []
-        if self.tally.strangers:
-            self.problems.append(f"{self.tally.strangers} redirects were followed")
+        files = [self._states, *sorted(self._output.glob("**/*"))]
+        self.problems += leaks(self._log, files, secrets, self.tally)
 
 
 def _echoing(line: str, stored: str) -> str:

@@ -27,8 +27,19 @@ class Run:
         *,
         stay_open: bool,
         file_bytes: int = 0,
+        silence: float = 0.0,
     ) -> None:
-        """Start it; with `file_bytes` the disk is full where a file has so many."""
+        """Start it.
+
+        Args:
+            config: Its configuration.
+            log: What it logs is added to this file.
+            lines: Its input.
+            rng: Draws how fast the input comes.
+            stay_open: Whether the input stays open until `close_input`.
+            file_bytes: The disk is full where a file has so many.
+            silence: The input stops now and then, for so many seconds.
+        """
         self.states: list[str] = []
         self.jobs = 0
         self.process = subprocess.Popen(
@@ -44,6 +55,7 @@ class Run:
         if not stay_open:
             self._may_close.set()
         self._pause = rng.choice([0.002, 0.005, 0.01])
+        self._silence, self._silences = silence, random.Random(rng.random())
         self._threads = [
             threading.Thread(target=self._feed, args=(lines,), daemon=True),
             threading.Thread(target=self._read_states, daemon=True),
@@ -60,7 +72,8 @@ class Run:
                 piece = lines[start : start + 10]
                 source.write("".join(f"{line}\n" for line in piece).encode())
                 source.flush()
-                time.sleep(self._pause)
+                silent = self._silence and self._silences.random() < 0.1
+                time.sleep(self._silence if silent else self._pause)
             self._may_close.wait()
             source.close()
 

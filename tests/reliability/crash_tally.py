@@ -44,6 +44,9 @@ class Tally:
     incomplete: int = 0
     incomplete_there: int = 0
     unfinished_told: int = 0
+    unchanged: int = 0
+    refusals: int = 0
+    confirmed_again: int = 0
     tracebacks: int = 0
     secrets: int = 0
     secrets_looked_for: int = 0
@@ -94,6 +97,10 @@ class Tally:
             "records of lying jobs in the rejects files (`job_incomplete`), of these imported all the same",
             f"{self.incomplete:,}, {self.incomplete_there}",
         )
+        if self.unchanged:
+            yield "records of whole runs held back as `unchanged`", f"{self.unchanged:,}"
+            yield "items of jobs that were refused for some nights, and then accepted", f"{self.refusals:,}"
+            yield "confirmed users sent again, all after a kill", f"{self.confirmed_again}"
         yield "tracebacks and unexpected errors in the logs", f"{self.tracebacks}"
         yield (
             "secrets found in logs, STATEs and files",

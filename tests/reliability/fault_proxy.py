@@ -17,11 +17,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from tests.reliability.faults import FAULTS, STAND_IN, Wire
 from tests.reliability.lying_jobs import LATE, Lie, draw_lie
+from tests.reliability.refusing_jobs import REFUSAL, Refusal, is_refused, refused_items
 
 _NUMBER = re.compile(rb'"number":\s*(\d+)')
 _MORE_TROUBLE = 0.5
@@ -85,6 +86,7 @@ class Attacks:
         lies: The names of the lies that jobs tell.
         lying: The share of jobs that lie.
         echo: Whether refusals quote the key, in every way of writing it.
+        refused: The uids and the events' numbers that are refused at the moment; a key's answer remains.
     """
 
     faults: tuple[str, ...] = (*FAULTS, "late")
@@ -92,6 +94,17 @@ class Attacks:
     lies: tuple[str, ...] = ()
     lying: float = 0.15
     echo: bool = False
+    refused: set[str | int] = field(default_factory=set)
+
+
+class Onlooker(Protocol):
+    """Is told what comes and what goes."""
+
+    def came(self, request: Request) -> None:
+        """A request came."""
+
+    def answered(self, request: Request, status: int, body: bytes) -> None:
+        """The client was sent the whole of an answer."""
 
 
 @dataclass
@@ -103,7 +116,7 @@ class Seen:
         kept: The keys for which a 500 is kept.
         carried_out: The keys of requests that were passed on.
         rows_of_500: The longest row of whole 500s, of nothing else, that the requests of a key have met.
-        lies: The jobs that lied, by id.
+        lies: The jobs that lied, or refused some of their items for a while, by id.
         faulty_deletions: The users whose deletion has met a fault.
         strangers: Requests that came to the address of a redirect.
     """
@@ -114,7 +127,7 @@ class Seen:
     kept: set[str] = field(default_factory=set)
     carried_out: set[str] = field(default_factory=set)
     rows_of_500: Counter[str] = field(default_factory=Counter)
-    lies: dict[str, Lie] = field(default_factory=dict)
+    lies: dict[str, Lie | Refusal] = field(default_factory=dict)
     faulty_deletions: set[str] = field(default_factory=set)
     strangers: int = 0
 
@@ -130,7 +143,9 @@ class FaultProxy:
         self._organizations = organizations
         self._lock = threading.Lock()
         self._troubled: set[str] = set()
-        self._decided: dict[str, Lie | None] = {}
+        self._decided: dict[str, Lie | Refusal | None] = {}
+        self._refused: dict[str, bool] = {}
+        self.onlooker: Onlooker | None = None
         self._row_of_500: Counter[str] = Counter()
         self._looks: Counter[str] = Counter()
         self._busy = 0
@@ -187,6 +202,8 @@ class FaultProxy:
 
     def _answer(self, client: socket.socket, request: Request) -> bool:
         """Answer a request; returns whether the connection stays open."""
+        if self.onlooker is not None:
+            self.onlooker.came(request)
         with self._lock:
             self.seen.requests += 1
             organization = self._organizations.get(request.headers.get("authorization", ""))
@@ -207,6 +224,8 @@ class FaultProxy:
             status, headers, body = self._pass_on(organization, request)
             self._note_answer(request, status)
             self._send(client, request, status, body, headers)
+            if self.onlooker is not None:
+                self.onlooker.answered(request, status, body)
             return True
         return self._strike(client, request, organization, name, carried_out=carried_out)
 
@@ -330,6 +349,8 @@ class FaultProxy:
                     self._looks[told[0]] += 1
                     if self._looks[told[0]] <= LATE:
                         return 202, {}, b"{}"
+        if self._is_refused(request):
+            return 400, {}, REFUSAL
         with self._passing_on():
             with self._lock:
                 if request.key is not None:
@@ -345,19 +366,39 @@ class FaultProxy:
             content = _escaped(json.dumps(refusal), self._rng)
         return status, headers, content
 
-    def _lie_of(self, request: Request) -> Lie | None:
+    def _is_refused(self, request: Request) -> bool:
+        """Whether a single request is refused for a while; a key has one answer for ever."""
+        if request.method != "POST" or request.is_batch or request.key is None:
+            return False
+        with self._lock:
+            if request.key not in self._refused:
+                refused = bool(self.attacks.refused) and request.path in {"/v2/users", "/v2/events"}
+                self._refused[request.key] = refused and is_refused(
+                    json.loads(request.body), self.attacks.refused
+                )
+            return self._refused[request.key]
+
+    def _lie_of(self, request: Request) -> Lie | Refusal | None:
         with self._lock:
             if request.job is not None:
                 return self.seen.lies.get(request.job[0])
-            if not request.is_batch or not self.attacks.lies or request.key is None:
+            if not request.is_batch or request.key is None:
                 return None
             if request.key not in self._decided:
-                lies = request.key not in self.seen.carried_out and self._rng.random() < self.attacks.lying
-                items = len(json.loads(request.body)["requests"])
-                self._decided[request.key] = draw_lie(self._rng, self.attacks.lies, items) if lies else None
+                self._decided[request.key] = self._draw_lie(request, request.key)
             return self._decided[request.key]
 
-    def _changed(self, lie: Lie, request: Request, told: dict[str, Any]) -> bytes:
+    def _draw_lie(self, request: Request, key: str) -> Lie | Refusal | None:
+        attacks = self.attacks
+        if not (attacks.lies or attacks.refused) or key in self.seen.carried_out:
+            return None
+        items = json.loads(request.body)["requests"]
+        if refused := refused_items(items, attacks.refused):
+            return Refusal(request.path.split("/")[2], refused)
+        lies = attacks.lies and self._rng.random() < attacks.lying
+        return draw_lie(self._rng, attacks.lies, len(items)) if lies else None
+
+    def _changed(self, lie: Lie | Refusal, request: Request, told: dict[str, Any]) -> bytes:
         if request.is_batch:
             with self._lock:
                 self.seen.lies[told["job"]["id"]] = lie

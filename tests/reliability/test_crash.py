@@ -17,7 +17,7 @@ import pytest
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import EVENTS, Outcome, event, state
 from tests.reliability.crash import Plan, Trial
-from tests.reliability.crash_soak import soak
+from tests.reliability.crash_soak import soak, trial_of_all
 from tests.reliability.fault_proxy import Attacks
 from tests.reliability.live import Live
 from tests.reliability.lying_jobs import LIES
@@ -74,6 +74,6 @@ def test_what_a_job_of_a_killed_run_refused_is_kept(
 def test_many_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """At least so many kills as the environment's KILLS says; prints its figures."""
     with capsys.disabled():
-        table, problems = soak(tmp_path)
+        table, problems = soak(tmp_path, trial_of_all)
         print(f"\n{table}")
     assert problems == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.kinds import Kind
-from target_fullstory.sending.missing_requests import missing_requests
+from target_fullstory.sending.missing_requests import missing_requests, refused_requests
 
 
 def ordered(number: int, **fields: Any) -> dict[str, Any]:
@@ -61,3 +61,33 @@ def test_of_events_that_are_alike_all_are_missing_unless_all_are_listed() -> Non
     shown = [ordered(1, properties={"n": str(n)}) for n in range(3)]
     assert missing(sent, [], shown[:2]) == (sent, [])
     assert missing(sent, [shown[0]], shown[1:]) == ([], [0])
+
+
+def compared(sent: list[Any], refused: list[Any], imported: list[Any]) -> tuple[set[int] | None, set[int]]:
+    bodies = [json.dumps(one).encode() for one in sent]
+    listed = [None if one is None else json.dumps(one).encode() for one in refused]
+    return (
+        refused_requests("events", bodies, listed),
+        missing_requests("events", bodies, listed, imported).imported,
+    )
+
+
+def test_refused_requests_are_those_that_are_listed_as_they_were_sent() -> None:
+    sent = [ordered(1), ordered(2), ordered(1), ordered(3)]
+    assert compared(sent, [ordered(1), ordered(3)], []) == ({0, 3}, set())
+    assert compared(sent, [ordered(1), ordered(1)], [ordered(2)]) == ({0, 2}, {1})
+
+
+@pytest.mark.parametrize("item", [None, ordered(2, name="Odd"), ordered(2, properties={"n": "2"})])
+def test_a_refused_item_that_is_none_of_the_requests_leaves_it_open(item: Any) -> None:
+    sent = [ordered(1), ordered(2)]
+    assert compared(sent, [item], [ordered(1)]) == (None, {0})
+    assert compared(sent, [ordered(1), ordered(1)], [])[0] is None
+
+
+def test_of_events_that_are_alike_none_is_surely_imported_where_one_was_refused() -> None:
+    sent = [ordered(1, properties={"n": n}) for n in range(3)]
+    shown = [ordered(1, properties={"n": str(n)}) for n in range(3)]
+    assert compared(sent, [shown[0]], shown[1:])[1] == set()
+    assert compared(sent, [], shown)[1] == {0, 1, 2}
+    assert compared(sent, [sent[0]], shown[1:]) == ({0}, {1, 2})

@@ -86,3 +86,32 @@ def test_a_deleted_user_is_sent_again(load: Run, api: SandboxApi) -> None:
     done = load([gone, record("gone", uid="u1"), USERS, user(1, seats=1), user(2, seats=1)], streams=streams)
     assert counts(done, "users") == (2, 1, 1)
     assert api.user("u1")["properties"] == {"seats": 1}
+
+
+def test_a_stream_that_sends_everything_again_is_not_held_back(load: Run) -> None:
+    """Its users are in the snapshot, and a deletion looks for them there."""
+    load([USERS, *(user(number, seats=1) for number in range(3))])
+    streams = {"events": CHANGED["events"], "gone": {"kind": "user_deletions", "fields": {"uid": "uid"}}}
+    gone = [schema("gone", {"uid": "string"}), record("gone", uid="u2")]
+    done = load([*gone, USERS, *(user(number, seats=1) for number in range(3))], streams=streams)
+    assert counts(done, "users") == (3, 3, 0)
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_events_of_a_deleted_user_are_there_after_a_restart(
+    load: Run, run_target: Run, sandbox: Sandbox, api: SandboxApi, *, covered: bool
+) -> None:
+    """A restart repeats the deletion, which takes the event away, unless a STATE lies behind both."""
+    streams = CHANGED | {"gone": {"kind": "user_deletions", "fields": {"uid": "uid"}}}
+    load([USERS, user(1, seats=1)])
+    gone = [schema("gone", {"uid": "string"}), record("gone", uid="u1"), USERS, user(1, seats=1)]
+    events = [EVENTS, event(1, user={"uid": "u1"}), event(2, user={"uid": "u2"})]
+    lines = [*gone, *events, *([state(read=2)] if covered else [])]
+    first = run_target(lines, api_url=sandbox.url, streams=streams, max_rejected_records=None)
+    assert first.code == 0, first.stderr
+    again = events if covered else [*gone, *events]
+    second = run_target(
+        [*again, state(read=3)], api_url=sandbox.url, streams=streams, max_rejected_records=None
+    )
+    assert second.block["streams"]["events"]["unchanged"] == (2 if covered else 1)
+    assert len(api.events(uid="u1")) == len(api.events(uid="u2")) == 1
