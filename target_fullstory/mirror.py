@@ -243,8 +243,6 @@ class Mirror:
         for chunk in mirrored.treatment.requests(names, reject):
             if kind == "user_deletions":
                 self._snapshot.blank(chunk.keys)
-            else:
-                mirrored.known.blank(chunk.keys)
             keys = map(mirrored.known.user_key, chunk.keys)
             rows = b"".join(key + NO_REQUEST + NO_RECORD for key in keys)
             self._sender.send(label, msgspec.structs.replace(chunk, fingerprints=rows))

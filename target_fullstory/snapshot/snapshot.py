@@ -111,8 +111,10 @@ class Snapshot:
             for key in rows.keys_in_order():
                 part.expect(key, b"")
             return
-        for row in rows.users():
+        users = rows.users()
+        for row in users:
             part.expect(row.key, row.request)
+        part.outdate([row.key for row in users])
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""

@@ -279,17 +279,22 @@ class StreamSnapshot:
         """Take a request of an earlier run as queued: it is in progress."""
         self._queued[key] = request
 
+    def outdate(self, keys: Sequence[bytes]) -> None:
+        """Take users to be something else soon than what the store has of them."""
+        for row in self._store.look_up("users", self.facts, keys):
+            if row is not None:
+                self._outdated.add(row[_REQUEST_END:_RECORD_END])
+
     def blank(self, users: Sequence[str]) -> None:
         """Count users as unknown, whatever is known of them or was queued."""
         keys = [self.user_key(user) for user in users]
         if self.mirror is not None:
             # Its record was read, perhaps; the row does not tell any more.
             self.mirror.see(keys)
-        for key, row in zip(keys, self._store.look_up("users", self.facts, keys), strict=True):
+        for key in keys:
             self._queued[key] = NO_REQUEST
             self.refreshed.pop(key, None)
-            if row is not None:
-                self._outdated.add(row[_REQUEST_END:_RECORD_END])
+        self.outdate(keys)
 
     def blanked(self, keys: Iterable[bytes]) -> None:
         """Take users as unknown in the store, too."""

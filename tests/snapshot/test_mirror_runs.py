@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from target_fullstory.sandbox import Sandbox, SandboxOptions
 from tests.conftest import USERS, Outcome, SandboxApi, state, user
+from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
 
 Run = Callable[..., Outcome]
@@ -287,3 +290,26 @@ def test_a_key_that_may_not_delete_is_refused_before_anything_is_sent(run_target
         assert uids(SandboxApi(sandbox.url)) == {}
         done = run_target(full(range(3)), api_url=sandbox.url, streams=mirror(**MARK))
         assert done.code == 0
+
+
+def test_a_run_that_is_stopped_by_a_signal(
+    load: Run, api: SandboxApi, sandbox: Sandbox, config: dict[str, Any], tmp_path: Path
+) -> None:
+    load(full(range(9)))
+    before = uids(api)
+    settings = config | {"api_url": sandbox.url, "streams": mirror(**MARK), "max_vanished_percent": None}
+    with Live(settings, tmp_path) as live:
+        live.feed(*full(range(5), 2))
+        live.wait_until_read()
+        live.process.send_signal(signal.SIGTERM)
+        assert live.end() == 0
+    assert uids(api) == before
+
+
+def test_jobs_that_the_run_does_not_wait_for_otherwise(load: Run, api: SandboxApi) -> None:
+    config = {"delivery": "batch", "wait_for_jobs": False}
+    load(full(range(9)), DELETE, **config)
+    done = load(full(range(8), 2, seats=1), DELETE, **config)
+    assert done.code == 0, done.stderr
+    assert figures(done) == (1, 1, 0)
+    assert uids(api) == {f"u{number}": {"seats": 1} for number in range(8)}

@@ -258,3 +258,32 @@ def test_a_replay_reads_no_table(
     assert done.code == 0, done.stderr
     done = load(full(range(30), 4), streams=streams)
     assert figures(done) == (1, 1, 0)
+
+
+def test_one_who_comes_back_while_the_mark_is_in_progress_is_sent(load: Run) -> None:
+    looks = {"left": 0}
+
+    def answer(request: Request, number: int) -> Reply:
+        if request.method == "POST":
+            rows = len(request.json["requests"])
+            return Reply(200, {"job": {"id": f"{number}-{rows}", "status": "PROCESSING"}})
+        job = request.path.split("/")[4]
+        if looks["left"] and job.endswith("-1"):
+            looks["left"] -= 1
+            return Reply(200, {"job": {"id": job, "status": "PROCESSING"}})
+        done = {"id": job, "status": "COMPLETED", "finished": "2026-02-01T00:00:00Z"}
+        return Reply(200, {"job": done, "imports": int(job.split("-")[1]), "errors": 0})
+
+    with ScriptedServer(answer) as server:
+        settings = {"api_url": server.url, "delivery": "batch"}
+        assert load(full(range(9)), **settings).code == 0
+        looks["left"] = 1_000
+        left = load(full(range(8), 2), job_timeout_seconds=1, **settings)
+        assert "has not finished in 1 s" in left.stderr
+        looks["left"] = 3
+        done = load(full(range(9), 3), **settings)
+        assert done.code == 0, done.stderr
+        assert figures(done, "users") == (9, 1, 0)
+        sent = [one.json["requests"] for one in server.requests if one.method == "POST"]
+        assert sent[1][0]["properties"]["active"] is False
+        assert sent[2] == [{"uid": "u8", "properties": {}}]
