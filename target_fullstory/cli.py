@@ -43,10 +43,18 @@ _COMMANDS = {
     "jobs": "target_fullstory.commands.jobs",
     "replay": "target_fullstory.commands.replay",
     "rejects": "target_fullstory.commands.rejects_command",
+    "plan": "target_fullstory.commands.plan_command",
     "snapshot": "target_fullstory.commands.snapshot_command",
     "sandbox": "target_fullstory.sandbox.sandbox_command",
 }
 """The subcommands' modules, each with a function of the command's name and `_command`."""
+
+_APPROVE = click.Option(
+    ["--approve"],
+    metavar="PLAN_ID",
+    help="Do what the plan of this id shows, though more users vanish or change than max_vanished_percent or "
+    "max_changed_percent allows.",
+)
 
 
 class _Executable(click.Group):
@@ -72,12 +80,14 @@ def _command() -> click.Group:
         command = click.get_current_context().invoked_subcommand
         if command is None:
             TargetFullstory.invoke(**options)
-        elif options["file_input"] or options["about"] or options["config"] != _ConfigInput():
+        elif any(options[name] for name in ("file_input", "about", "approve")) or (
+            options["config"] != _ConfigInput()
+        ):
             raise click.UsageError(f"Options of the command come after its name: {command} --config …")
 
     return _Executable(
         name=load.name,
-        params=load.params,
+        params=[*load.params, _APPROVE],
         callback=callback,
         invoke_without_command=True,
         help=(

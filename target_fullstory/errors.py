@@ -53,6 +53,14 @@ class MostlyRejectedError(TooManyRejectsError):
         return f"{self.args[0]} {self._what_to_do()}"
 
 
+class BeyondLimitError(TargetFullstoryError):
+    """More users vanished or changed than a limit allows, or others than those of the approved plan."""
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(reason)
+        self.stream = stream
+
+
 def config_error(stream: str, key: str, problem: str) -> ConfigurationError:
     """An error that names the mapping's key, such as `streams.customers.fields.email`."""
     return ConfigurationError(f"streams.{stream}.{key}: {problem}")

@@ -23,7 +23,7 @@ from target_fullstory.api.client import Client
 from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.api.roles import RoleCheck
 from target_fullstory.errors import DeliveryError, OutputError
-from target_fullstory.kinds import Kind
+from target_fullstory.kinds import USER_CHANGES, Kind
 from target_fullstory.logs import counted, logger
 from target_fullstory.mapping import Chunk
 from target_fullstory.run import GRACE_SECONDS, Run
@@ -34,6 +34,7 @@ from target_fullstory.sending.job_tracker import JobTracker
 from target_fullstory.settings.model import SANDBOX, Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
 _GRACE_AFTER_AN_ERROR_SECONDS = 2.0
@@ -44,11 +45,14 @@ _WEBHOOK_GRACE_IN_A_HURRY_SECONDS = 1.0
 class Load(Run):
     """A run that sends to Fullstory, and keeps its STATE, rejects and report."""
 
-    def __init__(self, settings: Settings, config: Mapping[str, Any], key_salt: str = "") -> None:
+    def __init__(
+        self, settings: Settings, config: Mapping[str, Any], key_salt: str = "", approved: str | None = None
+    ) -> None:
         """Start the embedded sandbox where `api_url` says so, and take over the jobs of killed runs.
 
         `config` is the configuration as given, for the run report. Idempotency keys made of content differ
-        from those of runs with another `key_salt`.
+        from those of runs with another `key_salt`. `approved` is the id of a plan that goes beyond the limits
+        of vanished or changed users.
         """
         self._shown_config = settings.redacted(config)
         self._output = StateOutput()
@@ -88,15 +92,21 @@ class Load(Run):
         if any(spec.sync != "all" for spec in settings.streams.values()):
             # Imported here: most runs have none.
             from target_fullstory.sending.outbox import Outbox  # noqa: PLC0415
+            from target_fullstory.snapshot.change_limits import ChangeLimits  # noqa: PLC0415
             from target_fullstory.snapshot.open_snapshot import open_snapshot  # noqa: PLC0415
 
             snapshot = open_snapshot(settings, self._account.certain_destination())
+            limits = snapshot.limits = ChangeLimits(settings, approved)
             outbox = Outbox(self._journal, snapshot)
         self._jobs = JobTracker(settings, self._client, accounting, in_flight, self._journal, outbox)
         self._dispatcher = Dispatcher(settings, self._client, self._jobs, in_flight, accounting, key_salt)
         super().__init__(settings, accounting, in_flight, self._dispatcher)
         self.snapshot = snapshot
         self._dispatcher.snapshot = snapshot
+        if snapshot and any(spec.sync == "mirror" for spec in settings.streams.values()):
+            from target_fullstory.mirror import Mirror  # noqa: PLC0415
+
+            self.mirror = Mirror(settings, snapshot, self, self.rejects, limits.check_vanished)
         interval = settings.progress_interval_seconds
         self._progress = ProgressLines(accounting.ledger, accounting.metrics, interval)
 
@@ -146,22 +156,24 @@ class Load(Run):
         `deliver` is False where a request or a file has failed and that error is being raised already.
         """
         error: Exception | None = None
+        refusal: Exception | None = None
         try:
             if deliver:
                 self.flush()
+                refusal = self._treat_vanished()
             else:
                 self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
         except (DeliveryError, OutputError) as failure:
             error = failure
             self._in_flight.give_up_in(_GRACE_AFTER_AN_ERROR_SECONDS)
+        if self.mirror and (error or not deliver):
+            self.mirror.finish(lambda: "the run failed")
         try:
             self._dispatcher.close()
             self._jobs.close()
             if self.snapshot:
                 self._checkpoints.write_due(at_once=True)
-                self._dispatcher.book_apart()
-                self.snapshot.book(everything=True)
-                self.snapshot.close()
+                error = error or self._close_snapshot(self.snapshot)
             self._journal.close()
             self._client.close()
             self._block.finish()
@@ -174,8 +186,41 @@ class Load(Run):
             error = error or failure
         error = error or self._in_flight.error
         self._finish(in_a_hurry=error is not None or not deliver or self.interrupted)
+        error = error or refusal
         if deliver and error is not None:
             raise error
+
+    def _treat_vanished(self) -> Exception | None:
+        """Mark or delete the users who vanished; returns the error of a stream with too many of them."""
+        if self.mirror is None:
+            return None
+        refusal = self.mirror.finish(self._why_not_all_in)
+        self.flush()
+        return refusal
+
+    def _why_not_all_in(self) -> str:
+        """Wait until Fullstory has all that was read, also where the run waits for no job else."""
+        with suppress(StopWaiting):
+            self._in_flight.wait_for_kinds([*USER_CHANGES, "events"])
+        if self.interrupted or self._beyond_limit:
+            return "the run was stopped"
+        if self.snapshot:
+            self.snapshot.book(everything=True)
+        if any(job.finished is None for job in self.ledger.jobs(every=True)):
+            return "a batch job has not ended"
+        return ""
+
+    def _close_snapshot(self, snapshot: Snapshot) -> OutputError | None:
+        """Returns what went wrong: what Fullstory has accepted is accepted, and the last STATE says so."""
+        try:
+            try:
+                self._dispatcher.book_apart()
+                snapshot.book(everything=True)
+            finally:
+                snapshot.close()
+        except OutputError as error:
+            return error
+        return None
 
     def _finish(self, *, in_a_hurry: bool) -> None:
         """Log what became of the records, end what runs beside the load, and write the run report."""
@@ -186,6 +231,8 @@ class Load(Run):
         for stream, uid in repeated.items():
             logger.warning("Stream %s: %s", stream, uid.warning)
         more: dict[str, Any] = {"repeated_uids": repeated}
+        if self.snapshot is not None:
+            more["changes"] = self.snapshot.figures()
         if self._webhook is not None:
             grace = _WEBHOOK_GRACE_IN_A_HURRY_SECONDS if in_a_hurry else _WEBHOOK_GRACE_SECONDS
             more["response_webhook"] = self._webhook.close(grace)

@@ -6,6 +6,7 @@ Runs in the reading thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,8 @@ from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.repeated_uids import RepeatedUids
 from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batcher import BatchDispatcher, Batcher
-from target_fullstory.errors import MostlyRejectedError
+from target_fullstory.errors import BeyondLimitError, MostlyRejectedError
+from target_fullstory.input.reader import Activated, Event
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import Chunk, Rejected
@@ -23,6 +25,7 @@ from target_fullstory.sending.in_flight import InFlight, StopWaiting
 from target_fullstory.settings.model import Settings
 
 if TYPE_CHECKING:
+    from target_fullstory.mirror import Mirror
     from target_fullstory.snapshot.snapshot import Snapshot
     from target_fullstory.snapshot.stream_snapshot import Selection
 
@@ -53,6 +56,8 @@ class Run(ABC):
         self.uids = RepeatedUids()
         # What was sent before; None where every record is sent.
         self.snapshot: Snapshot | None = None
+        # The streams whose users may vanish; None where there is none.
+        self.mirror: Mirror | None = None
         self.interrupted = False
         # Whether a rejected record lacked a key property: singer-sdk has an error of its own for that.
         self.missing_keys = False
@@ -88,6 +93,8 @@ class Run(ABC):
         known = self.snapshot.of(stream) if self.snapshot else None
         if known is not None:
             selection = selection or known.select(chunk)
+            known.note_changed(selection)
+            self.check_changes()
             self.count_unchanged(stream, selection.unchanged)
             self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
             chunk = selection.chunk
@@ -116,6 +123,19 @@ class Run(ABC):
         else:
             self.uids.add(stream, chunk.kind, chunk.requests, chunk.keys)
         self._batcher.add(stream, chunk)
+
+    def send(self, stream: str, chunk: Chunk) -> None:
+        """Take requests that are made of no record of the tap's."""
+        self.ledger.count(stream, received=len(chunk.requests))
+        self._batcher.add(stream, chunk)
+
+    def watch(
+        self, events: Iterable[Event | Activated], streams_of: Callable[[str], list[str]]
+    ) -> Iterator[Event]:
+        """Pass on a tap's events; `streams_of` gives the names under which a tap's stream arrives here."""
+        if self.mirror is not None:
+            return self.mirror.watch(events, streams_of)
+        return (event for event in events if not isinstance(event, Activated))
 
     def count_unchanged(self, stream: str, records: int) -> None:
         """Take records that need not be sent."""
@@ -198,6 +218,22 @@ class Run(ABC):
             self._beyond_limit = True
             raise
 
+    def check_changes(self, *, all_read: bool = False) -> None:
+        """Hold the users who changed against the limit, and at the end of the input against the plan.
+
+        Raises:
+            BeyondLimitError: There are too many in a stream, or others than in the plan.
+        """
+        limits = self.snapshot.limits if self.snapshot else None
+        if limits is None or self.interrupted:
+            return
+        try:
+            limits.check_changed(all_read=all_read)
+        except BeyondLimitError as error:
+            self._beyond_limit = True
+            self._batcher.leave_out(error.stream)
+            raise
+
     def check_earlier_jobs(self) -> None:
         """Tell at the end of the run what jobs of earlier runs refused.
 
@@ -235,9 +271,9 @@ class Run(ABC):
     def flush(self) -> None:
         """Send everything that is open, then wait until it is accepted and its jobs are over.
 
-        After a signal, or where a stream is beyond `max_rejected_percent`, events and calls behind the last
-        STATE are left to the next run, which will read them again. After a signal, jobs that do not end in a
-        short grace stay PROCESSING.
+        After a signal, or where a stream is beyond a limit, events and calls behind the last STATE are left
+        to the next run, which will read them again. After a signal, jobs that do not end in a short grace
+        stay PROCESSING.
         """
         try:
             stopped = self.interrupted or self._beyond_limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from logging import DEBUG
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from singer_sdk import Target
@@ -93,9 +94,12 @@ class FullstorySink(Sink):
         from target_fullstory.snapshot.event_identities import identity_of  # noqa: PLC0415
         from target_fullstory.snapshot.mapping_scope import mapping_scope  # noqa: PLC0415
 
-        known = self.run.snapshot.open_stream(self.stream_name, self._mapper.kind)
+        known = self.run.snapshot.load_stream(self.stream_name, self._mapper.kind)
         options = settings.mapping_options, settings.validate_records
         known.begin(mapping_scope(spec, schema, self.key_properties, *options))
+        known.begin_mirror(Path(settings.output_dir) if spec.sync == "mirror" else None)
+        if self.run.mirror is not None:
+            self.run.mirror.open_stream(self.stream_name, known)
         identity = identity_of(spec.identity, self.key_properties) if spec.kind == "events" else None
         return RecordGate(self._mapper, known, identity, self)
 

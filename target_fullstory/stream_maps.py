@@ -88,6 +88,10 @@ class StreamMaps:
                 stream_map.expr_evaluator = _SparseEvaluator(stream_map.functions, columns, made_by)
         return stream_maps
 
+    def names_of(self, source: str) -> list[str]:
+        """The names under which the records of one of the tap's streams go on."""
+        return [one.stream_alias for one in self._mapper.stream_maps.get(source, [])]
+
     def unused(self) -> Iterator[str]:
         """One sentence for each stream map whose stream has not come."""
         for name, written in self._maps.items():

@@ -77,12 +77,12 @@ class TargetFullstory(Target):
     def __init__(self, **options: Any) -> None:
         """Read the settings; nothing is sent or created yet.
 
-        The options are those of `singer_sdk.Target`, and `key_salt`, see `Load`.
+        The options are those of `singer_sdk.Target`, and `key_salt` and `approved`, see `Load`.
         """
         if options.pop("parse_env_config", False):
             given = options.get("config") or {}
             options["config"] = {**given, **self.config_from_environment()}
-        self._key_salt: str = options.pop("key_salt", "")
+        self._of_load = {name: options.pop(name) for name in ("key_salt", "approved") if name in options}
         super().__init__(**options)
         self.settings = load_settings(self.config)
         names = list(self.config_jsonschema["properties"])
@@ -107,7 +107,7 @@ class TargetFullstory(Target):
     @cached_property
     def run(self) -> Run:
         """This process's run, started at its first use."""
-        run = Load(self.settings, self.config, self._key_salt)
+        run = Load(self.settings, self.config, **self._of_load)
         if self._stop_asked:
             run.interrupt()
         return run
@@ -121,7 +121,7 @@ class TargetFullstory(Target):
         reader = Reader(source, batch_storage(self.config))
         with self.ending_in_order(), progress_bar("Reading", size_of(file_input)) as advance:
             run.settle()
-            for event in reader:
+            for event in run.watch(reader, self.checked_maps.names_of):
                 if isinstance(event, Records):
                     self._take(event)
                 elif isinstance(event, Unreadable):
@@ -269,6 +269,7 @@ class TargetFullstory(Target):
         run = self.run
         with self.ending_in_order():
             run.check_limit()
+            run.check_changes(all_read=True)
         run.end()
         if not run.interrupted:
             # What Fullstory has refused in the meantime. After a signal, records were left to the next run.
@@ -305,13 +306,14 @@ class TargetFullstory(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
+        approve: str | None = None,
     ) -> None:
-        """Run the command line without a subcommand."""
+        """Run the command line without a subcommand; `approve` is the id of a plan beyond the limits."""
         if about:
             cls.print_about(about_format)
             return
         config = config or _ConfigInput()
-        cls(config=config.config, parse_env_config=config.parse_env).listen(file_input)
+        cls(config=config.config, parse_env_config=config.parse_env, approved=approve).listen(file_input)
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:

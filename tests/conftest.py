@@ -192,6 +192,9 @@ class SandboxApi:
         answer.raise_for_status()
         return answer.json()
 
+    def delete(self, path: str) -> None:
+        self._session.delete(self.url + path, timeout=30).raise_for_status()
+
     def user(self, uid: str) -> dict[str, Any]:
         (found,) = self.get("/v2/users", uid=uid)["results"]
         user: dict[str, Any] = self.get(f"/v2/users/{found['id']}", include_schema="true")

@@ -8,6 +8,7 @@ from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.errors import ConfigurationError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
+from target_fullstory.mapping import spec_for
 from target_fullstory.settings.model import Settings
 
 JOB_READERS = frozenset({"ADMIN", "ARCHITECT"})  # the roles that may read the status of batch jobs
@@ -57,13 +58,18 @@ class RoleCheck:
             self._checked_streams = True
             streams = [(name, spec.kind) for name, spec in self._settings.streams.items()] + streams
         for name, mapped in streams:
-            sent = "user_deletions" if mapped == "users" and self._settings.hard_delete else mapped
+            sent = "user_deletions" if mapped == "users" and self._deletes(name) else mapped
             if sent in _BEYOND_WRITING and self._role and allows(self._role, sent) is False:
                 needed = role_names(KINDS[sent].roles)
                 raise ConfigurationError(
                     f"Stream {name!r} maps to {sent}, which takes a key of the role {needed}; the role of "
                     f"this key is {self._role}. Set api_key to such a key, or take the stream out."
                 )
+
+    def _deletes(self, stream: str) -> bool:
+        """Whether records of a stream of users may become deletions, or the lack of one."""
+        spec = spec_for(stream, self._settings.streams)
+        return self._settings.hard_delete or (spec is not None and spec.vanished == "delete")
 
     @cached_property
     def _role(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -104,6 +104,7 @@ class OpenBatch:
         self._timed = True
         self._mark: _Mark | None = None
         self._fingerprints: list[bytes] = []
+        self._names: list[bytes] = []
 
     @property
     def memory(self) -> int:
@@ -128,6 +129,7 @@ class OpenBatch:
         timed: bool,
         covered_by: int,
         fingerprints: bytes = b"",
+        names: Sequence[bytes] = (),
     ) -> None:
         """Add requests that follow each other, as JSON joined by commas; all else as in a chunk."""
         if keys:
@@ -139,6 +141,7 @@ class OpenBatch:
         self._items.append(joined)
         if fingerprints:
             self._fingerprints.append(fingerprints)
+            self._names += names
         self.rows += rows
         self.size += len(joined) + 1
         self._timed &= timed
@@ -179,7 +182,7 @@ class OpenBatch:
         items, rows = self._items[: end.items], end.rows
         fingerprints = None
         if packed := self._fingerprints[: end.items]:
-            fingerprints = BatchRows(self.stream, self.kind, b"".join(packed))
+            fingerprints = BatchRows(self.stream, self.kind, b"".join(packed), b"".join(self._names))
         if self._repeats:
             if self.kind == "users":
                 items = merge_updates(items)

@@ -132,12 +132,21 @@ class Batcher:
         if leave_rest:
             self._flush_calls_to_state()
             for batch in list(self._open.values()):
-                self._ledger.count(batch.stream, received=-batch.rows)
                 text = "%d records of stream %s came after the last STATE; the next run reads them again"
                 logger.info(text, batch.rows, batch.stream)
-                self._remove(batch)
+                self._leave_out(batch)
         while self._open:
             self._send_whole(next(iter(self._open.values())))
+
+    def leave_out(self, stream: str) -> None:
+        """Send nothing of a stream that is not sent yet. No STATE behind the first of it is written."""
+        for batch in [one for one in self._open.values() if one.stream == stream]:
+            logger.info("%d records of stream %s are not sent", batch.rows, stream)
+            self._leave_out(batch)
+
+    def _leave_out(self, batch: OpenBatch) -> None:
+        self._ledger.count(batch.stream, received=-batch.rows)
+        self._remove(batch)
 
     def _add(self, batch: OpenBatch, joined: bytes, chunk: Chunk, begin: int, end: int) -> None:
         """Add a part of a chunk to a batch, and send what is full now."""
@@ -150,6 +159,7 @@ class Batcher:
             timed=chunk.timed,
             covered_by=self._checkpoints.next_number,
             fingerprints=chunk.fingerprints[begin * width : end * width],
+            names=chunk.names[begin:end],
         )
         cut_at_state = KINDS[chunk.kind].cut_at_state
         self._memory[cut_at_state] += batch.memory - before

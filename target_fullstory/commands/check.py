@@ -87,6 +87,8 @@ def _mapped(settings: Settings) -> dict[str, str]:
         mapped[f"stream {name}"] = spec.kind
         if spec.kind == "users" and settings.hard_delete:
             mapped[f"stream {name} (hard_delete)"] = "user_deletions"
+        if spec.vanished == "delete":
+            mapped[f"stream {name} (vanished)"] = "user_deletions"
     return mapped
 
 

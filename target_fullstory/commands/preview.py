@@ -6,30 +6,21 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import IO, Any
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from target_fullstory.accounting.rejection_limit import is_beyond
 from target_fullstory.accounting.rejects import OVER_QUOTA, Reject
 from target_fullstory.accounting.repeated_uids import RepeatedUid
-from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.batching.batch import Batch
 from target_fullstory.batching.encoded_requests import single_request
-from target_fullstory.batching.memory_limits import batch_bytes
+from target_fullstory.commands.recorded_load import RecordedLoad, Recorder, input_option
 from target_fullstory.commands.shared_options import config_option, read_config
 from target_fullstory.kinds import KINDS, Kind
-from target_fullstory.mapping import decode_call, encode_call, join_calls, redacted_call, spec_for
-from target_fullstory.run import Run
-from target_fullstory.sending.call_dispatcher import group_calls
-from target_fullstory.sending.dispatcher import goes_as_job
-from target_fullstory.sending.in_flight import InFlight
-from target_fullstory.sending.pending_deletions import PendingDeletions
+from target_fullstory.mapping import decode_call, redacted_call, spec_for
 from target_fullstory.settings.model import SANDBOX, Settings
-from target_fullstory.target import TargetFullstory
 
 _LONGEST_RECORD = 500
 _SHOWN_REJECTS = 10
@@ -47,83 +38,32 @@ class StreamRecord:
     codes: Counter[str] = field(default_factory=Counter)  # all rejects by code
 
 
-class Recorder:
-    """Takes each batch as if Fullstory accepted it at once; keeps the first requests of each stream."""
+class Shown:
+    """Keeps what is printed: the first requests and rejects of each stream."""
 
-    def __init__(self, settings: Settings, shown: int) -> None:
+    def __init__(self, requests: int) -> None:
         self.streams: defaultdict[str, StreamRecord] = defaultdict(StreamRecord)
-        self.accounting = Accounting(
-            # To show all that would be rejected it reads on where a load would stop.
-            replace(settings, max_rejected_percent=None),
-            "preview",
-            take_reject=self._take_reject,
-            write_state=lambda _: None,
-        )
-        self.max_bytes = batch_bytes(settings)
-        self._settings = settings
-        self._shown = shown
-        checkpoints = self.accounting.checkpoints
-        self._deletions = PendingDeletions(checkpoints.last_written, checkpoints.forbid)
+        self._requests = requests
 
-    @property
-    def repeats_deletions(self) -> bool:
-        """As in a load that gets every response at once."""
-        return bool(self._deletions.repeated())
-
-    def submit(self, batch: Batch) -> None:
-        """Record the requests of a batch."""
-        self._deletions.add(batch.deleted)
-        stream, requests = self.streams[batch.stream], batch.requests()
-        if KINDS[batch.kind].in_series:
-            runs = group_calls(map(decode_call, requests), self.max_bytes)
-            requests = [encode_call(join_calls(calls)) for calls in runs]
-        elif KINDS[batch.kind].cut_at_state and self.repeats_deletions:
-            self._deletions.repeated_before(requests, batch.covered_by)
-        job = goes_as_job(batch, self._settings)
+    def take_batch(self, batch: Batch, requests: list[bytes], job: bool) -> None:
+        """Take a batch as it would be sent."""
+        stream = self.streams[batch.stream]
         stream.requests += len(requests)
         stream.in_jobs |= job
-        missing = self._shown - len(stream.first)
+        missing = self._requests - len(stream.first)
         stream.first += [(batch.kind, job, request) for request in requests[:missing]]
-        merged = batch.records - batch.rows
-        self.accounting.ledger.count(batch.stream, delivered=batch.rows, merged=merged)
-        self.accounting.checkpoints.release(batch.ticket)
 
-    def _take_reject(self, reject: Reject) -> None:
+    def take_reject(self, reject: Reject) -> None:
+        """Take a record that would be rejected."""
         stream = self.streams[reject.stream]
         stream.codes[reject.code] += 1
         if len(stream.rejects) < _SHOWN_REJECTS:
             stream.rejects.append(reject)
 
 
-class _PreviewRun(Run):
-    def end(self, *, deliver: bool = True) -> None:  # noqa: ARG002
-        """Bring what is open to the recorder; there is no STATE and no report to write."""
-        self.flush()
-
-
-class PreviewTarget(TargetFullstory):
-    """The target with a run that records what it would send."""
-
-    def __init__(self, config: dict[str, Any], shown: int) -> None:
-        # The sandbox needs no key, and is not started.
-        super().__init__(config={**config, "api_url": SANDBOX})
-        self.recorder = Recorder(self.settings, shown)
-
-    @cached_property
-    def run(self) -> Run:
-        """A run that sends to the recorder."""
-        return _PreviewRun(self.settings, self.recorder.accounting, InFlight(self.settings), self.recorder)
-
-    def process_endofpipe(self) -> None:
-        """End without an error; the command looks at the rejects."""
-        self.run.end()
-
-
 @click.command("preview")
 @config_option
-@click.option(
-    "--input", "file_input", type=click.File("r"), help="A file of Singer messages; without, standard input."
-)
+@input_option
 @click.option(
     "--records", type=click.IntRange(0), default=3, show_default=True, help="Requests to print per stream."
 )
@@ -133,7 +73,12 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
     Nothing is sent and no file is written; no API key is needed. Exit code 0; 1 if a record would be
     rejected, or on an error.
     """
-    target = PreviewTarget(read_config(config_paths), records)
+    shown = Shown(records)
+    # The sandbox needs no key, and is not started.
+    target = RecordedLoad(
+        read_config(config_paths) | {"api_url": SANDBOX},
+        lambda settings: Recorder(settings, "preview", shown.take_batch, shown.take_reject),
+    )
     # There is nothing to bring to an end: an interrupt may end the process.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -142,7 +87,7 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
     finally:
         streams, repeated = target.run.ledger.streams(final=True), target.run.uids.found()
         for name, counts in streams.items():
-            for line in _lines(name, counts, target.recorder, target.settings, repeated.get(name)):
+            for line in _lines(name, counts, shown.streams[name], target.settings, repeated.get(name)):
                 click.echo(line)
     if not streams:
         click.echo("The input has no stream: nothing would be sent.")
@@ -150,10 +95,10 @@ def preview_command(config_paths: tuple[str, ...], file_input: IO[str] | None, r
 
 
 def _lines(
-    name: str, counts: dict[str, Any], recorder: Recorder, settings: Settings, repeated: RepeatedUid | None
+    name: str, counts: dict[str, Any], stream: StreamRecord, settings: Settings, repeated: RepeatedUid | None
 ) -> Iterator[str]:
     """What is printed of a stream, with its counts as in the state block."""
-    kind, received, stream = counts["kind"], counts["received"], recorder.streams[name]
+    kind, received = counts["kind"], counts["received"]
     if kind not in KINDS:
         yield from (f"{name}: ignored, {received} records", "")
         return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection
 
 import click
 import msgspec
@@ -17,9 +15,10 @@ from target_fullstory.api.key_account import KeyAccount, briefly
 from target_fullstory.commands.shared_options import config_option, format_option, print_as, read_settings
 from target_fullstory.errors import InputError, did_you_mean
 from target_fullstory.logs import counted, logger
-from target_fullstory.settings.model import Settings
-from target_fullstory.snapshot.open_snapshot import open_snapshot, snapshot_file
-from target_fullstory.snapshot.snapshot import Snapshot
+from target_fullstory.snapshot.held_store import HeldStore
+from target_fullstory.snapshot.open_snapshot import hold_store, is_begun
+from target_fullstory.snapshot.snapshot_locks import StreamInUseError
+from target_fullstory.snapshot.store import Store
 
 
 class KnownStream(msgspec.Struct, frozen=True):
@@ -36,7 +35,7 @@ class KnownStreams(msgspec.Struct):
     """What the snapshot of a destination knows."""
 
     destination: Destination
-    path: str
+    path: str | None = None  # None where there is no snapshot
     bytes: int = 0
     streams: list[KnownStream] = []
 
@@ -56,35 +55,34 @@ def snapshot_command(config_paths: tuple[str, ...], forget: bool, form: str, str
         raise InputError("--forget takes the streams to forget: snapshot --forget STREAM…")
     account = KeyAccount(settings, Client(briefly(settings), settings.api_url))
     destination = account.certain_destination()
-    path = snapshot_file(settings, destination)
-    found = KnownStreams(destination, str(path))
-    with _opened(settings, destination, path) as snapshot:
-        _check_names(streams, snapshot.store.about.streams if snapshot else ())
-        if snapshot and forget:
-            _forget(snapshot, streams)
-            streams = ()
-        if snapshot:
-            found.streams = _known(snapshot, streams)
-    if path.exists():
-        found.bytes = path.stat().st_size
-    records = counted(sum(one.records for one in found.streams), "record")
-    of_streams = counted(len(found.streams), "stream")
-    logger.info("The snapshot %s has %s, and knows %s of %s", path, _shown(found.bytes), records, of_streams)
+    if is_begun(settings, destination):
+        found = _look(hold_store(settings, destination), destination, streams, forget=forget)
+        records = counted(sum(one.records for one in found.streams), "record")
+        of_streams = counted(len(found.streams), "stream")
+        size = _shown(found.bytes)
+        logger.info("The snapshot %s has %s, and knows %s of %s", found.path, size, records, of_streams)
+    else:
+        _check_names(streams, ())
+        found = KnownStreams(destination)
+        logger.info("There is no snapshot yet: nothing is known of any stream")
     print_as(form, found, _table(found.streams))
     return 0
 
 
-@contextmanager
-def _opened(settings: Settings, destination: Destination, path: Path) -> Iterator[Snapshot | None]:
-    """The snapshot of a destination; None where there is none, and none is begun."""
-    if not path.exists():
-        yield None
-        return
-    snapshot = open_snapshot(settings, destination)
+def _look(
+    held: HeldStore, destination: Destination, streams: Collection[str], *, forget: bool
+) -> KnownStreams:
+    """Forget these streams, or look at them; what is known then of these, or of all."""
+    store = held.store
     try:
-        yield snapshot
+        _check_names(streams, store.about.streams)
+        if forget:
+            _forget(held, streams)
+            streams = ()
+        known = _known(store, streams)
     finally:
-        snapshot.close()
+        held.close()
+    return KnownStreams(destination, str(store.file.path), store.file.path.stat().st_size, known)
 
 
 def _check_names(streams: Collection[str], known: Collection[str]) -> None:
@@ -94,20 +92,27 @@ def _check_names(streams: Collection[str], known: Collection[str]) -> None:
             raise InputError(f"The snapshot knows no stream {stream!r}{hint}")
 
 
-def _forget(snapshot: Snapshot, streams: Collection[str]) -> None:
-    kinds = {stream: snapshot.store.about.streams[stream].kind for stream in streams}
+def _forget(held: HeldStore, streams: Collection[str]) -> None:
+    for stream in streams:
+        try:
+            held.take(stream)
+        except StreamInUseError:
+            raise InputError(
+                f"Stream {stream!r} is being loaded. Nothing was forgotten; try again after that load."
+            ) from None
+    kinds = {stream: held.store.about.streams[stream].kind for stream in streams}
     for stream, kind in kinds.items():
-        snapshot.store.forget(stream)
+        held.store.forget(stream)
         logger.info("Stream %s is forgotten: the next load sends all of it", stream)
         if kind == "events":
             logger.warning("Stream %s: events that are sent again may be in Fullstory twice", stream)
 
 
-def _known(snapshot: Snapshot, only: Collection[str]) -> list[KnownStream]:
+def _known(store: Store, only: Collection[str]) -> list[KnownStream]:
     """What is known of some streams, or of all."""
     return [
         KnownStream(name, facts.kind, facts.rows, facts.since or None, facts.loaded or None)
-        for name, facts in sorted(snapshot.store.about.streams.items())
+        for name, facts in sorted(store.about.streams.items())
         if not only or name in only
     ]
 

@@ -29,7 +29,6 @@ from target_fullstory.input.message_lines import (
     state_value,
 )
 from target_fullstory.input.unreadable_records import unreadable_object, unreadable_record
-from target_fullstory.logs import logger
 from target_fullstory.mapping import LineDecoder
 
 
@@ -65,6 +64,13 @@ class State(msgspec.Struct, frozen=True):
     value: bytes
 
 
+class Activated(msgspec.Struct, frozen=True):
+    """An ACTIVATE_VERSION message: the tap has sent all of a stream, or is about to."""
+
+    stream: str
+    version: Any
+
+
 class Idle(msgspec.Struct, frozen=True):
     """Time for timed work: after each chunk, and every half second while the tap is silent."""
 
@@ -93,13 +99,13 @@ class Reader:
         """Decode a stream's records with this from now on; None for plain dictionaries."""
         self._decoders[stream] = decoder
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Event | Activated]:
         for chunk in self._chunks:
             if chunk is not None:
                 yield from self._events_in(chunk)
             yield Idle(len(chunk or b""))
 
-    def _events_in(self, chunk: bytes) -> Iterator[Event]:
+    def _events_in(self, chunk: bytes) -> Iterator[Event | Activated]:
         """Decode a chunk at once where it holds only records of the current stream, else line by line."""
         decoder = self._decoders.get(self._stream)
         if decoder is None:
@@ -113,7 +119,7 @@ class Reader:
         self._line += lines
         return self._go_on(records, BytesIO(chunk).readlines)
 
-    def _events_by_line(self, chunk: bytes) -> Iterator[Event]:
+    def _events_by_line(self, chunk: bytes) -> Iterator[Event | Activated]:
         # Several times as fast as `split`.
         lines = BytesIO(chunk).readlines()
         at = 0
@@ -166,7 +172,7 @@ class Reader:
             # Made once at most: each rejected record asks for them.
             yield Records(self._stream, records, cache(lines))
 
-    def _events_of(self, line: bytes) -> Iterator[Event]:
+    def _events_of(self, line: bytes) -> Iterator[Event | Activated]:
         """Take a line that is not a record of the current stream, or needs the slower parser."""
         try:
             message = parse(line, self._line)
@@ -191,13 +197,13 @@ class Reader:
         elif kind == "BATCH":
             yield from self._events_in_files(message)
         elif kind == "ACTIVATE_VERSION":
-            # Fullstory keeps no table versions.
-            logger.debug("ACTIVATE_VERSION of stream %s: nothing to do", message.get("stream"))
+            # Fullstory keeps no table versions; but a tap says so that it has sent all of a stream.
+            yield Activated(str(message.get("stream")), message.get("version"))
         else:
             raise InputError(f"Line {self._line} of the input has the unknown type {kind!r:.40}.")
         self.counts[kind] += 1
 
-    def _events_in_files(self, message: dict[str, Any]) -> Iterator[Event]:
+    def _events_in_files(self, message: dict[str, Any]) -> Iterator[Event | Activated]:
         for name, kind in (("stream", str), ("encoding", dict), ("manifest", list)):
             require(message, name, kind, self._line)
         if not all(isinstance(url, str) for url in message["manifest"]):
@@ -214,7 +220,7 @@ class Reader:
                 line += _count_lines(chunk)
                 yield Idle(0)
 
-    def _records_of(self, chunk: bytes, file: str, line: int) -> Iterator[Event]:
+    def _records_of(self, chunk: bytes, file: str, line: int) -> Iterator[Event | Activated]:
         """The records of a BATCH file, one a line; `line` is the number of those before them."""
         decoder = self._decoders.get(self._stream)
         of_records = decoder.of_records if decoder else of_objects

@@ -24,6 +24,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         b""  # what the snapshot will know the records by, packed in order; empty without one
     )
 
+    # Of a mirror's users, what each is called, as of `snapshot.known_uids`.
+    names: list[bytes] = []
+
     @property
     def untimed(self) -> int:
         """How many events carry none; at least one where the chunk is not `timed`."""

@@ -52,8 +52,10 @@ class CallDispatcher:
             batch.stream, batch.kind, response.status, code=response.error_code, uid=call.uid, id=call.id
         )
         unknown = response.status == 404 and response.code == UNKNOWN_USER
-        if response.ok or (unknown and (response.uncertain or not batch.own)):
-            # An earlier attempt, whose response was lost, has most likely deleted the user.
+        vanished = batch.fingerprints is not None and batch.fingerprints.removes
+        if response.ok or (unknown and (response.uncertain or not batch.own or vanished)):
+            # An earlier attempt, whose response was lost, has most likely deleted the user; and whoever
+            # vanished from a mirror need not be there.
             if batch.own:
                 self._ledger.count(batch.stream, delivered=1)
             return True

@@ -100,11 +100,7 @@ class Dispatcher:
             TargetFullstoryError: An earlier request failed for good.
             StopWaiting: The run was asked to stop and the turn did not come in time.
         """
-        if batch.keys:
-            self._in_flight.wait_for_order(batch.keys)
-        waits_for = KINDS[batch.kind].waits_for
-        if self._settings.events_wait_for_users and waits_for:
-            self._in_flight.wait_for_kinds(waits_for)
+        self._in_flight.wait_for_turn(batch.kind, batch.keys)
         if batch.deleted:
             if batch.fingerprints is None:
                 # A restart does not repeat one that the snapshot or the outbox has.

@@ -52,6 +52,7 @@ class InFlight:
         self._max_jobs = settings.max_jobs_in_progress
         self._max_operations = settings.max_operations_in_progress
         self._max_bytes = in_flight_bytes(settings)
+        self._events_wait_for_users = settings.events_wait_for_users
         self.max_body_bytes = batch_bytes(settings)  # read without the lock
         # Called, perhaps repeatedly, where something waits for a job; set by what polls the jobs.
         self.on_wait_for_jobs: Callable[[], None] = lambda: None
@@ -79,6 +80,13 @@ class InFlight:
                     self.on_wait_for_jobs()
                 # The limit lets a signal's handler run, and its deadline be seen.
                 self._changed.wait(0.5)
+
+    def wait_for_turn(self, kind: Kind, keys: Keys) -> None:
+        """Wait for what a batch of this kind and of these users must not overtake."""
+        if keys:
+            self.wait_for_order(keys)
+        if self._events_wait_for_users and (kinds := KINDS[kind].waits_for):
+            self.wait_for_kinds(kinds)
 
     def wait_for_kinds(self, kinds: Collection[Kind]) -> None:
         """Wait until nothing of these kinds is in an unfinished request or job."""

@@ -155,7 +155,7 @@ class Outbox:
     def _keep(
         self, rows: BatchRows, body: Iterable[bytes], requests: int, key: str, *, single: bool
     ) -> NotedJob:
-        batch = self._journal.keep(chain(body, (b"\n", msgspec.json.encode(rows.packed))))
+        batch = self._journal.keep(chain(body, (b"\n", rows.as_line())))
         with self._lock:
             self._rows[key] = rows
         return self._journal.new_job(rows.kind, rows.stream, requests, batch=batch, sent=key, single=single)
@@ -208,15 +208,12 @@ class Outbox:
         with self._lock:
             rows = self._rows.get(noted.name)
         if rows is None:
-            packed = self._journal.files.read(noted.batch or "").rpartition(b"\n")[2]
+            line = self._journal.files.read(noted.batch or "").rpartition(b"\n")[2]
             try:
-                rows = BatchRows(noted.stream, noted.kind, _decode_bytes(packed))
+                rows = BatchRows.of_line(noted.stream, noted.kind, line)
             except NOT_A_LINE:
                 raise OSError(errno.EIO, "a file is damaged") from None
         return rows
-
-
-_decode_bytes = msgspec.json.Decoder(bytes).decode
 
 
 def _user_in(kind: Kind, request: bytes) -> str:

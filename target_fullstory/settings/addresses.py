@@ -67,3 +67,31 @@ def check_address(setting: str, address: str, *, wanted: str, exposed: str) -> N
             f"Setting {setting} uses plain http for {host}; {exposed} would travel in the clear. Use "
             "https (http is for loopback only)."
         )
+
+
+def is_store_url(path: str) -> bool:
+    """Whether a setting that takes a directory, or an address of a store of objects, is the latter."""
+    return "://" in path
+
+
+def check_snapshot_path(path: str) -> None:
+    """Refuse an address with credentials: it is told in errors and logs. The error does not show it."""
+    if not is_store_url(path):
+        return
+    try:
+        url = urlsplit(path)
+        usable = url.scheme and path.isprintable() and "::" not in path
+        # A secret may hold slashes; Azure's `abfs://container@account…` holds none.
+        exposed = ":" in path.partition("://")[2].rpartition("@")[0] or url.query or url.fragment
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            "Setting snapshot_path is to be a directory, or an address such as s3://bucket/path."
+        )
+    if exposed:
+        raise ConfigurationError(
+            "Setting snapshot_path is to be an address without credentials or parameters, such as "
+            "s3://bucket/path. Credentials come from the environment: AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, a profile or a role."
+        )

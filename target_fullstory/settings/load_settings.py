@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,14 +10,12 @@ import msgspec
 from singer_sdk.helpers._batch import StorageTarget
 
 from target_fullstory.errors import ConfigurationError
-from target_fullstory.settings.addresses import check_address
+from target_fullstory.settings.addresses import check_address, check_snapshot_path
 from target_fullstory.settings.model import API_BATCH_LIMIT, SANDBOX, SECRET_SETTINGS, Settings
 from target_fullstory.settings.stream_mappings import read_mappings
 from target_fullstory.settings.webhook_settings import check_header_value, read_webhook
 
 _Number = TypeVar("_Number", int, float)
-
-_PASSWORD = re.compile("//[^/@]*:[^/@]*@")
 
 _TAPS_KEYS = {
     "bookmark",
@@ -104,6 +101,8 @@ def _check(settings: Settings) -> None:
             f"Setting batch_size_rows is {settings.batch_size_rows}; Fullstory takes at most "
             f"{API_BATCH_LIMIT} records in a batch job. Lower it."
         )
+    if settings.snapshot_path:
+        check_snapshot_path(settings.snapshot_path)
     if settings.api_url == SANDBOX:
         return
     check_address(
@@ -120,11 +119,6 @@ def _check(settings: Settings) -> None:
 
 
 def _check_sync(settings: Settings) -> None:
-    if _PASSWORD.search(settings.snapshot_path or ""):
-        raise ConfigurationError(
-            "Setting snapshot_path is an address with a password in it, which the run report would show. "
-            "Leave it out, and give the storage's credentials in the environment."
-        )
     if settings.resend_after_days == 0:
         raise ConfigurationError(
             "Setting resend_after_days is 0, so every user would be sent each time. For that, leave out "

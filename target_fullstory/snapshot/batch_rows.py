@@ -22,6 +22,10 @@ NO_REQUEST: Final = bytes(REQUEST_BYTES)
 """In place of a request's, where what Fullstory has of a user is not known."""
 
 
+VANISHED: Final = ":vanished"
+"""Behind a mirror's name: what is sent of its vanished users is counted as a stream of its own."""
+
+
 class UserRow(msgspec.Struct, frozen=True, gc=False):
     """What is known of a user."""
 
@@ -37,12 +41,36 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     record: bytes
 
 
+_decode_line = msgspec.json.Decoder(tuple[bytes, bytes]).decode
+
+
 class BatchRows(msgspec.Struct, frozen=True):
     """What a batch's records will be known by, once Fullstory has confirmed them; in the records' order."""
 
     stream: str
     kind: Kind
     packed: bytes  # the parts of their rows, one after the other
+    # What a mirror's users are called, as of `known_uids.pack`; these, and perhaps some that are not in it.
+    names: bytes = b""
+
+    def as_line(self) -> bytes:
+        """What is not said by the batch that they belong to, as one line of a file."""
+        return msgspec.json.encode((self.packed, self.names))
+
+    @classmethod
+    def of_line(cls, stream: str, kind: Kind, line: bytes) -> BatchRows:
+        """Those of a line; raises msgspec's errors where it is none."""
+        return cls(stream, kind, *_decode_line(line))
+
+    @property
+    def removes(self) -> bool:
+        """Whether these are vanished users: once they are marked or deleted, they are not known any more."""
+        return self.kind != "events" and self.packed[KEY_BYTES:][:REQUEST_BYTES] == NO_REQUEST
+
+    @property
+    def known_stream(self) -> str:
+        """The stream in the snapshot."""
+        return self.stream.removesuffix(VANISHED) if self.removes else self.stream
 
     @property
     def width(self) -> int:
@@ -87,7 +115,7 @@ class BatchRows(msgspec.Struct, frozen=True):
         return self._of(row for at, row in enumerate(self._rows()) if at in positions)
 
     def _of(self, rows: Iterator[bytes]) -> BatchRows:
-        return BatchRows(self.stream, self.kind, b"".join(rows))
+        return BatchRows(self.stream, self.kind, b"".join(rows), self.names)
 
 
 def width_of(kind: Kind) -> int:

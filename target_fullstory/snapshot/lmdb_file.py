@@ -11,16 +11,13 @@ import lmdb
 
 from target_fullstory.accounting.output_files import make_directory
 from target_fullstory.errors import OutputError
+from target_fullstory.snapshot.snapshot_files import StoreUnusableError
 
 _LARGEST_FILE = 1 << 36  # address space, not disk
 _DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadTxnError)
 
 ITEMS_A_COMMIT = 8_192
 """What one transaction changes is in memory until it ends."""
-
-
-class StoreUnusableError(Exception):
-    """The file holds no snapshot that this run could use; another may be begun in its place."""
 
 
 class LmdbFile:
@@ -43,6 +40,11 @@ class LmdbFile:
     def writing(self) -> Transaction:
         """A transaction that changes the file at once, or not at all."""
         return Transaction(self._environment, self.path, write=True)
+
+    @property
+    def changes(self) -> int:
+        """How often the file was changed, by this run and others, since it was written anew."""
+        return int(self._environment.info()["last_txnid"])
 
     def copy(self, path: Path) -> None:
         """Write a copy to a file, as small as it can be.

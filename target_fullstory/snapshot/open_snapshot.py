@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from pathlib import Path
 
 from target_fullstory.accounting.destination import Destination
+from target_fullstory.settings.addresses import is_store_url
 from target_fullstory.settings.model import Settings
+from target_fullstory.snapshot.held_store import HeldStore
+from target_fullstory.snapshot.remote_copy import RemoteCopy
 from target_fullstory.snapshot.snapshot import Snapshot
-from target_fullstory.snapshot.store import Store
-
-
-def snapshot_name(destination: Destination) -> str:
-    """The name of a destination's file, without its ending."""
-    place = re.sub(r"[^A-Za-z0-9._-]", "-", destination.organization or "sandbox")
-    return f"{place}-{hashlib.sha256(destination.address.encode()).hexdigest()[:8]}"
-
-
-def snapshot_file(settings: Settings, destination: Destination) -> Path:
-    """Where a destination's file is."""
-    directory = Path(settings.snapshot_path or Path(settings.output_dir) / "snapshot")
-    return directory / f"{snapshot_name(destination)}.mdb"
+from target_fullstory.snapshot.snapshot_files import snapshot_name
 
 
 def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
     """Open the snapshot of a destination, or begin it.
 
     Raises:
-        OutputError: It cannot be opened.
+        ConfigurationError: The place where it is kept cannot be used.
+        OutputError: It cannot be opened or fetched.
     """
-    store = Store(snapshot_file(settings, destination), destination)
-    return Snapshot(store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days)
+    held = hold_store(settings, destination)
+    snapshot = Snapshot(
+        held.store, resend_after=settings.resend_after_days, keep_events=settings.keep_events_days
+    )
+    snapshot.held = held
+    return snapshot
+
+
+def hold_store(settings: Settings, destination: Destination) -> HeldStore:
+    """Open the store of a destination alone, or begin it; raises as `open_snapshot`."""
+    path, remote = _place(settings, destination)
+    return HeldStore(path, destination, remote)
+
+
+def is_begun(settings: Settings, destination: Destination) -> bool:
+    """Whether there is a snapshot of a destination; raises as `open_snapshot`."""
+    path, remote = _place(settings, destination)
+    return path.exists() if remote is None else remote.is_begun()
+
+
+def _place(settings: Settings, destination: Destination) -> tuple[Path, RemoteCopy | None]:
+    path, name = settings.snapshot_path, snapshot_name(destination)
+    here = Path(settings.output_dir) / "snapshot"
+    if path and is_store_url(path):
+        remote = RemoteCopy(path, name, here)
+        return remote.path, remote
+    return Path(path or here) / f"{name}.mdb", None

@@ -14,7 +14,9 @@ from typing import Final
 
 from target_fullstory.kinds import Kind
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES, BatchRows
+from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.fingerprints import digest_with
+from target_fullstory.snapshot.held_store import HeldStore
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find
 from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
 from target_fullstory.snapshot.stream_snapshot import StreamSnapshot
@@ -45,6 +47,8 @@ class Snapshot:
     def __init__(self, store: Store, *, resend_after: int | None, keep_events: int) -> None:
         """Take a store; both ages are in days, a `resend_after` of None never sends what is unchanged."""
         self.store = store
+        # Of how many users may change or vanish; set before a stream is opened.
+        self.limits: ChangeLimits | None = None
         self._resend_after = resend_after
         self._keep_events = keep_events
         self._today = int(time.time() // _SECONDS_A_DAY)
@@ -53,12 +57,28 @@ class Snapshot:
         self._lock = threading.Lock()
         self._outcomes: deque[_Outcome] = deque()
         self._waiting = 0
+        # None where the store is nobody else's, such as a copy.
+        self.held: HeldStore | None = None
+
+    def load_stream(self, stream: str, kind: Kind) -> StreamSnapshot:
+        """The part of a stream of users or events that this run loads.
+
+        Raises:
+            StreamInUseError: Another run loads it.
+        """
+        if self.held is not None:
+            self.held.take(stream)
+        return self.open_stream(stream, kind)
 
     def open_stream(self, stream: str, kind: Kind) -> StreamSnapshot:
         """The part of a stream of users or events."""
         if stream not in self._streams:
             facts = self.store.facts(stream, kind)
-            self._streams[stream] = StreamSnapshot(self.store, facts, kind, self._today, self._resend_after)
+            limits = self.limits if kind == "users" else None
+            changes = limits.changes_of(stream, facts.rows) if limits else None
+            self._streams[stream] = StreamSnapshot(
+                self.store, facts, kind, self._today, self._resend_after, changes.users if changes else None
+            )
         return self._streams[stream]
 
     def of(self, stream: str) -> StreamSnapshot | None:
@@ -70,11 +90,23 @@ class Snapshot:
         """The fingerprint of a uid or id; called by any thread."""
         return self._user(user.encode("utf-8", "surrogatepass"))
 
+    def figures(self) -> dict[str, dict[str, int]]:
+        """How many of each stream were known at the start, and what came of the records of this run."""
+        return {
+            stream: {
+                "known_at_start": part.known,
+                "new": part.new,
+                "changed": part.changed,
+                "unchanged": part.unchanged,
+            }
+            for stream, part in self._streams.items()
+        }
+
     # What became of what was sent
 
     def expect(self, rows: BatchRows) -> None:
         """Take what an earlier run has sent as queued: it is in progress."""
-        part = self.open_stream(rows.stream, "events" if rows.kind == "events" else "users")
+        part = self.open_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
         if rows.kind == "events":
             for key in rows.keys_in_order():
                 part.expect(key, b"")
@@ -84,7 +116,7 @@ class Snapshot:
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
-        self._take(_Outcome(rows, _CONFIRMED, on_booked))
+        self._take(_Outcome(rows, _REMOVED if rows.removes else _CONFIRMED, on_booked))
 
     def fail(self, rows: BatchRows) -> None:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
@@ -120,7 +152,8 @@ class Snapshot:
 
     def book(self, *, everything: bool) -> None:
         """Enter in the store what was confirmed: `everything`, or nothing while there is little of it."""
-        refreshed = sum(len(part.refreshed) for part in self._streams.values())
+        everything = everything or (self.held is not None and self.held.is_put_due)
+        refreshed = sum(part.unbooked for part in self._streams.values())
         with self._lock:
             if not everything and self._waiting + refreshed < _ROWS_A_BOOKING:
                 return
@@ -128,7 +161,7 @@ class Snapshot:
             self._waiting = 0
         by_stream: dict[str, list[_Outcome]] = {}
         for outcome in taken:
-            by_stream.setdefault(outcome.rows.stream, []).append(outcome)
+            by_stream.setdefault(outcome.rows.known_stream, []).append(outcome)
         for name, part in self._streams.items():
             outcomes = by_stream.get(name, [])
             if part.kind == "events":
@@ -136,12 +169,13 @@ class Snapshot:
             else:
                 self._book_users(part, outcomes)
             if outcomes:
-                part.facts.loaded = _now()
-                part.facts.since = part.facts.since or part.facts.loaded
-                self.store.save_about()
+                now = _now()
+                self.store.note(part.facts, loaded=now, since=part.facts.since or now)
         for outcome in taken:
             if outcome.on_booked is not None:
                 outcome.on_booked()
+        if self.held is not None:
+            self.held.put_if_due()
 
     @property
     def _day(self) -> bytes:
@@ -149,12 +183,27 @@ class Snapshot:
 
     def _book_users(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         refreshed, part.refreshed = part.refreshed, {}
+        if part.mirror is not None:
+            part.mirror.enter_names(one.rows.names for one in outcomes if one.what == _CONFIRMED)
         if outcomes or refreshed:
             booking = _UserBooking(part)
             self.store.change(
                 "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
             )
             self.store.change("records", part.facts, booking.known_records(), _add_records)
+        if part.mirror is not None:
+            part.mirror.remove_names(self._without_name(part, outcomes))
+
+    def _without_name(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> list[bytes]:
+        """The users who are known no more, or known to be deleted."""
+        deleted, removed = list[bytes](), list[bytes]()
+        for one in outcomes:
+            if one.what == _REMOVED:
+                removed += one.rows.keys_in_order()
+            elif one.what == _CONFIRMED and one.rows.kind == "user_deletions":
+                deleted += one.rows.keys_in_order()
+        rows = self.store.look_up("users", part.facts, removed)
+        return deleted + [key for key, row in zip(removed, rows, strict=True) if row is None]
 
     def _book_events(self, part: StreamSnapshot, outcomes: list[_Outcome]) -> None:
         day = self._day
@@ -167,7 +216,8 @@ class Snapshot:
                 confirmed += [row.key + day for row in rows]
                 records += [row.record + day for row in rows if row.record != NO_RECORD]
         if confirmed:
-            part.facts.first_day = part.facts.first_day or self._today
+            if not part.facts.first_day:
+                self.store.note(part.facts, first_day=self._today)
             self.store.change("events", part.facts, confirmed, _add_events)
             self.store.change("records", part.facts, records, _add_records)
 
@@ -178,13 +228,20 @@ class Snapshot:
             if part.kind == "events" and facts.first_day and facts.first_day < first:
                 self.store.keep("events", facts, first)
                 self.store.keep("records", facts, first)
-                facts.first_day = first
-                self.store.save_about()
+                self.store.note(facts, first_day=first)
 
     def close(self, *, alone: bool = True) -> None:
         """Forget events that are too old, and close the store."""
-        self._forget_old_events()
-        self.store.close(alone=alone)
+        try:
+            self._forget_old_events()
+            for part in self._streams.values():
+                if part.mirror is not None:
+                    part.mirror.close()
+        finally:
+            if self.held is not None:
+                self.held.close()
+            else:
+                self.store.close(alone=alone)
 
 
 class _UserBooking:
@@ -203,6 +260,10 @@ class _UserBooking:
         for outcome in outcomes:
             packed, width = outcome.rows.packed, outcome.rows.width
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
+            nameless = outcome.rows.kind == "users" and not outcome.rows.names
+            if self._part.mirror is not None and outcome.what == _CONFIRMED and nameless:
+                # What they are called is learned when they come again: they are to be mapped then.
+                rows = [row[:_RECORD_AT] + NO_RECORD for row in rows]
             keys, requests = [row[:KEY_BYTES] for row in rows], [row[KEY_BYTES:_RECORD_AT] for row in rows]
             latest = self._part.are_latest(keys, requests)
             told, outdated = day + outcome.what, day + _FAILED

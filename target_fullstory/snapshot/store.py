@@ -13,17 +13,22 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import structs
 
 from target_fullstory.accounting.destination import Destination
+from target_fullstory.errors import OutputError
+from target_fullstory.logs import logger
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, REQUEST_BYTES
-from target_fullstory.snapshot.lmdb_file import ITEMS_A_COMMIT, LmdbFile, StoreUnusableError, items
+from target_fullstory.snapshot.lmdb_file import ITEMS_A_COMMIT, LmdbFile, items
+from target_fullstory.snapshot.name_buckets import NameBuckets, prefix_of_names
 from target_fullstory.snapshot.packed_rows import REST_BYTES, bucket_names, find, split
+from target_fullstory.snapshot.store_facts import NOT_ENTERED, VERSION, About, StreamFacts, read_about
 
-VERSION: Final = 1
 DAY_BYTES: Final = 2
 Table: TypeAlias = Literal["users", "events", "records"]
 
@@ -39,31 +44,9 @@ _ABOUT = b"about"
 # A bucket has fewer rows than this as a rule, or else more bits of the key name the buckets: to search many
 # takes longer. It has a quarter of them at least, for fewer take more room.
 _ROWS_A_BUCKET = 64
-_FEWEST_BITS, _MOST_BITS = 8, 16
+_MOST_BITS = 16
 # A file that has more is written anew: LMDB leaves room in it for what it changes.
 _BYTES_A_ROW, _LOOSE_BYTES = 48, 256 * 1024
-
-
-class StreamFacts(msgspec.Struct, kw_only=True):
-    """What the store says of a stream; times are ISO 8601 in UTC."""
-
-    number: int
-    kind: str
-    rows: int = 0  # users or events that are known
-    scope: str = ""  # of the fingerprints in `records`: that of the mapping and the SCHEMA
-    since: str = ""  # when the first was entered
-    loaded: str = ""  # when the latest was
-    bits: int = _FEWEST_BITS  # of a key that name its bucket
-    first_day: int = 0  # of the events that are known
-
-
-class About(msgspec.Struct, kw_only=True):
-    """What the store says of itself."""
-
-    version: int
-    seed: int
-    destination: Destination
-    streams: dict[str, StreamFacts] = {}
 
 
 class Store:
@@ -77,11 +60,26 @@ class Store:
             OutputError: It cannot be opened or created.
         """
         self.file = LmdbFile(path)
-        self.about = self._read_about() or About(
-            version=VERSION, seed=secrets.randbits(64), destination=destination
-        )
-        if self.about.version != VERSION:
-            raise StoreUnusableError(f"it is of version {self.about.version}, this target's is {VERSION}")
+        # Other runs may have the file open, and write of streams that are not this run's own.
+        self.shared = False
+        self._own: set[str] = set()
+        try:
+            self.about = self._read_about() or self._begin(destination)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _begin(self, destination: Destination) -> About:
+        """Say at once what the file is: all runs that open it need the same seed."""
+        with self.file.writing() as transaction:
+            about = About(version=VERSION, seed=secrets.randbits(64), destination=destination)
+            transaction.put(_ABOUT, msgspec.json.encode(about))
+        return about
+
+    def own(self, stream: str) -> None:
+        """Take a stream for this run alone: from now on no other run writes it."""
+        self._refresh()
+        self._own.add(stream)
 
     def facts(self, stream: str, kind: str) -> StreamFacts:
         """What is known of a stream; entered with the first rows where it is new."""
@@ -89,9 +87,24 @@ class Store:
         if found is None or found.kind != kind:
             if found is not None:
                 self.forget(stream)
-            number = 1 + max((one.number for one in self.about.streams.values()), default=-1)
-            found = self.about.streams[stream] = StreamFacts(number=number, kind=kind)
+            found = self.about.streams[stream] = StreamFacts(number=NOT_ENTERED, kind=kind)
         return found
+
+    def _refresh(self) -> None:
+        if self.shared:
+            with self.file.reading() as transaction:
+                self._take_over(transaction)
+
+    def _take_over(self, transaction: Any) -> None:
+        """Take over what other runs have written of streams that are not this run's own."""
+        stored, known = read_about(transaction.get(_ABOUT)).streams, self.about.streams
+        for name in known.keys() - stored.keys() - self._own:
+            if known[name].number != NOT_ENTERED:
+                del known[name]
+        for name in stored.keys() - self._own:
+            facts = known.setdefault(name, stored[name])
+            for field, value in structs.asdict(stored[name]).items():
+                setattr(facts, field, value)
 
     # Reading
 
@@ -151,6 +164,8 @@ class Store:
         `change` changes a bucket's rows by its items; the records that it returns are forgotten in the same
         transaction.
         """
+        self.enter(facts)
+        self._refresh()
         while len(keyed) + facts.rows > _ROWS_A_BUCKET << facts.bits and facts.bits < _MOST_BITS:
             self._make_more_buckets(facts)
         buckets: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -159,7 +174,7 @@ class Store:
         prefix, records, width = _prefix(table, facts), _prefix("records", facts), WIDTHS[table]
         names = sorted(buckets)
         for begin in range(0, len(names), ITEMS_A_COMMIT):
-            with self.file.writing() as transaction:
+            with self._changing() as transaction:
                 stale: list[bytes] = []
                 difference = 0
                 for name in names[begin : begin + ITEMS_A_COMMIT]:
@@ -175,11 +190,18 @@ class Store:
                     _remove(transaction, records + name, record[1:])
                 if table != "records":
                     facts.rows += difference // width
-                self._put_about(transaction)
+
+    def enter(self, facts: StreamFacts) -> None:
+        """Give a new stream its number, which no other run has given to another."""
+        if facts.number != NOT_ENTERED:
+            return
+        with self._changing():
+            taken = {one.number for one in self.about.streams.values()}
+            facts.number = next(number for number in range(NOT_ENTERED) if number not in taken)
 
     def _make_more_buckets(self, facts: StreamFacts) -> None:
         bits = facts.bits + 2
-        with self.file.writing() as transaction:
+        with self._changing() as transaction:
             for table, width in WIDTHS.items():
                 prefix = _prefix(table, facts)
                 for key, packed in list(items(transaction, prefix)):
@@ -192,13 +214,12 @@ class Store:
                     for name, part in parts.items():
                         transaction.put(prefix + name, b"".join(part))
             facts.bits = bits
-            self._put_about(transaction)
 
     def keep(self, table: Table, facts: StreamFacts, first_day: int) -> None:
         """Forget the rows from before a day; it stands at their end."""
         width, prefix = WIDTHS[table], _prefix(table, facts)
         least = first_day.to_bytes(DAY_BYTES, "big")
-        with self.file.writing() as transaction:
+        with self._changing() as transaction:
             for key, packed in list(items(transaction, prefix)):
                 kept = b"".join(row for row in split(packed, width) if row[-DAY_BYTES:] >= least)
                 if len(kept) == len(packed):
@@ -209,51 +230,77 @@ class Store:
                     transaction.put(key, kept)
                 else:
                     transaction.delete(key)
-            self._put_about(transaction)
 
     def forget(self, stream: str) -> None:
         """Forget all of a stream."""
-        facts = self.about.streams.pop(stream)
-        with self.file.writing() as transaction:
+        with self._changing() as transaction:
+            facts = self.about.streams.pop(stream)
             for table in WIDTHS:
                 _clear(transaction, _prefix(table, facts))
-            self._put_about(transaction)
+            _clear(transaction, prefix_of_names(facts))
 
-    def forget_records(self, facts: StreamFacts) -> None:
-        """Forget how a stream's records came, for another mapping or SCHEMA has made them."""
-        with self.file.writing() as transaction:
-            _clear(transaction, _prefix("records", facts))
-            self._put_about(transaction)
+    def forget_names(self, facts: StreamFacts) -> None:
+        """Forget what a stream's users are called: it is a mirror no more."""
+        facts.mirror = facts.named = False
+        with self._changing() as transaction:
+            _clear(transaction, prefix_of_names(facts))
+
+    def names(self, facts: StreamFacts, transaction: Any) -> NameBuckets:
+        """Where a mirror's names lie, as long as the transaction goes on."""
+        return NameBuckets(transaction, prefix_of_names(facts))
 
     def save_about(self) -> None:
         """Write what the store says of itself."""
-        with self.file.writing() as transaction:
-            self._put_about(transaction)
+        with self._changing():
+            pass
+
+    def forget_records(self, facts: StreamFacts) -> None:
+        """Forget how a stream's records came, for another mapping or SCHEMA has made them."""
+        with self._changing() as transaction:
+            _clear(transaction, _prefix("records", facts))
+
+    def note(self, facts: StreamFacts, **values: Any) -> None:
+        """Write what the store says of a stream."""
+        self.enter(facts)
+        with self._changing():
+            for name, value in values.items():
+                setattr(facts, name, value)
 
     # The file
 
     def close(self, *, alone: bool = True) -> None:
         """Close the file, without what was freed in it where nobody else has it open."""
-        rows = sum(facts.rows for facts in self.about.streams.values())
+        # A name, or what of it is compressed, takes about as much as a row.
+        rows = sum(facts.rows * (1 + facts.mirror) for facts in self.about.streams.values())
         if alone and self.file.path.stat().st_size > rows * _BYTES_A_ROW + _LOOSE_BYTES:
-            compact = self.file.path.with_name(f"{self.file.path.name}.compact")
-            self.file.copy(compact)
-            self.file.close()
-            compact.replace(self.file.path)
+            self._write_anew()
         self.file.close()
 
-    def _put_about(self, transaction: Any) -> None:
-        transaction.put(_ABOUT, msgspec.json.encode(self.about))
+    def _write_anew(self) -> None:
+        path = self.file.path
+        compact = path.with_name(f"{path.name}.compact")
+        try:
+            self.file.copy(compact)
+            self.file.close()
+            compact.replace(path)
+        except (OutputError, OSError) as error:  # such as a full disk: it stays as it is
+            logger.debug("The snapshot %s cannot be written anew: %s", path, error)
+            compact.unlink(missing_ok=True)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Any]:
+        """A transaction that also writes what the store says of itself."""
+        with self.file.writing() as transaction:
+            if self.shared:
+                self._take_over(transaction)
+            yield transaction
+            entered = {name: one for name, one in self.about.streams.items() if one.number != NOT_ENTERED}
+            transaction.put(_ABOUT, msgspec.json.encode(structs.replace(self.about, streams=entered)))
 
     def _read_about(self) -> About | None:
         with self.file.reading() as transaction:
             content = transaction.get(_ABOUT)
-        if content is None:
-            return None
-        try:
-            return msgspec.json.decode(content, type=About)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise StoreUnusableError("it is damaged") from None
+        return None if content is None else read_about(content)
 
 
 def _prefix(table: Table, facts: StreamFacts) -> bytes:

@@ -11,6 +11,7 @@ Used by the reading thread alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,9 +20,14 @@ import xxhash
 from target_fullstory.kinds import Kind
 from target_fullstory.mapping import Chunk
 from target_fullstory.snapshot.batch_rows import KEY_BYTES, NO_RECORD, NO_REQUEST, REQUEST_BYTES
+from target_fullstory.snapshot.change_limits import UserSet
 from target_fullstory.snapshot.event_identities import ALONE
 from target_fullstory.snapshot.fingerprints import digest_with
-from target_fullstory.snapshot.store import DAY_BYTES, Store, StreamFacts
+from target_fullstory.snapshot.known_uids import name_in
+from target_fullstory.snapshot.mirror_users import MirrorUsers
+from target_fullstory.snapshot.queued_users import QueuedUsers
+from target_fullstory.snapshot.store import DAY_BYTES, Store
+from target_fullstory.snapshot.store_facts import StreamFacts
 
 _REQUEST_END = REQUEST_BYTES
 _RECORD_END = REQUEST_BYTES + KEY_BYTES
@@ -39,7 +45,9 @@ class Selection(msgspec.Struct):
     outdated: dict[bytes, int]
     new: int
     queued: list[tuple[bytes, bytes]]  # each key and request that is to be sent
+    before: list[bytes]  # of users, the requests before those
     refreshed: list[tuple[bytes, bytes, bytes]]  # unchanged users: key, request and how they came now
+    names: bytes = b""  # of a mirror's unchanged users, what some are called
 
 
 class StreamSnapshot:
@@ -48,17 +56,26 @@ class StreamSnapshot:
     Attributes:
         kind: What they are.
         known: How many were known before this run.
-        new: How many records of this run were not known before.
-        changed: How many users' records of this run differ from what was known.
+        new: How many records of this run are of users of whom nothing was known, or events that were not.
+        changed: How many users' records of this run differ from what was known, or are to be sent again.
         unchanged: How many records of this run are not sent.
         refreshed: Unchanged users that came in another way than before, and are not booked yet: by key, the
             request and the record.
     """
 
     def __init__(
-        self, store: Store, facts: StreamFacts, kind: Kind, today: int, resend_after: int | None
+        self,
+        store: Store,
+        facts: StreamFacts,
+        kind: Kind,
+        today: int,
+        resend_after: int | None,
+        changed: UserSet | None = None,
     ) -> None:
-        """Begin; a `resend_after` of None days never sends an unchanged user again."""
+        """Begin; a `resend_after` of None days never sends an unchanged user again.
+
+        Where there is a limit of changed users, they are entered in `changed`.
+        """
         self.kind = kind
         self.facts = facts
         self.known = facts.rows
@@ -76,6 +93,9 @@ class StreamSnapshot:
         self._outdated: set[bytes] = set()
         self.refreshed: dict[bytes, tuple[bytes, bytes]] = {}
         self._by_record = self._by_request = 0
+        self._queued_users = QueuedUsers(changed) if changed is not None else None
+        self.mirror = MirrorUsers(store, facts, self.user_key) if facts.mirror else None
+        """What else is known of a mirror's users; None of another stream."""
 
     def begin(self, scope: bytes) -> None:
         """Take records as of now by another mapping or SCHEMA, all of which `scope` says."""
@@ -91,6 +111,15 @@ class StreamSnapshot:
         """Whether records of this run are held against it."""
         return bool(self._scope)
 
+    def begin_mirror(self, directory: Path | None) -> None:
+        """Note from now on which users are read, in the directory; None where the stream is no mirror."""
+        if directory is not None:
+            self.mirror = self.mirror or MirrorUsers(self._store, self.facts, self.user_key)
+            self.mirror.begin(directory)
+        elif self.mirror is not None:
+            self.mirror = None
+            self._store.forget_names(self.facts)
+
     # Records
 
     def unknown(self, records: Sequence[Any]) -> tuple[list[bytes], list[int]]:
@@ -104,6 +133,8 @@ class StreamSnapshot:
         if self._outdated and not self._outdated.isdisjoint(found):
             outdated = {place for place, record in enumerate(found) if record in self._outdated}
             places = sorted(outdated.union(places))
+        if self.mirror is not None:
+            self.mirror.see_records(found, places)
         return found, places
 
     def count_known(self, records: int) -> None:
@@ -136,28 +167,36 @@ class StreamSnapshot:
         user = self._user
         keys = [user(key.encode("utf-8", "surrogatepass")) for key in chunk.keys]
         came = records or [NO_RECORD] * len(keys)
+        names = self._names_of(chunk, encoded)
+        if self.mirror is not None:
+            self.mirror.see(keys)
         rows = self._store.look_up("users", self.facts, keys) if self.facts.rows else []
         if not any(rows) and self._queued.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
             packed = b"".join([part for row in zip(keys, requests, came, strict=True) for part in row])
             raw = list(map(msgspec.Raw, encoded))
-            sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed)
-            return Selection(sent, 0, 0, {}, len(keys), list(zip(keys, requests, strict=True)), [])
+            sent = Chunk(chunk.kind, raw, chunk.keys, chunk.timed, packed, names)
+            queued_now = list(zip(keys, requests, strict=True))
+            return Selection(sent, 0, 0, {}, len(keys), queued_now, [NO_REQUEST] * len(keys), [])
         rows = rows or [None] * len(keys)
         queued, since = self._queued, self._since
         here: dict[bytes, bytes] = {}
         places: list[int] = []
-        found = Selection(chunk, 0, 0, {}, 0, [], [])
+        found = Selection(chunk, 0, 0, {}, 0, [], [], [])
         for place, (key, request, row) in enumerate(zip(keys, requests, rows, strict=True)):
-            last = here.get(key) or queued.get(key)
+            last = before = here.get(key) or queued.get(key)
             if last is None and row is not None:
-                last = row[:_REQUEST_END]
+                last = before = row[:_REQUEST_END]
                 if since and int.from_bytes(row[-DAY_BYTES:], "big") < since:
                     last = NO_REQUEST
                 elif last == request and row[_REQUEST_END:_RECORD_END] != came[place] != NO_RECORD:
                     found.refreshed.append((key, request, came[place]))
             if last == request:
+                if names and row is not None and self._needs_name(row):
+                    found.names += names[place]
                 continue
-            found.new += last is None
+            # Whether the deletion of a user is booked by now makes no difference.
+            found.new += before in {None, NO_REQUEST}
+            found.before.append(before or NO_REQUEST)
             here[key] = request
             places.append(place)
             if row is not None:
@@ -168,8 +207,19 @@ class StreamSnapshot:
         found.queued = [(keys[place], requests[place]) for place in places]
         packed = b"".join(keys[place] + requests[place] + came[place] for place in places)
         raw = [msgspec.Raw(encoded[place]) for place in places]
-        found.chunk = Chunk(chunk.kind, raw, [chunk.keys[place] for place in places], chunk.timed, packed)
+        keys_sent = [chunk.keys[place] for place in places]
+        names_sent = [names[place] for place in places] if names else []
+        found.chunk = Chunk(chunk.kind, raw, keys_sent, chunk.timed, packed, names_sent)
         return found
+
+    def _names_of(self, chunk: Chunk, encoded: list[bytes]) -> list[bytes]:
+        """What the users of a chunk are called; nothing where that is not kept."""
+        if self.mirror is None or chunk.kind != "users":
+            return []
+        return list(map(name_in, encoded))
+
+    def _needs_name(self, row: bytes) -> bool:
+        return self.mirror is not None and self.mirror.needs_name(row[_REQUEST_END:_RECORD_END])
 
     def _select_events(
         self,
@@ -197,7 +247,13 @@ class StreamSnapshot:
         untimed = 0 if chunk.timed else sum(_is_untimed(chunk.requests[place]) for place in places)
         sent = Chunk(chunk.kind, raw, [], not untimed, packed)
         queued = [(keys[place], b"") for place in places]
-        return Selection(sent, len(keys) - len(places), untimed, {}, len(places), queued, [])
+        return Selection(sent, len(keys) - len(places), untimed, {}, len(places), queued, [], [])
+
+    def note_changed(self, selection: Selection) -> None:
+        """Note the known users of a selection who have changed, where there is a limit of them."""
+        if self._queued_users is not None and selection.queued:
+            queued = zip(selection.queued, selection.before, strict=True)
+            self._queued_users.add((key, request, before) for (key, request), before in queued)
 
     def queue(self, selection: Selection) -> None:
         """Count a selection, and take what it chose as queued."""
@@ -206,6 +262,8 @@ class StreamSnapshot:
         self.new += selection.new
         self.changed += len(selection.queued) - selection.new
         self.unchanged += selection.unchanged
+        if self.mirror is not None:
+            self.mirror.new_names += selection.names
         for key, _ in selection.queued if self.refreshed else ():
             self.refreshed.pop(key, None)
         if selection.refreshed:
@@ -224,6 +282,9 @@ class StreamSnapshot:
     def blank(self, users: Sequence[str]) -> None:
         """Count users as unknown, whatever is known of them or was queued."""
         keys = [self.user_key(user) for user in users]
+        if self.mirror is not None:
+            # Its record was read, perhaps; the row does not tell any more.
+            self.mirror.see(keys)
         for key, row in zip(keys, self._store.look_up("users", self.facts, keys), strict=True):
             self._queued[key] = NO_REQUEST
             self.refreshed.pop(key, None)
@@ -250,6 +311,11 @@ class StreamSnapshot:
             return False
         self._queued.pop(key, None)
         return True
+
+    @property
+    def unbooked(self) -> int:
+        """How many unchanged users there is something to book of, about."""
+        return len(self.refreshed) + (len(self.mirror.new_names) // 32 if self.mirror is not None else 0)
 
     def removed(self, record: bytes) -> None:
         """Forget a record that the store does not have any more."""

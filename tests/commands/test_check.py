@@ -68,6 +68,18 @@ def test_hard_delete_takes_what_deletions_take(tmp_path: Path, config: Config) -
     assert (done.code, verdicts(done)["stream people (hard_delete)"]) == (1, "failed")
 
 
+def test_so_does_a_mirror_that_deletes(tmp_path: Path, config: Config) -> None:
+    mirror = {"kind": "users", "sync": "mirror"}
+    streams = {
+        "people": mirror | {"vanished": "delete"},
+        "leads": mirror | {"vanished": {"mark": {"gone": True}}},
+    }
+    done = check("ADMIN", tmp_path, config | {"streams": streams})
+    assert (done.code, verdicts(done)["stream people (vanished)"]) == (1, "failed")
+    assert "stream leads (vanished)" not in verdicts(done)
+    assert check("ARCHITECT", tmp_path, config | {"streams": streams}).code == 0
+
+
 def test_the_table_tells_the_same(sandbox: Sandbox, tmp_path: Path, config: Config) -> None:
     done = command(tmp_path, config | {"api_url": sandbox.url}, "check")
     assert done.code == 0

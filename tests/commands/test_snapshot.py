@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
-from tests.conftest import EVENTS, KEY, USERS, Outcome, event, state, user
+from tests.conftest import EVENTS, EXECUTABLE, KEY, USERS, Outcome, SandboxApi, event, state, user
 from tests.ecosystem.example_run import messages
 from tests.ecosystem.pages import BLOCKS
 from tests.ecosystem.project import ROOT, loader
 from tests.running import check_refused, command
 from tests.scripted import Reply, ScriptedServer
+from tests.snapshot.bucket import URL, bucket
 
 Config = dict[str, Any]
 Run = Callable[..., Outcome]
@@ -78,7 +81,9 @@ def test_what_is_known(tmp_path: Path, loaded: Config) -> None:
     assert "u3" not in done.stdout + done.stderr
 
 
-def test_a_forgotten_stream_is_sent_again(tmp_path: Path, loaded: Config, run_target: Run) -> None:
+def test_a_forgotten_stream_is_sent_again(
+    tmp_path: Path, loaded: Config, run_target: Run, api: SandboxApi
+) -> None:
     assert counts(run_target) == {"users": (0, 5), "events": (0, 3)}
     left, done = known(tmp_path, loaded, "--forget", "users")
     assert left == {"events": 3}
@@ -93,6 +98,7 @@ def test_a_forgotten_stream_is_sent_again(tmp_path: Path, loaded: Config, run_ta
     assert done.stderr.count("Stream events is forgotten") == 1
     assert command(tmp_path, loaded, "snapshot").stdout == ""
     assert counts(run_target) == {"users": (5, 0), "events": (3, 0)}
+    assert len(api.events()) == 6
 
 
 @pytest.mark.parametrize(
@@ -114,11 +120,58 @@ def test_before_the_first_load(tmp_path: Path, config: Config) -> None:
     config |= {"api_url": "sandbox", "streams": CHANGED}
     done = command(tmp_path, config, "snapshot")
     assert (done.code, done.stdout) == (0, ""), done.stderr
-    assert known(tmp_path, config)[0] == {}
+    listed, done = known(tmp_path, config)
+    assert (listed, json.loads(done.stdout)["path"]) == ({}, None)
     check_refused(
         command(tmp_path, config, "snapshot", "--forget", "users"), "no stream 'users'; it knows none"
     )
     assert not done.output_dir.exists()
+
+
+def test_a_stream_that_is_being_loaded(tmp_path: Path, loaded: Config) -> None:
+    path = tmp_path / "load.json"
+    path.write_text(json.dumps(loaded))
+    load = subprocess.Popen(
+        [*EXECUTABLE, "--config", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert load.stdin is not None
+    assert load.stderr is not None
+    try:
+        load.stdin.write("\n".join([USERS, user(7)]) + "\n")
+        load.stdin.flush()
+        assert any("Stream users: fast path" in line for line in load.stderr)
+        assert known(tmp_path, loaded)[0] == {"events": 3, "users": 5}, "it is shown meanwhile"
+        done = command(tmp_path, loaded, "snapshot", "--forget", "events", "users")
+        check_refused(done, "Stream 'users' is being loaded. Nothing was forgotten")
+        assert known(tmp_path, loaded, "--forget", "events")[0] == {"users": 5}, "another stream is free"
+        load.stdin.close()
+        assert load.wait(60) == 0, load.stderr.read()
+    finally:
+        load.kill()
+    assert known(tmp_path, loaded)[0] == {"users": 6}
+    assert known(tmp_path, loaded, "--forget", "users")[0] == {}
+
+
+def test_a_snapshot_in_a_bucket(
+    tmp_path: Path, config: Config, run_target: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config |= {"api_url": sandbox.url, "streams": CHANGED, "snapshot_path": URL}
+    with bucket(monkeypatch) as store:
+        listed, done = known(tmp_path, config)
+        assert (listed, store.objects, done.output_dir.exists()) == ({}, {}, False), "none is begun"
+        assert counts(run_target) == {"users": (5, 0), "events": (3, 0)}
+        before = store.objects
+        assert known(tmp_path, config)[0] == {"events": 3, "users": 5}
+        assert store.objects == before, "looking changes nothing"
+        assert known(tmp_path, config, "--forget", "users")[0] == {"events": 3}
+        # As on another machine.
+        shutil.rmtree(tmp_path / "output")
+        assert known(tmp_path, config)[0] == {"events": 3}
+        assert counts(run_target) == {"users": (5, 0), "events": (0, 3)}
 
 
 def test_each_destination_has_its_own(tmp_path: Path, loaded: Config, run_target: Run) -> None:

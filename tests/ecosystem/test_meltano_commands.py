@@ -20,7 +20,7 @@ OWN = [block for block in BLOCKS if block.document.name == "commands.md"]
 SCRIPTS = [block for block in OWN if block.language == "sh" and not block.text.startswith("#!")]
 (UTILITY,) = (block for block in OWN if block.text.startswith("#!"))
 (SCHEDULE,) = (block for block in OWN if block.language == "yaml")
-COMMANDS = ("check", "preview", "jobs", "replay", "rejects", "snapshot")
+COMMANDS = ("check", "preview", "plan", "jobs", "replay", "rejects", "snapshot")
 OUTPUT = "output/target-fullstory"
 
 
@@ -56,6 +56,40 @@ def test_preview(demo: Demo) -> None:
     assert "orders (events): 600 records, 600 would be sent" in printed
     assert '"uid": "user_' in printed, "the mapping came through Meltano"
     assert "customers (users): 20 records, 20 would be sent" in printed
+
+
+def test_plan(demo: Demo) -> None:
+    printed = demo.sh(example("target-fullstory:plan")).stdout
+    head, row = (line.split() for line in printed.splitlines()[:2])
+    figures = dict(zip(head, row, strict=True))
+    assert (figures["stream"], figures["received"]) == ("customers", "200")
+
+
+def test_an_approved_plan(demo: Demo) -> None:
+    """The mapping changes, and so do all users."""
+    fields = {"uid": {"template": "user_{id}"}}
+    customers = {"kind": "users", "sync": "changed", "fields": fields, "properties": ["plan"]}
+    settings = {"API_URL": "sandbox", "OUTPUT_DIR": "output/approved"}
+
+    def run(script: str, code: int = 0, **variables: str) -> dict[str, Any]:
+        mapping = {"STREAMS": json.dumps({"customers": customers})}
+        given = {f"TARGET_FULLSTORY_{name}": value for name, value in (settings | mapping).items()}
+        done = demo.project.run("bash", "-euo", "pipefail", "-c", script, code=code, **given, **variables)
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+        return found
+
+    (demo.project.path / "limit.json").write_text('{"max_changed_percent": 5}')
+    load = example('--approve "$PLAN_ID"').replace(" --approve", " --config limit.json --approve")
+    run(example("target-fullstory:plan").splitlines()[0] + "\n" + load.replace(' --approve "$PLAN_ID"', ""))
+    customers["properties"] = ["plan", "seats"]
+    run(load.replace(' --approve "$PLAN_ID"', ""), code=1)
+    options = "--config limit.json --format json < customers.jsonl | tr -d '\\n'"
+    plan = f"meltano --log-level=error invoke target-fullstory:plan {options}"
+    planned = run(plan)
+    (beyond,) = planned["beyond"]
+    assert (beyond["setting"], beyond["known"]) == ("max_changed_percent", 200)
+    done = run(load, PLAN_ID=planned["plan_id"])["target_fullstory"]["streams"]["customers"]
+    assert (done["received"], done["delivered"]) == (200, beyond["changed"])
 
 
 def test_jobs(demo: Demo) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.reliability.changed_input import VERSIONS
 from tests.reliability.fault_proxy import Request
+from tests.reliability.lying_jobs import Lie
+from tests.reliability.refusing_jobs import Refusal
 
 User = tuple[str, str]
 
@@ -34,11 +36,13 @@ class Witness:
     """Stands beside the proxy; any thread may tell it what it saw.
 
     A request of users is confirmed once the client got the whole answer: of a single request its own, of a
-    job the status that it is completed, or the last page of its errors.
+    job the status that it is completed, or the last page of its errors. A job that lies confirms nothing.
     """
 
     def __init__(self) -> None:
         self.run = 0
+        # The jobs of which something is not true, or not all.
+        self.lies: Mapping[str, Lie | Refusal] = {}
         # Requests of users and events in the run, by uid or number.
         self.posted: dict[int, Counter[str | int]] = defaultdict(Counter)
         self._lock = threading.Lock()
@@ -75,7 +79,7 @@ class Witness:
                 self._looked_at(*request.job, json.loads(body))
 
     def _looked_at(self, job: str, what: str, told: Mapping[str, Any]) -> None:
-        items = self._jobs.get(job, [])
+        items = [] if isinstance(self.lies.get(job), Lie) else self._jobs.get(job, [])
         if what == "" and told["job"]["status"] == "COMPLETED":
             self._confirm(items)
         elif what == "errors":

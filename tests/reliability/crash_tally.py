@@ -74,6 +74,8 @@ class Tally:
         second = f"{self.runs_of_second} of a second organization in the same `output_dir`"
         revoked = f"{self.runs_revoked} with a key that is refused, {self.runs_full} with a full disk"
         ended = f"{self.runs_given_up} that ended with an error"
+        if self.unchanged:
+            second, revoked = "each with settings of its own", f"{self.runs_full} with a full disk"
         yield "runs of the target", f"{self.runs:,}: {second}, {revoked}, {ended}"
         yield "jobs that were accepted, but whose answer no run read", f"{self.unanswered_jobs:,}"
         yield "requests to the API", f"{self.requests:,}"
@@ -85,10 +87,11 @@ class Tally:
         excused = self.events_excused + self.events_loose_twice
         twice = f"{self.events_twice}; in cases listed above {excused} more were there twice"
         yield "events compared, lost, twice", f"{self.events:,}, {self.events_lost}, {twice}"
-        yield (
-            "calls compared, lost, carried out again after a restart",
-            f"{self.calls:,}, {self.calls_lost}, {self.calls_repeated}",
-        )
+        if self.calls:
+            yield (
+                "calls compared, lost, carried out again after a restart",
+                f"{self.calls:,}, {self.calls_lost}, {self.calls_repeated}",
+            )
         yield (
             "refused records compared, missing in the rejects files",
             f"{self.rejects:,}, {self.rejects_lost}",

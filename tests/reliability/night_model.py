@@ -84,6 +84,9 @@ class Night:
         states: After every so many records comes a STATE.
         refused: The uids and numbers that Fullstory refuses tonight.
         quota: The setting `max_events`.
+        days: How many days have passed since the night before.
+        resend_after: The setting `resend_after_days`.
+        keep: The setting `keep_events_days`.
     """
 
     rows: tuple[Row, ...]
@@ -95,6 +98,9 @@ class Night:
     states: int = 5
     refused: frozenset[str | int] = frozenset()
     quota: int | None = None
+    days: int = 1
+    resend_after: int | None = None
+    keep: int = 400
 
     @property
     def streams(self) -> Fields:
@@ -191,13 +197,16 @@ class Model:
     """What Fullstory has confirmed so far, as a snapshot is to know it."""
 
     def __init__(self) -> None:
-        self._users: dict[tuple[str, str], str] = {}
-        self._events: set[tuple[str, ...]] = set()
+        # Contents and identities, with the days on which they were accepted.
+        self._users: dict[tuple[str, str], tuple[str, int]] = {}
+        self._events: dict[tuple[str, ...], int] = {}
         self._alive: set[str] = set()
+        self._today = 0
 
     def load(self, night: Night) -> Expected:
         """What the night must send; it counts as sent then."""
         expected = Expected()
+        self._today += night.days
         queued: dict[tuple[str, ...], bool] = {}
         left = night.quota
         for row in night.rows:
@@ -209,14 +218,20 @@ class Model:
                 self._user(night, row, request, expected)
             else:
                 left = self._event(night, row, request, left, queued, expected)
-        self._events |= {identity for identity, accepted in queued.items() if accepted}
+        self._events |= {identity: self._today for identity, accepted in queued.items() if accepted}
+        # A run forgets at its end.
+        first = self._today - night.keep
+        self._events = {identity: day for identity, day in self._events.items() if day >= first}
         return expected
 
     def _user(self, night: Night, row: Row, request: Fields, expected: Expected) -> None:
         uid, deletes = request["uid"], "properties" not in request
         content = DELETED if deletes else canonical(request)
         refused = uid in night.refused and not deletes
-        if row.stream != "erasures" and self._users.get((row.stream, uid)) == content:
+        last, day = self._users.get((row.stream, uid), ("", 0))
+        if night.resend_after is not None and self._today - day >= night.resend_after:
+            last = ""
+        if row.stream != "erasures" and last == content:
             expected.unchanged[row.stream] += 1
             return
         if row.stream != "erasures" and expected.failed.get((row.stream, uid)) == content:
@@ -233,7 +248,7 @@ class Model:
             return
         (self._alive.discard if deletes else self._alive.add)(uid)
         if row.stream != "erasures":
-            self._users[row.stream, uid] = content
+            self._users[row.stream, uid] = content, self._today
 
     def _event(
         self,

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from tests import executable
 from tests.conftest import KEY
 from tests.examples import examples
+from tests.reliability.aged_store import let_days_pass
 from tests.reliability.night_model import STREAMS, Model, Night, Row, problems
 from tests.reliability.night_server import NightServer
 from tests.scripted import ScriptedServer
@@ -59,11 +60,14 @@ class Nights:
             "output_dir": str(self._directory / "output"),
             "job_poll_interval_seconds": 0.01,
             "max_events": night.quota,
+            "resend_after_days": night.resend_after,
+            "keep_events_days": night.keep,
             "hard_delete": True,
             "max_rejected_records": None,
             "max_rejected_percent": None,
             **night.settings,
         }
+        let_days_pass(self._directory / "output" / "snapshot", night.days)
         path = self._directory / "config.json"
         path.write_text(json.dumps(config))
         data = "".join(f"{line}\n" for line in night.lines(self._count)).encode()
@@ -138,6 +142,9 @@ def _nights() -> st.SearchStrategy[Night]:
         turned=st.booleans(),
         extracted=st.booleans(),
         states=st.sampled_from((1, 3, 100)),
+        days=st.sampled_from((1, 1, 2, 3)),
+        resend_after=st.sampled_from((None, None, 1, 2, 4)),
+        keep=st.sampled_from((400, 400, 1, 2, 4)),
     )
     refused = st.frozensets(st.sampled_from((*_UIDS, 1, 2, 3)), max_size=2)
     quotas = st.integers(0, 4)
@@ -190,6 +197,9 @@ def _large_night(rng: random.Random, rows: int) -> Night:
         turned=rng.random() < 0.5,
         extracted=rng.random() < 0.5,
         states=rng.choice((13, 10_000)),
+        days=rng.choice((1, 2)),
+        resend_after=rng.choice((None, None, 2)),
+        keep=rng.choice((400, 1)),
         refused=frozenset(rng.sample(uids, 3)) | {5, 6},
     )
 
