@@ -173,9 +173,12 @@ class RemoteCopy:
             raise self._overtaken(newest, base)
         self._create(new, compact, base)
         self._save(new)
-        for number in self._sizes():
-            if number < base.number:
-                self._store.remove(self._object_name(number))
+        try:
+            for number in self._sizes():
+                if number < base.number:
+                    self._store.remove(self._object_name(number))
+        except StoreError as error:  # what was put is there all the same
+            logger.warning("Generations of the snapshot that are too old cannot be removed. %s", error)
 
     def _create(self, new: Generation, file: Path, base: Generation) -> None:
         try:

@@ -314,6 +314,25 @@ def test_other_objects_are_left_alone(s3: Bucket, tmp_path: Path) -> None:
     assert set(s3.objects) - set(others) == {generation(2), generation(3)}
 
 
+def test_where_nothing_may_be_deleted_old_generations_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"memory://{tmp_path.name}/undeletable"
+    machine = Machine(tmp_path, url)
+    machine.fetch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(machine.copy._store._files, "rm_file", refuse)
+    for number in range(3):
+        machine.write(a=str(number))
+        machine.put()
+    assert set(ObjectStore(url).sizes()) == {generation(number) for number in (1, 2, 3)}
+    assert "cannot be removed" in caplog.text
+    assert "Access Denied" in caplog.text
+
+
 def test_a_missing_bucket_is_told_at_once(s3: Bucket, tmp_path: Path) -> None:
     s3.delete()
     with pytest.raises(StoreError, match=rf"s3://{BUCKET}/fullstory/nightly cannot be read: .*snapshot_path"):
@@ -336,6 +355,7 @@ def test_a_store_that_nobody_answers_at_is_told(
     s3: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(StoreError, match=r"cannot be read: Could not connect .* snapshot_path"):
         Machine(tmp_path).fetch()
 
