@@ -19,5 +19,5 @@ def test_a_sink_that_another_replaces_is_let_go(tmp_path: Path) -> None:
     with source.open() as lines:
         target.listen(lines)
     gc.collect()
-    sinks = [one for one in gc.get_objects() if isinstance(one, FullstorySink) and one._run is target.run]
+    sinks = [one for one in gc.get_objects() if isinstance(one, FullstorySink) and one.run is target.run]
     assert len(sinks) <= 2
