@@ -44,6 +44,7 @@ class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
     # The record as received, where it is still at hand; else there is the request made of it.
     record: Any = None
     request: Any = None
+    known_by: str | None = None  # what the snapshot knows the event by, where the request alone does not tell
     at: datetime | None = None  # set when it is written
 
     @property

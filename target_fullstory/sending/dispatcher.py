@@ -49,6 +49,7 @@ class _Singles:
 
     outbox: Outbox
     noted: NotedJob
+    rows: BatchRows | None
     refused: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -120,7 +121,7 @@ class Dispatcher:
             self._start(self._send_in_order, batch, reservation)
         elif self._outbox is not None and batch.fingerprints is not None:
             noted = self._outbox.send(batch.fingerprints, BatchBody(batch.items), batch.rows, single=True)
-            self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
+            self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted, batch.fingerprints))
         else:
             for request, key in _keyed(batch, self._key_salt, deleted):
                 self._start(self._send_single, batch, reservation, request, key)
@@ -181,7 +182,8 @@ class Dispatcher:
             )
             reservation = self._reserve(batch, job=not noted.single)
             if noted.single:
-                self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
+                singles = _Singles(self._outbox, noted, self._outbox.rows(noted))
+                self._send_kept_singles(batch, reservation, singles)
             else:
                 self._start(self._send_job, batch, reservation, frozenset(), noted)
         self._in_flight.wait_for_responses()
@@ -255,7 +257,8 @@ class Dispatcher:
         place: int = 0,
     ) -> None:
         send = self._post if KINDS[batch.kind].endpoint else self._calls.delete_user
-        if not send(batch, request, key) and singles is not None:
+        known_by = singles.rows.known_by(place) if singles is not None and singles.rows else None
+        if not send(batch, request, key, known_by) and singles is not None:
             singles.refused[place] = request
         if self._in_flight.count_response(reservation):
             if singles is not None:
@@ -263,7 +266,7 @@ class Dispatcher:
                 singles.outbox.book(singles.noted, singles.refused)
             self._finish(batch, reservation)
 
-    def _post(self, batch: Batch, request: bytes, key: str | None) -> bool:
+    def _post(self, batch: Batch, request: bytes, key: str | None, known_by: str | None) -> bool:
         """Send a request; returns whether Fullstory has taken it, else it is rejected."""
         endpoint = KINDS[batch.kind].endpoint
         uid, user_id, holds = None, None, ""
@@ -283,7 +286,7 @@ class Dispatcher:
             if batch.own:
                 self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
-            self._rejects.write(refusal(batch, request, response), own=batch.own)
+            self._rejects.write(refusal(batch, request, response, known_by), own=batch.own)
         else:
             raise unexpected(f"POST {endpoint}", response)
         return response.ok
