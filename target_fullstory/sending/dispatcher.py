@@ -19,6 +19,7 @@ from target_fullstory.batching.encoded_requests import deleted_with, has_timesta
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
+from target_fullstory.sending.apart_events import ApartEvents
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key
 from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
@@ -77,8 +78,7 @@ class Dispatcher:
         self._metrics = accounting.metrics
         self._key_salt = key_salt
         self.snapshot: Snapshot | None = None
-        # Events that the snapshot does not know yet, each with the STATE that it waits for.
-        self._unbooked: list[tuple[int, BatchRows]] = []
+        self._apart = ApartEvents(accounting.rejects)
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
         self._job_requests = JobDispatcher(client, jobs, in_flight, accounting, key_salt)
@@ -138,7 +138,7 @@ class Dispatcher:
         kept = [request for place, request in enumerate(requests) if place not in gone]
         apart = [requests[place] for place in sorted(gone)]
         ticket = self._checkpoints.open_beside(batch.ticket)
-        self._unbooked.append((batch.covered_by, known_by.only_at(gone)))
+        self._apart.add(batch.covered_by, known_by.only_at(gone), apart)
         self.submit(_part(batch, apart, ticket=ticket, fingerprints=None))
         others = _part(batch, kept, ticket=batch.ticket, fingerprints=known_by.without_at(gone))
         if not kept:
@@ -147,11 +147,9 @@ class Dispatcher:
 
     def book_apart(self) -> None:
         """Let the snapshot know the events that a restart leaves alone by now; called at the run's end."""
-        written = self._checkpoints.last_written()
-        for covered_by, rows in self._unbooked:
-            if self.snapshot and covered_by <= written:
+        for rows in self._apart.take_confirmed(self._checkpoints.last_written()):
+            if self.snapshot:
                 self.snapshot.confirm(rows, lambda: None)
-        self._unbooked = [one for one in self._unbooked if one[0] > written]
 
     def settle(self) -> None:
         """Send again what earlier runs sent of the outbox without an answer, and wait for the answers.
