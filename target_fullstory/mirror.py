@@ -147,6 +147,10 @@ class Mirror:
         # From here on a killed run has read a part.
         version = next(map(version_of, lines()), "")
         changed = [self._reads.begin(source, version, one.known.facts.reading) for one in mirrors]
+        for one in mirrors:
+            if source not in one.known.facts.sources:
+                one.known.facts.sources.append(source)
+                changed.append(True)
         if any(changed):
             self._snapshot.store.save_about()
 
@@ -189,6 +193,12 @@ class Mirror:
         """Why it is not known who of a stream's users vanished; empty where it is."""
         mirrored = self._streams[stream]
         full_table = mirrored.spec.full_table
+        missing = set(mirrored.known.facts.sources) - mirrored.sources
+        if missing and mirrored.sources:
+            return (
+                f"the tap's stream {min(missing)!r}, which has brought users of it too, is missing. If it is "
+                f"gone for good: `snapshot --forget {stream}`"
+            )
         # Without a source, as in a replay, nothing of the table was read.
         sources = mirrored.sources or {""}
         found = [self._reads.why_incomplete(one, full_table=full_table) for one in sources]

@@ -20,6 +20,7 @@ from target_fullstory.input.progress import progress_bar
 from target_fullstory.kinds import Kind
 from target_fullstory.logs import logger
 from target_fullstory.mapping import MadeRequest, Rejected, spec_for, stored_call
+from target_fullstory.snapshot.batch_rows import VANISHED
 from target_fullstory.target import TargetFullstory
 
 _MOST_FILES = 500
@@ -284,6 +285,10 @@ def _send(target: TargetFullstory, streams: _ReplayStreams, entry: Entry) -> Non
         text = None if entry.record is msgspec.UNSET else entry.record
         target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None, entry.source)
     else:
+        if target.run.snapshot is not None and entry.stream.endswith(VANISHED):
+            # A mark, on a user who may have come back since: what Fullstory has is not what was sent last.
+            target.run.snapshot.blank(made.chunk.keys)
+            target.run.snapshot.book_blank(made.chunk.keys)
         # What an event is known by is more than its request.
         known_by = bytes.fromhex(entry.known_by) if made.kind == "events" else None
         target.run.add(entry.stream, made.chunk, known_by=known_by)

@@ -16,6 +16,8 @@ Identity: TypeAlias = Callable[[dict[str, Any]], bytes]
 
 _encode_plain = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
 
+_MOST = 2**63
+
 
 def identity_of(columns: Sequence[str] | None, key_properties: Sequence[str]) -> Identity | None:
     """How events are told apart: by `identity` columns, else by request and key; None: by request alone.
@@ -36,11 +38,21 @@ def identity_of(columns: Sequence[str] | None, key_properties: Sequence[str]) ->
 
 
 def _encode(values: list[Any]) -> bytes:
+    values = [_as_text(value) for value in values]
     try:
         return _encode_plain(values)
     except UnicodeEncodeError:
         # Half a surrogate pair, which JSON can carry as an escape only.
         return json.dumps(values, sort_keys=True, default=str).encode()
+
+
+def _as_text(value: Any) -> Any:
+    """A whole number as its text: a tap may send 7 one night, and "7" or 7.0 after an upgrade."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < _MOST else value
+    return (
+        str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < _MOST else value
+    )
 
 
 def _value(record: dict[str, Any], name: str) -> Any:

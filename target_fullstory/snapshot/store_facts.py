@@ -33,6 +33,7 @@ class StreamFacts(msgspec.Struct, kw_only=True):
     named: bool = False  # whether those of all users are
     # By the tap's stream, the version of a table whose read has begun and was not complete so far.
     reading: dict[str, str] = {}
+    sources: list[str] = []  # the tap's streams that have brought a mirror's users
 
 
 class _Version(msgspec.Struct):

@@ -287,3 +287,24 @@ def test_one_who_comes_back_while_the_mark_is_in_progress_is_sent(load: Run) -> 
         sent = [one.json["requests"] for one in server.requests if one.method == "POST"]
         assert sent[1][0]["properties"]["active"] is False
         assert sent[2] == [{"uid": "u8", "properties": {}}]
+
+
+def test_nobody_vanishes_while_one_of_a_mirrors_streams_is_missing(
+    run_target: Callable[..., Outcome], sandbox: Sandbox, api: SandboxApi
+) -> None:
+    """Two of the tap's streams bring its users; one night the tap sends nothing of the second."""
+    maps = {"east": {"__alias__": "users"}, "west": {"__alias__": "users"}}
+    mirror = {"kind": "users", "sync": "mirror", "full_table": True, "vanished": "delete"}
+    settings: dict[str, Any] = {"api_url": sandbox.url, "stream_maps": maps, "streams": {"users": mirror}}
+
+    def part(name: str, users: int) -> list[str]:
+        made = (record(name, uid=f"{name}{number}") for number in range(users))
+        return [schema(name, {"uid": "string"}, ["uid"]), *made]
+
+    run_target([*part("east", 3), *part("west", 3), state(a=1)], **settings)
+    done = run_target([*part("east", 2), state(a=1)], **settings)
+    assert done.code == 0, done.stderr
+    assert "'west', which has brought users of it too, is missing" in done.stderr
+    assert len(api.get("/v2/users")["results"]) == 6
+    run_target([*part("east", 2), *part("west", 3), state(a=1)], **settings)
+    assert len(api.get("/v2/users")["results"]) == 5

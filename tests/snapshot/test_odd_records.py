@@ -52,3 +52,17 @@ def test_events_that_are_known_by_an_odd_value(
         assert found["received"] == 3
         assert (found["delivered"], found["unchanged"]) == ((0, 3) if night else (3, 0))
     assert len(api.events()) == 3
+
+
+@pytest.mark.parametrize("identity", [None, ["id"]])
+def test_an_order_whose_number_becomes_text_is_the_same_order(
+    run_target: Run, sandbox: Sandbox, identity: list[str] | None
+) -> None:
+    orders = {"kind": "events", "sync": "changed", "fields": _ORDERED, "properties": {}}
+    if identity:
+        orders["identity"] = identity
+    for night, number in enumerate(["7", '"7"', "7.0"]):
+        made = [_LINE % ("orders", f'"id": {one}, "at": "2026-01-01T00:00:00Z"') for one in (number, "true")]
+        lines = [schema("orders", {"id": {}, "at": "string"}, ["id"]), *made, state(a=1)]
+        done = run_target(lines, api_url=sandbox.url, streams={"orders": orders})
+        assert done.block["streams"]["orders"]["unchanged"] == (2 if night else 0), done.stderr

@@ -134,3 +134,23 @@ def test_a_user_whose_old_request_was_replayed_is_sent_again(
     third = load(run_target, to_server, later)
     assert fullstory.users["u1"] == {"seats": 2}
     assert third.block["streams"]["users"]["unchanged"] == 1
+
+
+@DELIVERIES
+def test_a_user_whose_mark_was_replayed_after_they_came_back_is_sent_again(
+    run_target: Run, to_server: dict[str, Any], fullstory: NightServer, tmp_path: Path, delivery: str
+) -> None:
+    mirror: dict[str, Any] = {"kind": "users", "sync": "mirror", "full_table": True}
+    mirror |= {"vanished": {"mark": {"here": False}}, "properties": {"here": {"const": True}}}
+    to_server |= {"delivery": delivery, "streams": {"users": mirror}}
+    everybody = [USERS, *(user(n) for n in range(4)), state(a=1)]
+    load(run_target, to_server, everybody)
+    fullstory.refused = {"u3"}
+    second = load(run_target, to_server, [USERS, *(user(n) for n in range(3)), state(a=1)])
+    assert [reject["stream"] for reject in second.rejects] == ["users:vanished"]
+    fullstory.refused = set()
+    load(run_target, to_server, everybody)
+    replay(to_server, tmp_path, second)
+    assert fullstory.users["u3"] == {"here": False}
+    load(run_target, to_server, everybody)
+    assert fullstory.users["u3"] == {"here": True}
