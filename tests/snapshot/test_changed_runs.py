@@ -97,6 +97,26 @@ def test_a_stream_that_sends_everything_again_is_not_held_back(load: Run) -> Non
     assert counts(done, "users") == (3, 3, 0)
 
 
+def test_users_that_were_sent_in_another_mode_meanwhile_are_sent_again(load: Run, api: SandboxApi) -> None:
+    """Fullstory has what came last, and the snapshot what came before it."""
+    streams = CHANGED | {"users": {"kind": "users"}}
+    load([USERS, user(1, seats=1), user(2, seats=1), EVENTS, event(1, amount=1)])
+    done = load([USERS, user(1, seats=2), user(2, seats=1), EVENTS], streams=streams)
+    assert counts(done, "users") == (2, 2, 0)
+    done = load([USERS, user(1, seats=1), user(2, seats=1), EVENTS, event(1, amount=1)])
+    assert counts(done, "users") == (2, 2, 0)
+    assert api.user("u1")["properties"] == {"seats": 1}
+    assert counts(done, "events") == (1, 0, 1)
+
+
+def test_events_that_were_sent_in_another_mode_meanwhile_stay_known(load: Run, api: SandboxApi) -> None:
+    streams = CHANGED | {"events": {"kind": "events"}}
+    load([EVENTS, event(1, amount=1)])
+    load([USERS, EVENTS, event(2, amount=1)], streams=streams)
+    assert counts(load([EVENTS, event(1, amount=1)]), "events") == (1, 0, 1)
+    assert len(api.events()) == 2
+
+
 @pytest.mark.parametrize("covered", [True, False])
 def test_events_of_a_deleted_user_are_there_after_a_restart(
     load: Run, run_target: Run, sandbox: Sandbox, api: SandboxApi, *, covered: bool
