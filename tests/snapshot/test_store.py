@@ -180,6 +180,15 @@ def test_a_forgotten_stream_leaves_the_others(path: Path) -> None:
     store.close()
 
 
+def test_the_file_is_for_its_owner_alone(path: Path) -> None:
+    snapshot = opened(path)
+    beside = path.with_name(f"{path.name}-lock")
+    assert [file.stat().st_mode & 0o777 for file in (path, beside)] == [0o600] * 2
+    snapshot.store.file.copy(copy := path.with_name("copy.mdb"))
+    assert copy.stat().st_mode & 0o777 == 0o600
+    snapshot.close()
+
+
 def test_the_file_stays_small_night_after_night(path: Path) -> None:
     """It grows with what is known, not with how often that changes."""
     users = [blake2b(b"%d" % number, digest_size=8).digest() for number in range(40_000)]
