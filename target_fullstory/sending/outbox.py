@@ -184,6 +184,13 @@ class Outbox:
         """The batch that a job was made of; None where the job's stream sends every record."""
         return next((noted for noted in self._journal.jobs(job_id) if noted.sent is not None), None)
 
+    def rows(self, noted: NotedJob) -> BatchRows | None:
+        """What a batch's records are known by; None where that is not kept any more."""
+        try:
+            return self._rows_of(noted)
+        except OSError:
+            return None
+
     def book(self, noted: NotedJob, refused: Mapping[int, bytes] | None) -> None:
         """Book the end of a batch, whose rejects are on the disk; raises as `send` does.
 
