@@ -124,10 +124,6 @@ class Snapshot:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
         self._take(_Outcome(rows, _FAILED))
 
-    def remove(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
-        """Take users that are not to be known any more."""
-        self._take(_Outcome(rows, _REMOVED, on_booked))
-
     def _take(self, outcome: _Outcome) -> None:
         with self._lock:
             self._outcomes.append(outcome)
