@@ -136,10 +136,6 @@ class Snapshot:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
         self._take(_Outcome(rows, _FAILED))
 
-    def remove(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
-        """Take users that are not to be known any more."""
-        self._take(_Outcome(rows, _REMOVED, on_booked))
-
     def _take(self, outcome: _Outcome) -> None:
         with self._lock:
             self._outcomes.append(outcome)
@@ -152,15 +148,19 @@ class Snapshot:
             if facts.kind == "users":
                 self.open_stream(stream, "users").blank(users)
 
-    def book_blank(self, users: Iterable[str]) -> None:
-        """Book that users are unknown, and what was confirmed of them before."""
+    def book_blank(self, users: Iterable[str], rows: BatchRows | None) -> None:
+        """Book that users are unknown, whom a batch deletes, and what was confirmed of them before."""
         self.book(everything=True)
+        own = rows.known_stream if rows is not None else None
         keys = [self.user_key(user) for user in users]
         items = [key + NO_REQUEST + NO_RECORD + self._day + _FAILED for key in keys]
-        for part in self._streams.values():
+        for name, part in self._streams.items():
             if part.kind == "users":
                 self.store.change("users", part.facts, items, _UserBooking(part).change)
                 part.blanked(keys)
+                if part.mirror is not None and name != own:
+                    # A mark would bring back who is deleted. In the batch's own stream, its end decides.
+                    part.mirror.remove_names(keys)
 
     # Booking
 
