@@ -32,7 +32,7 @@ def test_a_stream_without_a_mapping(run_target: Run, api: SandboxApi, stream: st
 
 
 @pytest.mark.parametrize(
-    ("written", "hint"), [("prewiew", "did you mean 'preview'?"), ("load", "; there is 'check', 'preview', ")]
+    ("written", "hint"), [("prewiew", "did you mean 'preview'?"), ("xyz", "; there is 'check', 'preview', ")]
 )
 def test_a_command_that_is_not_there(tmp_path: Path, written: str, hint: str) -> None:
     done = executable.fork([written, "--config", "c.json"], directory=tmp_path)

@@ -8,7 +8,6 @@ import subprocess
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -197,7 +196,12 @@ def contents(directory: Path) -> dict[Path, bytes]:
 
 
 def test_a_snapshot_is_looked_at_and_left_as_it_is(
-    tmp_path: Path, config: Config, sandbox: Sandbox, run_target: Callable[..., Outcome], api: SandboxApi
+    tmp_path: Path,
+    config: Config,
+    sandbox: Sandbox,
+    run_target: Callable[..., Outcome],
+    api: SandboxApi,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config |= {"api_url": sandbox.url, "streams": CHANGED}
     first = [USERS, *(user(n, seats=1) for n in range(40)), EVENTS, *map(event, range(9)), state(a=1)]
@@ -205,9 +209,11 @@ def test_a_snapshot_is_looked_at_and_left_as_it_is(
     before = contents(tmp_path)
     made = [one for one in api.requests() if one["path"] != "/me"]
     second = [USERS, *(user(n, seats=n % 10 or 1) for n in range(42)), EVENTS, *map(event, range(3, 11))]
-    temporary = set(Path(gettempdir()).glob("target-fullstory-*"))
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     figures = plan(tmp_path, config, *second)
-    assert set(Path(gettempdir()).glob("target-fullstory-*")) <= temporary
+    assert [*temporary.iterdir()] == []
+    temporary.rmdir()
     users, events = (figures["streams"][name] for name in ("users", "events"))
     assert {name: users[name] for name in ("new", "changed", "unchanged", "sent")} == {
         "new": 2,

@@ -181,7 +181,6 @@ def test_blank_lines_of_a_file_are_nothing(
     [
         ("http://127.0.0.1:1/a.jsonl", "http:// are not taken"),
         ("https://user:pass-word@127.0.0.1:1/a.jsonl?X-Signature=sig-nature", "https:// are not taken"),
-        ("s3://bucket/a.jsonl", "Install singer-sdk[s3]"),
         ("gs://bucket/a.jsonl", "Install gcsfs"),
         ("az://container/a.jsonl", "Install adlfs"),
         ("sftp://127.0.0.1:1/a.jsonl", "Install singer-sdk[ssh]"),
