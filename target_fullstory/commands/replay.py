@@ -287,8 +287,8 @@ def _send(target: TargetFullstory, streams: _ReplayStreams, entry: Entry) -> Non
     else:
         if target.run.snapshot is not None and entry.stream.endswith(VANISHED):
             # A mark, on a user who may have come back since: what Fullstory has is not what was sent last.
-            target.run.snapshot.blank(made.chunk.keys)
-            target.run.snapshot.book_blank(made.chunk.keys)
+            target.run.snapshot.load_stream(entry.stream.removesuffix(VANISHED), "users")
+            target.run.snapshot.forget_requests(entry.stream, made.chunk.keys)
         # What an event is known by is more than its request.
         known_by = bytes.fromhex(entry.known_by) if made.kind == "events" else None
         target.run.add(entry.stream, made.chunk, known_by=known_by)

@@ -107,7 +107,7 @@ class Dispatcher:
                 # A restart does not repeat one that the snapshot or the outbox has.
                 self._deletions.add(batch.deleted)
             if self.snapshot:
-                self.snapshot.book_blank(batch.deleted)
+                self.snapshot.book_blank(batch.deleted, batch.fingerprints)
         deleted = self._deleted_users(batch)
         if deleted and batch.fingerprints is not None:
             batch = self._submit_apart(batch, deleted)

@@ -103,14 +103,6 @@ class BatchRows(msgspec.Struct, frozen=True):
         """The rows of a batch of events."""
         return [EventRow(row[:KEY_BYTES], row[KEY_BYTES:]) for row in self._rows()]
 
-    def without_keys(self, keys: Set[bytes]) -> BatchRows:
-        """These without those of some users or events."""
-        return self._of(row for row in self._rows() if row[:KEY_BYTES] not in keys)
-
-    def only_keys(self, keys: Set[bytes]) -> BatchRows:
-        """Those of some users or events."""
-        return self._of(row for row in self._rows() if row[:KEY_BYTES] in keys)
-
     def without_at(self, positions: Set[int]) -> BatchRows:
         """These without the records at some places."""
         return self._of(row for at, row in enumerate(self._rows()) if at not in positions)
