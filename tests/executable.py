@@ -11,7 +11,7 @@ import os
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -20,8 +20,8 @@ from pathlib import Path
 import target_fullstory
 
 EXECUTABLE = [sys.executable, "-m", "target_fullstory"]
-_SERVER = ["uvicorn.protocols.http.h11_impl", "uvicorn.loops.auto", "anyio._backends._asyncio"]
-"""What the sandbox imports when it starts."""
+_LATE = ["uvicorn.protocols.http.h11_impl", "uvicorn.loops.auto", "anyio._backends._asyncio", "s3fs"]
+"""What the sandbox, and a run with its snapshot in S3, import when they start."""
 
 
 def _modules() -> Iterable[str]:
@@ -30,7 +30,7 @@ def _modules() -> Iterable[str]:
 
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["target_fullstory.cli", *_modules(), *_SERVER, __name__, "pytest"])
+_FORKS.set_forkserver_preload(["target_fullstory.cli", *_modules(), *_LATE, __name__, "pytest"])
 
 
 def start(
@@ -56,12 +56,13 @@ def fork(
     directory: Path,
     timeout: float = 60,
     environment: Mapping[str, str] = os.environ,
+    first: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the executable's `main` in a fork."""
+    """Run the executable's `main` in a fork, and `first` before it."""
     pipes = [_FORKS.Pipe(duplex=False) for _ in range(3)]
     (stdin, feed), (out, stdout), (err, stderr) = pipes
     process = _FORKS.Process(
-        target=_run, args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(environment))
+        target=_run, args=(list(arguments), (stdin, stdout, stderr), str(directory), dict(environment), first)
     )
     process.start()
     for end in (stdin, stdout, stderr):
@@ -101,7 +102,11 @@ def _read(end: Connection) -> bytes:
 
 
 def _run(
-    arguments: list[str], standard: tuple[Connection, ...], directory: str, environment: dict[str, str]
+    arguments: list[str],
+    standard: tuple[Connection, ...],
+    directory: str,
+    environment: dict[str, str],
+    first: Callable[[], None] | None,
 ) -> None:
     """In the fork: take its standard streams, directory and environment, and never return."""
     for number, end in enumerate(standard):
@@ -113,5 +118,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["target-fullstory", *arguments]
+    if first is not None:
+        first()
     # Not imported above: that takes SIGINT from pytest.
     import_module("target_fullstory.cli").main()

@@ -85,6 +85,11 @@ class BatchRows(msgspec.Struct, frozen=True):
         packed, width = self.packed, self.width
         return (packed[at : at + width] for at in range(0, len(packed), width))
 
+    def known_by(self, place: int) -> str | None:
+        """What the event at a place is known by, in hexadecimal digits; None for a user."""
+        start = place * self.width
+        return self.packed[start : start + KEY_BYTES].hex() if self.kind == "events" else None
+
     def keys_in_order(self) -> list[bytes]:
         """The users' or events' fingerprints."""
         return [row[:KEY_BYTES] for row in self._rows()]

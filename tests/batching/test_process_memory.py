@@ -61,7 +61,7 @@ def peak_of(records: int, config: dict[str, Any], directory: Path) -> tuple[int,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("kind", ["users", "events"])
+@pytest.mark.parametrize("kind", ["users", pytest.param("events", marks=pytest.mark.soak)])
 def test_it_does_not_grow_with_the_input(kind: str, config: dict[str, Any], tmp_path: Path) -> None:
     settings = {"streams": {"s*": {"kind": kind}}, "delivery": "single", "max_open_bytes": MAX_OPEN}
     with ScriptedServer(accepts) as server:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-import subprocess
-import sys
+import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from target_fullstory.sandbox import Sandbox
+from tests import executable
 from tests.conftest import USERS, Outcome, SandboxApi, event, schema, state, user
 
 Run = Callable[..., Outcome]
@@ -30,44 +33,38 @@ EVENTS = schema(
 REFUSED = 17
 """The number of an event that Fullstory refuses each time."""
 
-_KILLED = """
-import os, sys
-from importlib import import_module
 
-module, cls, name, when, number = sys.argv[1].split()
-of = getattr(import_module(f"target_fullstory.{module}"), cls)
-method, calls = getattr(of, name), []
+def _kill_at(place: str) -> None:
+    """In the process that is to be killed: end it before or after a call of a method."""
+    module, cls, name, when, number = place.split()
+    of = getattr(import_module(f"target_fullstory.{module}"), cls)
+    method = getattr(of, name)
+    calls: list[int] = []
 
-def killed(self, *args, **more):
-    if name == "call" and args[0] == "GET":
-        return method(self, *args, **more)
-    calls.append(1)
-    last = len(calls) == int(number)
-    if last and when == "before":
-        os.kill(os.getpid(), 9)
-    result = method(self, *args, **more)
-    if last:
-        os.kill(os.getpid(), 9)
-    return result
+    def killed(self: Any, *args: Any, **more: Any) -> Any:
+        if name == "call" and args[0] == "GET":
+            return method(self, *args, **more)
+        calls.append(1)
+        last = len(calls) == int(number)
+        if last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = method(self, *args, **more)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
 
-setattr(of, name, killed)
-sys.argv = ["target-fullstory", "--config", sys.argv[2]]
-import_module("target_fullstory.cli").main()
-"""
+    setattr(of, name, killed)
 
 
 def killed_run(directory: Path, lines: list[str], place: str, **config: Any) -> None:
     """Run the target until it comes to a place, where it is killed."""
     path = directory / "killed.json"
     path.write_text(json.dumps(config))
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, place, str(path)],
-        input="".join(f"{line}\n" for line in lines).encode(),
-        capture_output=True,
-        timeout=60,
-        check=False,
+    data = "".join(f"{line}\n" for line in lines).encode()
+    done = executable.fork(
+        ["--config", str(path)], data, directory=Path.cwd(), first=partial(_kill_at, place)
     )
-    assert done.returncode == -9, done.stderr.decode()
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 PLACES = [
@@ -88,15 +85,19 @@ PLACES = [
 
 
 OF_JOBS = ("accepted", "job_ends")
+FEW = ("its answer is here", "its end is not booked yet", "the snapshot does not have it yet")
+"""Where `make test` kills a run of single requests; `make soak` kills one at each place."""
 
 
 @pytest.mark.parametrize(
     ("place", "delivery"),
     [
-        pytest.param(place, delivery, id=f"{delivery}: {name}")
-        for place, name in PLACES
-        for delivery in ("batch", "single")
-        if delivery == "batch" or not any(part in place for part in OF_JOBS)
+        *(pytest.param(place, "batch", id=f"batch: {name}") for place, name in PLACES),
+        *(
+            pytest.param(place, "single", id=f"single: {name}", marks=() if name in FEW else pytest.mark.soak)
+            for place, name in PLACES
+            if not any(part in place for part in OF_JOBS)
+        ),
     ],
 )
 def test_killed_and_run_again_in_another_way(

@@ -209,7 +209,7 @@ def _large_nights(seed: int, directory: Path, *, nights: int, rows: int) -> None
     Nights(directory).load([_large_night(rng, rows) for _ in range(nights)])
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 def test_large_nights(seed: int, tmp_path: Path) -> None:
     _large_nights(seed, tmp_path, nights=3, rows=400)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -58,28 +59,30 @@ class Bucket:
         self.client.delete_bucket(Bucket=BUCKET)
 
 
-@contextmanager
-def bucket(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Bucket]:
-    """Start a server with an empty bucket; the environment leads there."""
+@cache
+def _endpoint() -> str:
+    """Start a server for all tests of this process; it ends with it."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL_S3": endpoint,
-            "AWS_CONFIG_FILE": "/nonexistent",
-            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        }.items():
-            monkeypatch.setenv(name, environment.get(name, value))
-        # The servers of one process share what is in them.
-        _post(f"{endpoint}/moto-api/reset")
-        yield Bucket(endpoint)
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+@contextmanager
+def bucket(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Bucket]:
+    """Give an empty bucket; the environment leads there."""
+    endpoint = _endpoint()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    }.items():
+        monkeypatch.setenv(name, environment.get(name, value))
+    _post(f"{endpoint}/moto-api/reset")
+    yield Bucket(endpoint)
 
 
 @contextmanager

@@ -67,14 +67,14 @@ def test_nothing_is_left_of_those_removed() -> None:
 
 def test_the_size_grows_with_the_users_and_not_with_the_runs() -> None:
     random = Random(2)
-    numbered = [Name(f"user_{random.randrange(10**8)}", None) for _ in range(60_000)]
-    uuids = [Name(str(UUID(int=random.getrandbits(128))), None) for _ in range(60_000)]
+    numbered = [Name(f"user_{random.randrange(10**8)}", None) for _ in range(30_000)]
+    uuids = [Name(str(UUID(int=random.getrandbits(128))), None) for _ in range(30_000)]
     for some, most in ((numbered, 20), (uuids, 50)):
         memory = Memory()
         known = KnownUids(memory, key_of)
         for _night in range(4):
-            for begin in range(0, len(some), 15_000):
-                known.add(pack(some[begin : begin + 15_000]))
+            for begin in range(0, len(some), 10_000):
+                known.add(pack(some[begin : begin + 10_000]))
         size = sum(map(len, memory.values())) / len(some)
         assert size < most, size
 

@@ -222,7 +222,7 @@ def test_a_property_that_fullstory_does_not_take_is_refused_at_the_start(load: R
     assert uids(api) == {}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in (1, 2))])
 def test_night_after_night_fullstory_has_what_the_last_complete_read_had(
     load: Run, api: SandboxApi, seed: int
 ) -> None:

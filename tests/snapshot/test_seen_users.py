@@ -85,8 +85,8 @@ def test_memory_does_not_grow_with_the_users(tmp_path: Path, monkeypatch: pytest
         tracemalloc.stop()
         return found
 
-    small, large = peak(4_000), peak(20_000)
-    assert large < small * 1.5, (small, large)
+    small, large = peak(2_000), peak(16_000)
+    assert large < small * 1.3, (small, large)
     assert large < 1024 * 1024, (small, large)
 
 
