@@ -139,10 +139,11 @@ class Load(Run):
         record: Any = None,
         source: str | None = None,
         selection: Selection | None = None,
+        known_by: bytes | None = None,
     ) -> None:
         """Take requests; meanwhile the key's organization is asked for, which the state names."""
         self._account.ask()
-        super().add(stream, chunk, record, source, selection)
+        super().add(stream, chunk, record, source, selection, known_by)
 
     def flush(self) -> None:
         """Send everything that is open, and wait for it; also for a look at the jobs of earlier runs."""

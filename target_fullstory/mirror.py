@@ -213,6 +213,9 @@ class Mirror:
         if users is None or vanished is None:
             return
         self._check(stream, known.known, vanished)
+        if vanished:
+            done = "deleted" if mirrored.treatment.kind == "user_deletions" else "marked"
+            logger.info("Stream %s: %s vanished, to be %s", stream, counted(len(vanished), "user"), done)
         forgotten = 0
         for keys, names in users.names(vanished):
             forgotten += len(keys) - len(names)
@@ -223,8 +226,6 @@ class Mirror:
         # Everybody who is known was read, or is gone by now.
         known.facts.named = True
         self._snapshot.store.save_about()
-        if len(vanished):
-            logger.info("Stream %s: %s vanished", stream, counted(len(vanished), "user"))
         if forgotten:
             logger.warning(
                 "Stream %s: %s of those who vanished cannot be marked or deleted: their uids were not kept, "

@@ -94,7 +94,7 @@ class RecordGate:
         came = [fingerprints[place] for place in kept]
         identities = None
         if self._identity:
-            identities = [self._identity(of_objects.decode(raw[place])) for place in kept]
+            identities = [self._identity(_object(raw[place])) for place in kept]
         selections = [self._known.select(chunk, came, identities) for chunk in mapped.chunks]
         if not alone and any(_contradict(one, kept, fingerprints) for one in selections):
             return False
@@ -146,4 +146,8 @@ def _contradict(selection: Selection, places: list[int], fingerprints: list[byte
 def _object(record: Any) -> dict[str, Any]:
     if type(record) is dict:
         return record
-    return dict(of_objects.decode(record))
+    try:
+        return dict(of_objects.decode(record))
+    except UNREADABLE:
+        # It has a NaN, half a surrogate pair, or a number beyond JSON's usual range.
+        return dict(decode_record(bytes(record), of_objects, "A record"))

@@ -84,15 +84,17 @@ class Run(ABC):
         record: Any = None,
         source: str | None = None,
         selection: Selection | None = None,
+        known_by: bytes | None = None,
     ) -> None:
         """Take the requests of records that follow each other; of a selection, what it chose of them.
 
         With a quota of events they come one at a time, with the record where it is at hand and the tap's
-        stream: beyond the quota it is rejected as it came.
+        stream: beyond the quota it is rejected as it came. `known_by` is what one event is known by, where it
+        comes as its request; empty where nobody can tell.
         """
-        known = self.snapshot.of(stream) if self.snapshot else None
+        known = self.snapshot.of(stream) if self.snapshot and known_by != b"" else None
         if known is not None:
-            selection = selection or known.select(chunk)
+            selection = selection or known.select(chunk, known_by=known_by)
             known.note_changed(selection)
             self.check_changes()
             self.count_unchanged(stream, selection.unchanged)
@@ -104,7 +106,10 @@ class Run(ABC):
         if self.events_left is not None and chunk.kind == "events":
             if self.events_left < len(chunk.requests):
                 request = msgspec.json.encode(chunk.requests[0])
-                self.reject(stream, chunk.kind, _OVER_QUOTA, record, request, source)
+                # Without a record, as in a replay.
+                self.reject(
+                    stream, chunk.kind, _OVER_QUOTA, record, request, source, chunk.fingerprints[:8].hex()
+                )
                 return
             self.events_left -= len(chunk.requests)
         self.ledger.count(stream, received=len(chunk.requests))
@@ -150,10 +155,12 @@ class Run(ABC):
         record: Any,
         request: bytes | None = None,
         source: str | None = None,
+        known_by: str | None = None,
     ) -> None:
         """Take a record that is not to be sent; None and its request where that alone is at hand.
 
-        `source` is the tap's stream, which stream maps may have given another name.
+        `source` is the tap's stream, which stream maps may have given another name; `known_by` is what the
+        snapshot knows an event by.
         """
         self.ledger.count(stream, received=1)
         reject = Reject(
@@ -167,7 +174,7 @@ class Run(ABC):
             record=record,
         )
         if record is None and request is not None:
-            reject.request = msgspec.Raw(request)
+            reject.request, reject.known_by = msgspec.Raw(request), known_by or None
         self.rejects.write(reject)
 
     def count_dropped(self, stream: str, names: tuple[str, ...]) -> None:

@@ -87,7 +87,11 @@ class FullstorySink(Sink):
     def _open_gate(self, settings: Settings, schema: dict[str, Any]) -> RecordGate | None:
         """What holds back the records that were sent before; None where all are sent."""
         spec = spec_for(self.stream_name, settings.streams)
-        if self._mapper is None or spec is None or spec.sync == "all" or self.run.snapshot is None:
+        if self._mapper is None or spec is None or self.run.snapshot is None:
+            return None
+        if spec.sync == "all":
+            # What the snapshot knows from another mode is no longer what Fullstory has.
+            self.run.snapshot.forget_users(self.stream_name)
             return None
         # Imported here: most runs have none.
         from target_fullstory.record_gate import RecordGate  # noqa: PLC0415

@@ -44,6 +44,7 @@ class Reject(msgspec.Struct, omit_defaults=True, kw_only=True):
     # The record as received, where it is still at hand; else there is the request made of it.
     record: Any = None
     request: Any = None
+    known_by: str | None = None  # what the snapshot knows the event by, where the request alone does not tell
     at: datetime | None = None  # set when it is written
 
     @property
@@ -80,6 +81,7 @@ class Rejects:
         `earlier` are the rejects that earlier runs left. `begin_report` is called before there is a file.
         """
         self.reasons = RejectReasons()
+        self.watch: Callable[[Reject], None] = lambda _: None  # is told of each reject
         self._ledger = ledger
         self._earlier = earlier
         self._begin_report = begin_report
@@ -132,6 +134,7 @@ class Rejects:
     def write(self, reject: Reject, *, own: bool = True) -> None:
         """Write a rejected record and count it; `own` is false where an earlier run has sent it."""
         (self._take or self._append)(reject)
+        self.watch(reject)
         if own:
             # A job refuses what counted as delivered when the job was accepted.
             undone = -1 if reject.stage == "job" else 0

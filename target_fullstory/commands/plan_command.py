@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import get_terminal_size
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ _COUNTS = (
     *("received", "new", "changed", "unchanged", "vanished", "rejected", "merged", "ignored", "sent"),
     *("requests", "jobs"),
 )
+_ALWAYS_SHOWN, _WIDTH_OF_ALL = {"received", "sent"}, 132
 
 
 @click.command("plan")
@@ -136,15 +139,23 @@ def _document(
 
 
 def _table(streams: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    """As many columns as a terminal takes uncut: on a narrow one those that count something."""
+    narrow = sys.stdout.isatty() and get_terminal_size().columns < _WIDTH_OF_ALL
+    shown = [
+        name
+        for name in _COUNTS
+        if not narrow or name in _ALWAYS_SHOWN or any(counts[name] for counts in streams.values())
+    ]
+    table = Table(box=None, pad_edge=False, collapse_padding=narrow)
     table.add_column("stream", overflow="fold")
-    table.add_column("kind")
-    for name in _COUNTS:
-        table.add_column(name, justify="right")
+    if not narrow:
+        table.add_column("kind")
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
     for stream, counts in streams.items():
-        cells = ("-" if counts[name] is None else f"{counts[name]:,}" for name in _COUNTS)
+        cells = ("-" if counts[name] is None else f"{counts[name]:,}" for name in shown)
         # As text: a stream's name may look like markup.
-        table.add_row(Text(stream), counts["kind"], *cells)
+        table.add_row(Text(stream), *([] if narrow else [counts["kind"]]), *cells)
     return table
 
 
@@ -154,9 +165,9 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     if not document["streams"]:
         yield "The input has no stream: nothing would be sent."
         return
-    requests = counted(document["requests"], "single request")
-    jobs = counted(document["jobs"], "batch job")
-    yield f"Sent: {requests}, for which Fullstory publishes no limit, and {jobs}."
+    kinds = (("requests", "single request"), ("jobs", "batch job"))
+    sent = [counted(document[name], noun) for name, noun in kinds if document[name]]
+    yield f"A load would send {' and '.join(sent) or 'nothing'}."
     if rounds := document["rounds"]:
         times = [f"{duration(one['all'])} at {duration(one['job'])} a job" for one in document["seconds"]]
         yield (

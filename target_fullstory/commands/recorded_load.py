@@ -69,7 +69,7 @@ class Recorder:
         """Take a batch."""
         self._deletions.add(batch.deleted)
         if self.snapshot is not None and batch.deleted:
-            self.snapshot.book_blank(batch.deleted)
+            self.snapshot.book_blank(batch.deleted, batch.fingerprints)
         requests = batch.requests()
         if KINDS[batch.kind].in_series:
             runs = group_calls(map(decode_call, requests), self.max_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import msgspec
@@ -47,7 +47,7 @@ def replay_command(
     their records have come to an end. Exit codes as for a load; 1 also where it was stopped before the end.
     """
     # There is no STATE that rejects must hold back.
-    config = read_config(config_paths) | {"max_rejected_percent": None}
+    config = read_config(config_paths) | {"max_rejected_percent": None, "max_changed_percent": None}
     if len(paths := different_files(rejects)) > _MOST_FILES:
         raise InputError(f"Give at most {_MOST_FILES} files at a time: they stay open. Nothing was sent.")
     files = [HeldRejects(path) for path in paths]
@@ -117,6 +117,9 @@ class Entry(msgspec.Struct, kw_only=True):
     message: str = ""
     record: Any = msgspec.UNSET  # the record, decoded; UNSET where the line has none
     request: msgspec.Raw = msgspec.Raw()  # the request made of it, as JSON; empty where the line has none
+    known_by: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")] = (
+        ""  # what the snapshot knows its event by, in hexadecimal digits
+    )
     where: str = ""  # its file and line, for errors
 
     @property
@@ -246,6 +249,9 @@ class _ReplayStreams:
                 target.begin_without_schema(self._sources[source, stream], stream)
         for stream, kind in self._kinds.items():
             target.run.open_stream(stream, kind)
+            spec = spec_for(stream, target.settings.streams)
+            if target.run.snapshot is not None and spec is not None and spec.sync != "all":
+                target.run.snapshot.load_stream(stream, spec.kind).begin_without_records()
 
     def _only_source(self, stream: str) -> str:
         """The tap's stream of lines that do not tell it: the stream of that name, or the one that gets it."""
@@ -278,7 +284,9 @@ def _send(target: TargetFullstory, streams: _ReplayStreams, entry: Entry) -> Non
         text = None if entry.record is msgspec.UNSET else entry.record
         target.run.reject(entry.stream, entry.kind, made, text, bytes(entry.request) or None, entry.source)
     else:
-        target.run.add(entry.stream, made.chunk)
+        # What an event is known by is more than its request.
+        known_by = bytes.fromhex(entry.known_by) if made.kind == "events" else None
+        target.run.add(entry.stream, made.chunk, known_by=known_by)
 
 
 def _schemas(paths: list[str]) -> Iterator[dict[str, Any]]:

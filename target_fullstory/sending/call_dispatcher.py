@@ -20,8 +20,8 @@ from target_fullstory.settings.masking import Mask
 _ENVELOPE_BYTES = 8
 
 
-def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
-    """The reject of a request that the API refused."""
+def refusal(batch: Batch, request: bytes, response: Response, known_by: str | None = None) -> Reject:
+    """The reject of a request that the API refused; `known_by` is what the snapshot knows the event by."""
     return Reject(
         stream=batch.stream,
         kind=batch.kind,
@@ -29,6 +29,7 @@ def refusal(batch: Batch, request: bytes, response: Response) -> Reject:
         code="request_too_large" if response.status == 413 else response.code,
         message=response.message,
         request=msgspec.Raw(request),
+        known_by=known_by,
     )
 
 
@@ -41,10 +42,12 @@ class CallDispatcher:
         self._ledger = accounting.ledger
         self._rejects = accounting.rejects
 
-    def delete_user(self, batch: Batch, request: bytes, _key: str | None = None) -> bool:
+    def delete_user(
+        self, batch: Batch, request: bytes, _key: str | None = None, _known_by: str | None = None
+    ) -> bool:
         """Delete a user by a call, one of the batch's requests; returns whether the user is gone.
 
-        Else the request is rejected. A DELETE has no idempotency key.
+        Else the request is rejected. A DELETE has no idempotency key, and is of no event.
         """
         call = decode_call(request)
         response = self._client.call(call.method, call.path, name="/v2/users", content="json")

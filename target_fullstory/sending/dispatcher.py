@@ -19,6 +19,7 @@ from target_fullstory.batching.encoded_requests import deleted_with, has_timesta
 from target_fullstory.errors import DeliveryError, TargetFullstoryError
 from target_fullstory.kinds import KINDS
 from target_fullstory.logs import logger
+from target_fullstory.sending.apart_events import ApartEvents
 from target_fullstory.sending.call_dispatcher import CallDispatcher, refusal
 from target_fullstory.sending.idempotency_keys import content_key
 from target_fullstory.sending.in_flight import InFlight, Reservation, StopWaiting
@@ -49,6 +50,7 @@ class _Singles:
 
     outbox: Outbox
     noted: NotedJob
+    rows: BatchRows | None
     refused: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -76,8 +78,7 @@ class Dispatcher:
         self._metrics = accounting.metrics
         self._key_salt = key_salt
         self.snapshot: Snapshot | None = None
-        # Events that the snapshot does not know yet, each with the STATE that it waits for.
-        self._unbooked: list[tuple[int, BatchRows]] = []
+        self._apart = ApartEvents(accounting.rejects)
         self._deletions = PendingDeletions(self._checkpoints.last_written, self._checkpoints.forbid)
         self._calls = CallDispatcher(client, in_flight, accounting)
         self._job_requests = JobDispatcher(client, jobs, in_flight, accounting, key_salt)
@@ -106,7 +107,7 @@ class Dispatcher:
                 # A restart does not repeat one that the snapshot or the outbox has.
                 self._deletions.add(batch.deleted)
             if self.snapshot:
-                self.snapshot.book_blank(batch.deleted)
+                self.snapshot.book_blank(batch.deleted, batch.fingerprints)
         deleted = self._deleted_users(batch)
         if deleted and batch.fingerprints is not None:
             batch = self._submit_apart(batch, deleted)
@@ -120,7 +121,7 @@ class Dispatcher:
             self._start(self._send_in_order, batch, reservation)
         elif self._outbox is not None and batch.fingerprints is not None:
             noted = self._outbox.send(batch.fingerprints, BatchBody(batch.items), batch.rows, single=True)
-            self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
+            self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted, batch.fingerprints))
         else:
             for request, key in _keyed(batch, self._key_salt, deleted):
                 self._start(self._send_single, batch, reservation, request, key)
@@ -137,7 +138,7 @@ class Dispatcher:
         kept = [request for place, request in enumerate(requests) if place not in gone]
         apart = [requests[place] for place in sorted(gone)]
         ticket = self._checkpoints.open_beside(batch.ticket)
-        self._unbooked.append((batch.covered_by, known_by.only_at(gone)))
+        self._apart.add(batch.covered_by, known_by.only_at(gone), apart)
         self.submit(_part(batch, apart, ticket=ticket, fingerprints=None))
         others = _part(batch, kept, ticket=batch.ticket, fingerprints=known_by.without_at(gone))
         if not kept:
@@ -146,11 +147,9 @@ class Dispatcher:
 
     def book_apart(self) -> None:
         """Let the snapshot know the events that a restart leaves alone by now; called at the run's end."""
-        written = self._checkpoints.last_written()
-        for covered_by, rows in self._unbooked:
-            if self.snapshot and covered_by <= written:
+        for rows in self._apart.take_confirmed(self._checkpoints.last_written()):
+            if self.snapshot:
                 self.snapshot.confirm(rows, lambda: None)
-        self._unbooked = [one for one in self._unbooked if one[0] > written]
 
     def settle(self) -> None:
         """Send again what earlier runs sent of the outbox without an answer, and wait for the answers.
@@ -181,7 +180,8 @@ class Dispatcher:
             )
             reservation = self._reserve(batch, job=not noted.single)
             if noted.single:
-                self._send_kept_singles(batch, reservation, _Singles(self._outbox, noted))
+                singles = _Singles(self._outbox, noted, self._outbox.rows(noted))
+                self._send_kept_singles(batch, reservation, singles)
             else:
                 self._start(self._send_job, batch, reservation, frozenset(), noted)
         self._in_flight.wait_for_responses()
@@ -255,7 +255,8 @@ class Dispatcher:
         place: int = 0,
     ) -> None:
         send = self._post if KINDS[batch.kind].endpoint else self._calls.delete_user
-        if not send(batch, request, key) and singles is not None:
+        known_by = singles.rows.known_by(place) if singles is not None and singles.rows else None
+        if not send(batch, request, key, known_by) and singles is not None:
             singles.refused[place] = request
         if self._in_flight.count_response(reservation):
             if singles is not None:
@@ -263,7 +264,7 @@ class Dispatcher:
                 singles.outbox.book(singles.noted, singles.refused)
             self._finish(batch, reservation)
 
-    def _post(self, batch: Batch, request: bytes, key: str | None) -> bool:
+    def _post(self, batch: Batch, request: bytes, key: str | None, known_by: str | None) -> bool:
         """Send a request; returns whether Fullstory has taken it, else it is rejected."""
         endpoint = KINDS[batch.kind].endpoint
         uid, user_id, holds = None, None, ""
@@ -283,7 +284,7 @@ class Dispatcher:
             if batch.own:
                 self._ledger.count(batch.stream, delivered=1)
         elif response.status in CONCERNS_RECORDS or response.code == UNKNOWN_USER:
-            self._rejects.write(refusal(batch, request, response), own=batch.own)
+            self._rejects.write(refusal(batch, request, response, known_by), own=batch.own)
         else:
             raise unexpected(f"POST {endpoint}", response)
         return response.ok

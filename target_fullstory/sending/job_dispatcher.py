@@ -116,7 +116,9 @@ class JobDispatcher:
             raise unexpected(f"POST {path}", response)
         if part.rows == 1:
             (request,) = body.requests()
-            self._rejects.write(refusal(batch, request, response), own=batch.own)
+            rows = self._outbox.rows(noted) if self._outbox is not None and noted is not None else None
+            known_by = rows.known_by(0) if rows else None
+            self._rejects.write(refusal(batch, request, response, known_by), own=batch.own)
             if self._outbox is not None and noted is not None:
                 self._rejects.sync()
                 self._outbox.book(noted, {0: request})

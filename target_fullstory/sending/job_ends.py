@@ -20,7 +20,8 @@ from target_fullstory.accounting.run_accounting import Accounting
 from target_fullstory.api.job_polling import COMPLETED, FAILED, UNKNOWN, PolledJob, RefusedItem, adds_up
 from target_fullstory.logs import logger
 from target_fullstory.sending.job_journal import JobJournal
-from target_fullstory.sending.missing_requests import missing_requests, refused_requests
+from target_fullstory.sending.missing_requests import missing_requests, places_of, refused_requests
+from target_fullstory.sending.note_file import NotedJob
 
 if TYPE_CHECKING:
     from target_fullstory.sending.outbox import Outbox
@@ -132,12 +133,14 @@ class JobEnds:
         return _End(_lost(entry, requests or [None] * max(1, entry.records), why))
 
     def _write(self, entry: JobEntry, end: _End, *, own: bool) -> None:
-        rejects = end.rejects
+        rejects, noted = end.rejects, self._outbox.of_job(entry.id) if self._outbox else None
+        if noted is not None and entry.kind == "events":
+            self._tell_events(noted, end)
         for reject in rejects:
             self._rejects.write(reject, own=own)
         self._rejects.sync()
         self._booked[entry.id] = len(rejects)
-        if self._outbox is not None and (noted := self._outbox.of_job(entry.id)) is not None:
+        if self._outbox is not None and noted is not None:
             self._outbox.book(noted, end.refused)
         else:
             self._journal.ended(entry.id)
@@ -150,6 +153,17 @@ class JobEnds:
                 "rejects file and count towards its exit code",
                 *(entry.id, len(rejects), entry.stream),
             )
+
+    def _tell_events(self, noted: NotedJob, end: _End) -> None:
+        """Write into the rejects of events what these are known by: their requests alone do not tell."""
+        refused = end.refused
+        if refused is None:
+            refused = dict(enumerate(self._journal.requests(noted.id) or []))
+        shown = [None if reject.request is None else bytes(reject.request) for reject in end.rejects]
+        rows = self._outbox.rows(noted) if self._outbox else None
+        for reject, place in zip(end.rejects, places_of("events", refused, shown), strict=True):
+            if rows is not None and place is not None:
+                reject.known_by = rows.known_by(place)
 
     def _enter(self, entry: JobEntry, rejected: int) -> None:
         """Enter an own job's end: its errors are what is in the rejects file."""

@@ -79,6 +79,18 @@ def refused_requests(
     return found
 
 
+def places_of(kind: Kind, requests: Mapping[int, bytes], items: Sequence[bytes | None]) -> list[int | None]:
+    """For each item, the place of the request that it shows as it was sent; None where there is none."""
+    same, _ = _KEYS[kind]
+    places = {value: iter(found) for value, found in _grouped(requests, same, _decode).items()}
+    return [next(places.get(same(_decode(item or b"null")), iter(())), None) for item in items]
+
+
+def event_content(request: bytes) -> bytes | None:
+    """What an event is, however Fullstory shows its request."""
+    return _whole_event(_decode(request))
+
+
 def _grouped(
     items: Mapping[int, Any], key: Callable[[Any], Hashable], decode: Callable[[Any], Any] = lambda item: item
 ) -> dict[Hashable, list[int]]:
@@ -107,7 +119,7 @@ def _event(item: Any) -> Hashable:
     )
 
 
-def _whole_event(item: Any) -> Hashable:
+def _whole_event(item: Any) -> bytes | None:
     """An event without what the list of imports leaves out."""
     if not isinstance(item, dict):
         return None

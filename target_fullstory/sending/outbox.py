@@ -34,6 +34,7 @@ from target_fullstory.mapping import decode_call
 from target_fullstory.sending.job_journal import JobJournal
 from target_fullstory.sending.note_file import NOT_A_LINE, NotedJob
 from target_fullstory.snapshot.batch_rows import BatchRows
+from target_fullstory.snapshot.snapshot_locks import StreamInUseError
 
 
 class Confirmations(Protocol):
@@ -43,7 +44,11 @@ class Confirmations(Protocol):
         """The fingerprint of a user's uid or id."""
 
     def expect(self, rows: BatchRows) -> None:
-        """Take records of an earlier run as in progress; in the reading thread, before the input."""
+        """Take records of an earlier run as in progress; in the reading thread, before the input.
+
+        Raises:
+            StreamInUseError: Another run loads the stream.
+        """
 
     def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
         """Take what Fullstory has confirmed; `on_booked` is called once it is in the store."""
@@ -94,14 +99,27 @@ class Outbox:
                 return True
             self._journal.end(left)
             return False
-        self._snapshot.expect(rows)
-        if left.failed is not None:
+        if not self._expect(rows):
+            logger.warning(
+                "A batch of stream %s was sent by an earlier run, and how it ended is not known here. "
+                "Another run is loading that stream: the batch is left to a later one",
+                left.stream,
+            )
+        elif left.failed is not None:
             self._tell(left, rows)
         elif left.id:
             return True
         else:
             self._unanswered.append(left)
         return False
+
+    def _expect(self, rows: BatchRows) -> bool:
+        """Take records as in progress; returns False where another run loads their stream."""
+        try:
+            self._snapshot.expect(rows)
+        except StreamInUseError:
+            return False
+        return True
 
     def take_unanswered(self) -> list[tuple[NotedJob, list[bytes]]]:
         """The batches of earlier runs whose answer is not known, with their requests, in the order sent."""
@@ -165,6 +183,13 @@ class Outbox:
     def of_job(self, job_id: str) -> NotedJob | None:
         """The batch that a job was made of; None where the job's stream sends every record."""
         return next((noted for noted in self._journal.jobs(job_id) if noted.sent is not None), None)
+
+    def rows(self, noted: NotedJob) -> BatchRows | None:
+        """What a batch's records are known by; None where that is not kept any more."""
+        try:
+            return self._rows_of(noted)
+        except OSError:
+            return None
 
     def book(self, noted: NotedJob, refused: Mapping[int, bytes] | None) -> None:
         """Book the end of a batch, whose rejects are on the disk; raises as `send` does.

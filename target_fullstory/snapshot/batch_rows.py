@@ -85,6 +85,11 @@ class BatchRows(msgspec.Struct, frozen=True):
         packed, width = self.packed, self.width
         return (packed[at : at + width] for at in range(0, len(packed), width))
 
+    def known_by(self, place: int) -> str | None:
+        """What the event at a place is known by, in hexadecimal digits; None for a user."""
+        start = place * self.width
+        return self.packed[start : start + KEY_BYTES].hex() if self.kind == "events" else None
+
     def keys_in_order(self) -> list[bytes]:
         """The users' or events' fingerprints."""
         return [row[:KEY_BYTES] for row in self._rows()]
@@ -97,14 +102,6 @@ class BatchRows(msgspec.Struct, frozen=True):
     def events(self) -> list[EventRow]:
         """The rows of a batch of events."""
         return [EventRow(row[:KEY_BYTES], row[KEY_BYTES:]) for row in self._rows()]
-
-    def without_keys(self, keys: Set[bytes]) -> BatchRows:
-        """These without those of some users or events."""
-        return self._of(row for row in self._rows() if row[:KEY_BYTES] not in keys)
-
-    def only_keys(self, keys: Set[bytes]) -> BatchRows:
-        """Those of some users or events."""
-        return self._of(row for row in self._rows() if row[:KEY_BYTES] in keys)
 
     def without_at(self, positions: Set[int]) -> BatchRows:
         """These without the records at some places."""

@@ -17,7 +17,10 @@ from typing import Any, Final
 import msgspec
 
 _NO_RECORD = "the tap sent no record of it"
-_NOT_ACTIVATED = "the tap sent no ACTIVATE_VERSION after its last record"
+_NOT_ACTIVATED = (
+    "the tap sent no ACTIVATE_VERSION after its last record. If it reads the whole table each time, set "
+    "full_table: true in the mapping"
+)
 _RESUMED = "the tap resumed a read that an earlier run began"
 NOT_MEANT: Final = frozenset({_NO_RECORD, _NOT_ACTIVATED})
 """Why a read is not complete that was not meant to be, perhaps: an incremental one."""

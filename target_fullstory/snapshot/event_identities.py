@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -13,7 +14,7 @@ ALONE = b"="
 Identity: TypeAlias = Callable[[dict[str, Any]], bytes]
 """What a record adds to its request; with `ALONE` before it, what takes its place."""
 
-_encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
+_encode_plain = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
 
 
 def identity_of(columns: Sequence[str] | None, key_properties: Sequence[str]) -> Identity | None:
@@ -32,6 +33,14 @@ def identity_of(columns: Sequence[str] | None, key_properties: Sequence[str]) ->
         return _encode([record.get(key) for key in keys])
 
     return identity
+
+
+def _encode(values: list[Any]) -> bytes:
+    try:
+        return _encode_plain(values)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which JSON can carry as an escape only.
+        return json.dumps(values, sort_keys=True, default=str).encode()
 
 
 def _value(record: dict[str, Any], name: str) -> Any:

@@ -111,10 +111,10 @@ def _unwritable(path: Path, error: Exception) -> OutputError:
     )
 
 
-def items(transaction: Any, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The items whose keys begin so, in order."""
+def items(transaction: Any, prefix: bytes, first: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """The items whose keys begin so, in order; from one on."""
     cursor = transaction.cursor()
-    more = cursor.set_range(prefix)
+    more = cursor.set_range(first or prefix)
     while more:
         key, packed = cursor.item()
         if not key.startswith(prefix):

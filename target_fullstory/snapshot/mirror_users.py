@@ -41,7 +41,7 @@ class MirrorUsers:
         if self._seen is not None:
             left_out = frozenset(others)
             known = [one for place, one in enumerate(records) if place not in left_out] if others else records
-            self._seen.raws(known)
+            self._seen.records(known)
 
     def see(self, keys: list[bytes]) -> None:
         """Take users as read by their keys."""

@@ -85,7 +85,9 @@ class ObjectStore:
             return bytes(self._files.tail(self._place(name), size))
 
     def get(self, name: str, file: Path) -> None:
-        """Copy an object to a file."""
+        """Copy an object to a new file, for its owner alone; raises an OSError where it cannot be created."""
+        file.unlink(missing_ok=True)
+        file.touch(0o600)
         with self._trouble("read"):
             self._files.get_file(self._place(name), str(file))
 

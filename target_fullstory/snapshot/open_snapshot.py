@@ -29,7 +29,7 @@ def open_snapshot(settings: Settings, destination: Destination) -> Snapshot:
 
 
 def hold_store(settings: Settings, destination: Destination) -> HeldStore:
-    """Open the store of a destination alone, or begin it; raises as `open_snapshot`."""
+    """Open what the snapshot of a destination is stored in, or begin it; raises as `open_snapshot`."""
     path, remote = _place(settings, destination)
     return HeldStore(path, destination, remote)
 

@@ -101,7 +101,7 @@ class SeenUsers:
         """Take users by their keys."""
         self._keys.add(keys)
 
-    def raws(self, records: list[bytes]) -> None:
+    def records(self, records: list[bytes]) -> None:
         """Take users by the fingerprints of their records."""
         self._records.add(records)
 

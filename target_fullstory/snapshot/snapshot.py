@@ -18,7 +18,7 @@ from target_fullstory.snapshot.change_limits import ChangeLimits
 from target_fullstory.snapshot.fingerprints import digest_with
 from target_fullstory.snapshot.held_store import HeldStore
 from target_fullstory.snapshot.packed_rows import REST_BYTES, find
-from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store
+from target_fullstory.snapshot.store import DAY_BYTES, WIDTHS, Store, add_events, add_records
 from target_fullstory.snapshot.stream_snapshot import StreamSnapshot
 
 _SECONDS_A_DAY = 24 * 3600
@@ -81,6 +81,14 @@ class Snapshot:
             )
         return self._streams[stream]
 
+    def forget_users(self, stream: str) -> None:
+        """Know nothing more of a stream of users, all of which this run sends; raises as `load_stream`."""
+        if (facts := self.store.about.streams.get(stream)) is not None and facts.kind == "users":
+            if self.held is not None:
+                self.held.take(stream)
+            self._streams.pop(stream, None)
+            self.store.forget(stream)
+
     def of(self, stream: str) -> StreamSnapshot | None:
         """The part of a stream; None where this run sends all of it, whatever is known from before."""
         part = self._streams.get(stream)
@@ -105,8 +113,12 @@ class Snapshot:
     # What became of what was sent
 
     def expect(self, rows: BatchRows) -> None:
-        """Take what an earlier run has sent as queued: it is in progress."""
-        part = self.open_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
+        """Take what an earlier run has sent as queued: it is in progress.
+
+        Raises:
+            StreamInUseError: Another run loads the stream.
+        """
+        part = self.load_stream(rows.known_stream, "events" if rows.kind == "events" else "users")
         if rows.kind == "events":
             for key in rows.keys_in_order():
                 part.expect(key, b"")
@@ -124,10 +136,6 @@ class Snapshot:
         """Take what Fullstory has refused or lost, or may have: it is sent again."""
         self._take(_Outcome(rows, _FAILED))
 
-    def remove(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
-        """Take users that are not to be known any more."""
-        self._take(_Outcome(rows, _REMOVED, on_booked))
-
     def _take(self, outcome: _Outcome) -> None:
         with self._lock:
             self._outcomes.append(outcome)
@@ -140,15 +148,19 @@ class Snapshot:
             if facts.kind == "users":
                 self.open_stream(stream, "users").blank(users)
 
-    def book_blank(self, users: Iterable[str]) -> None:
-        """Book that users are unknown, and what was confirmed of them before."""
+    def book_blank(self, users: Iterable[str], rows: BatchRows | None) -> None:
+        """Book that users are unknown, whom a batch deletes, and what was confirmed of them before."""
         self.book(everything=True)
+        own = rows.known_stream if rows is not None else None
         keys = [self.user_key(user) for user in users]
         items = [key + NO_REQUEST + NO_RECORD + self._day + _FAILED for key in keys]
-        for part in self._streams.values():
+        for name, part in self._streams.items():
             if part.kind == "users":
                 self.store.change("users", part.facts, items, _UserBooking(part).change)
                 part.blanked(keys)
+                if part.mirror is not None and name != own:
+                    # A mark would bring back who is deleted. In the batch's own stream, its end decides.
+                    part.mirror.remove_names(keys)
 
     # Booking
 
@@ -192,7 +204,7 @@ class Snapshot:
             self.store.change(
                 "users", part.facts, booking.items(outcomes, refreshed, self._day), booking.change
             )
-            self.store.change("records", part.facts, booking.known_records(), _add_records)
+            self.store.change("records", part.facts, booking.known_records(), add_records)
         if part.mirror is not None:
             part.mirror.remove_names(self._without_name(part, outcomes))
 
@@ -220,8 +232,8 @@ class Snapshot:
         if confirmed:
             if not part.facts.first_day:
                 self.store.note(part.facts, first_day=self._today)
-            self.store.change("events", part.facts, confirmed, _add_events)
-            self.store.change("records", part.facts, records, _add_records)
+            self.store.change("events", part.facts, confirmed, add_events)
+            self.store.change("records", part.facts, records, add_records)
 
     def _forget_old_events(self) -> None:
         first = self._today - self._keep_events
@@ -305,7 +317,7 @@ class _UserBooking:
             if at < 0:
                 if what == _CONFIRMED:
                     rows += row
-                    self._know(item)
+                    self._known += [item[_RECORD_AT:-1]] if record != NO_RECORD else []
                 continue
             before = bytes(rows[at : at + width])
             if what == _REFRESHED and before[:-_TAIL_BYTES] != row[:-_TAIL_BYTES]:
@@ -324,24 +336,6 @@ class _UserBooking:
             if record != NO_RECORD:
                 self._known.append(row[-_TAIL_BYTES:])
         return stale
-
-    def _know(self, item: bytes) -> None:
-        if not item.startswith(NO_RECORD, _RECORD_AT):
-            self._known.append(item[_RECORD_AT:-1])
-
-
-def _add_events(rows: bytearray, events: list[bytes]) -> list[bytes]:
-    width = WIDTHS["events"]
-    for event in dict.fromkeys(events):
-        if find(rows, event[1:KEY_BYTES], width) < 0:
-            rows += event[1:]
-    return []
-
-
-def _add_records(rows: bytearray, records: list[bytes]) -> list[bytes]:
-    # None of them is there, or it was removed with its user's row.
-    rows += b"".join([record[1:] for record in records])
-    return []
 
 
 def _now() -> str:

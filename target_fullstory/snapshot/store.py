@@ -14,6 +14,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -219,17 +220,21 @@ class Store:
         """Forget the rows from before a day; it stands at their end."""
         width, prefix = WIDTHS[table], _prefix(table, facts)
         least = first_day.to_bytes(DAY_BYTES, "big")
-        with self._changing() as transaction:
-            for key, packed in list(items(transaction, prefix)):
-                kept = b"".join(row for row in split(packed, width) if row[-DAY_BYTES:] >= least)
-                if len(kept) == len(packed):
-                    continue
-                if table != "records":
-                    facts.rows -= (len(packed) - len(kept)) // width
-                if kept:
-                    transaction.put(key, kept)
-                else:
-                    transaction.delete(key)
+        first = prefix
+        while first:
+            with self._changing() as transaction:
+                some = list(islice(items(transaction, prefix, first), ITEMS_A_COMMIT))
+                for key, packed in some:
+                    kept = b"".join(row for row in split(packed, width) if row[-DAY_BYTES:] >= least)
+                    if len(kept) == len(packed):
+                        continue
+                    if table != "records":
+                        facts.rows -= (len(packed) - len(kept)) // width
+                    if kept:
+                        transaction.put(key, kept)
+                    else:
+                        transaction.delete(key)
+                first = some[-1][0] + b"\0" if some else b""
 
     def forget(self, stream: str) -> None:
         """Forget all of a stream."""
@@ -303,13 +308,31 @@ class Store:
         return None if content is None else read_about(content)
 
 
+def add_events(rows: bytearray, events: list[bytes]) -> list[bytes]:
+    """Add events that are not in a bucket yet."""
+    width = WIDTHS["events"]
+    for event in dict.fromkeys(events):
+        if find(rows, event[1:KEY_BYTES], width) < 0:
+            rows += event[1:]
+    return []
+
+
+def add_records(rows: bytearray, records: list[bytes]) -> list[bytes]:
+    """Add records to a bucket: none of them is there, or it was removed with its user's row."""
+    rows += b"".join([record[1:] for record in records])
+    return []
+
+
 def _prefix(table: Table, facts: StreamFacts) -> bytes:
     return _LETTERS[table] + facts.number.to_bytes(2, "big")
 
 
 def _clear(transaction: Any, prefix: bytes) -> None:
-    for key, _ in list(items(transaction, prefix)):
-        transaction.delete(key)
+    cursor = transaction.cursor()
+    # Behind what is deleted, the cursor is at the next one.
+    more = cursor.set_range(prefix)
+    while more and cursor.key().startswith(prefix):
+        more = cursor.delete()
 
 
 def _remove(transaction: Any, bucket: bytes, rest: bytes) -> None:

@@ -106,6 +106,10 @@ class StreamSnapshot:
             self.facts.scope = self._scope
             self._store.forget_records(self.facts)
 
+    def begin_without_records(self) -> None:
+        """Take requests as of now whose records are not at hand."""
+        self._scope = self._scope or self.facts.scope or "none"
+
     @property
     def has_begun(self) -> bool:
         """Whether records of this run are held against it."""
@@ -145,16 +149,21 @@ class StreamSnapshot:
     # Requests
 
     def select(
-        self, chunk: Chunk, records: Sequence[bytes] | None = None, identities: Sequence[bytes] | None = None
+        self,
+        chunk: Chunk,
+        records: Sequence[bytes] | None = None,
+        identities: Sequence[bytes] | None = None,
+        known_by: bytes | None = None,
     ) -> Selection:
         """Choose what of a chunk is to be sent; `queue` takes it to be sent.
 
         `records` are the fingerprints of its records as they came, where they are at hand; `identities` what
-        its events are known by beside their requests.
+        its events are known by beside their requests, `known_by` what a single one is known by.
         """
         encoded = list(map(_encode, chunk.requests))
         if chunk.kind == "events":
-            return self._select_events(chunk, encoded, records, identities)
+            keys = [known_by] if known_by else self._event_keys(encoded, identities)
+            return self._select_events(chunk, encoded, records, keys)
         return self._select_users(chunk, encoded, records)
 
     def user_key(self, user: str) -> bytes:
@@ -221,19 +230,16 @@ class StreamSnapshot:
     def _needs_name(self, row: bytes) -> bool:
         return self.mirror is not None and self.mirror.needs_name(row[_REQUEST_END:_RECORD_END])
 
-    def _select_events(
-        self,
-        chunk: Chunk,
-        encoded: list[bytes],
-        records: Sequence[bytes] | None,
-        identities: Sequence[bytes] | None,
-    ) -> Selection:
+    def _event_keys(self, encoded: list[bytes], identities: Sequence[bytes] | None) -> list[bytes]:
         seed = self._seed
         if identities is None:
-            keys = [_digest(request, seed) for request in encoded]
-        else:
-            named = zip(encoded, identities, strict=True)
-            keys = [_digest(name if name[:1] == ALONE else request + name, seed) for request, name in named]
+            return [_digest(request, seed) for request in encoded]
+        named = zip(encoded, identities, strict=True)
+        return [_digest(name if name[:1] == ALONE else request + name, seed) for request, name in named]
+
+    def _select_events(
+        self, chunk: Chunk, encoded: list[bytes], records: Sequence[bytes] | None, keys: list[bytes]
+    ) -> Selection:
         came = records or [NO_RECORD] * len(keys)
         rows = self._store.look_up("events", self.facts, keys) if self.facts.rows else [None] * len(keys)
         here: set[bytes] = set()

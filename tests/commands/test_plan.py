@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import termios
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +102,7 @@ def test_the_table(tmp_path: Path, config: Config) -> None:
     )
     assert " ".join(rows[0]) == "users users 41 - - 0 - 1 0 0 40 0 4"
     assert dict(zip(head, rows[1], strict=True))["sent"] == "9"
+    assert "A load would send 5 batch jobs." in done.stdout
     # Two rounds of users, then the events.
     assert "take 3 rounds" in done.stdout
     assert "3 min at 1 min a job, 30 min at 10 min a job." in done.stdout
@@ -107,6 +111,32 @@ def test_the_table(tmp_path: Path, config: Config) -> None:
     assert "Rejected of events: 3 for event_quota" in done.stdout
     timed = command(tmp_path, config, "plan", "--job-seconds", "90", text=text)
     assert "4 min 30 s at 1 min 30 s a job." in timed.stdout
+
+
+def test_a_terminal_of_80_columns_cuts_nothing(tmp_path: Path, config: Config) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    text = lines(USERS, *map(user, range(40)), record("users", uid=None), EVENTS, *map(event, range(12)))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    done = subprocess.run(
+        [*executable.EXECUTABLE, "plan", "--config", str(path)],
+        input=text.encode(),
+        stdout=theirs,
+        env=environment | {"TERM": "dumb"},
+        timeout=60,
+        check=False,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode().splitlines()
+    os.close(ours)
+    assert done.returncode == 1
+    assert shown[0].split() == ["stream", "received", "rejected", "sent", "requests", "jobs"]
+    assert [line.split() for line in shown[1:3]] == [
+        ["users", "41", "1", "40", "0", "1"],
+        ["events", "12", "0", "12", "12", "0"],
+    ]
 
 
 def test_an_input_without_streams(tmp_path: Path, config: Config) -> None:

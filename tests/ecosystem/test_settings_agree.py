@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from meltano.core.setting_definition import SettingDefinition, json_dumps
 
 from target_fullstory.settings.webhook_settings import SECRETS
 from tests.ecosystem.project import ROOT, about, loader
@@ -14,7 +15,8 @@ from tests.ecosystem.project import ROOT, about, loader
 KINDS = {
     "string": "string",
     "integer": "integer",
-    "number": "decimal",
+    # Of a variable for a `decimal`, Meltano 4.4 makes a Decimal, which it cannot write as JSON.
+    "number": "integer",
     "boolean": "boolean",
     "object": "object",
     "array": "array",
@@ -44,6 +46,17 @@ def test_meltano_names_kinds_and_defaults(declared: dict[str, Any]) -> None:
         # Meltano drops a null, so a setting whose default is null has none there.
         expected = setting.get("default")
         assert meltano.get("value") == (None if expected == {} else expected), name
+
+
+def test_meltano_can_pass_a_number_from_a_variable_on(declared: dict[str, Any]) -> None:
+    numbers = [
+        name for name, setting in declared.items() if {"number", "integer"}.intersection(setting["type"])
+    ]
+    assert {"max_rejected_percent", "max_vanished_percent", "max_changed_percent"} <= set(numbers)
+    listed = {setting["name"]: setting for setting in loader()["settings"]}
+    for name in numbers:
+        value = SettingDefinition.parse(listed[name]).cast_value("7")
+        assert json_dumps({name: value}) == f'{{"{name}": 7}}', name
 
 
 def test_meltano_knows_the_secrets_inside_a_setting() -> None:

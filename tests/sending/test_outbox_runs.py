@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from target_fullstory.sandbox import Sandbox
+from target_fullstory.snapshot.snapshot_locks import StreamInUseError, StreamLocks
 from tests.conftest import EVENTS, USERS, Outcome, event, record, schema, state, user
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
@@ -361,3 +362,51 @@ def test_what_was_sent_with_another_key_is_left_alone_where_no_organization_is_t
         done = run_target(ORDERS, **settings)
     assert counts(done) == {"unchanged": 40}
     assert left(done) == []
+
+
+def _locks(directory: Path) -> StreamLocks:
+    """As another run of the same snapshot has them."""
+    (snapshot,) = (directory / "snapshot").glob("*.mdb")
+    return StreamLocks(snapshot.parent, snapshot.stem)
+
+
+@pytest.mark.parametrize("known", ["sent", "accepted"])
+def test_a_stream_that_another_run_loads_is_left_to_a_later_one(run_target: Run, known: str) -> None:
+    api = Api(down=known == "sent", status=lambda _: _in_progress(40))
+    with ScriptedServer(api, me=True) as server:
+        settings = {"api_url": server.url, "delivery": "batch", "job_poll_interval_seconds": 0.05, **MANY}
+        done = run_target(ORDERS, **settings, retry_max_seconds=0.2, job_timeout_seconds=0.2)
+        api.down, api.posts, api.status = False, [], None
+        locks = _locks(done.output_dir)
+        locks.take("events")
+        done = run_target(PEOPLE, **settings)
+        assert done.code == 0, done.stderr
+        assert "Another run is loading that stream" in done.stderr
+        assert [path for path, *_ in api.posts] == ["/v2/users/batch"]
+        assert left(done) == ["batch", "jobs"]
+        locks.close()
+        done = run_target(ORDERS, **settings)
+    assert counts(done) == {"unchanged": 40}
+    assert left(done) == []
+
+
+def test_nobody_loads_a_stream_while_another_run_settles_it(run_target: Run, tmp_path: Path) -> None:
+    refused = []
+
+    class Meanwhile(Api):
+        def __call__(self, request: Request, number: int) -> Reply:
+            if request.path.endswith("/events/batch") and not self.down:
+                with pytest.raises(StreamInUseError) as caught:
+                    _locks(tmp_path / "output").take("events")
+                refused.append(caught.value)
+            return super().__call__(request, number)
+
+    api = Meanwhile(down=True)
+    with ScriptedServer(api, me=True) as server:
+        settings = {"api_url": server.url, "delivery": "batch", **MANY}
+        run_target(ORDERS, **settings, retry_max_seconds=0.2)
+        api.down = False
+        done = run_target(PEOPLE, **settings)
+        assert len(refused) == 1
+        assert left(done) == []
+        assert counts(run_target(ORDERS, **settings)) == {"unchanged": 40}

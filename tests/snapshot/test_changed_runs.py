@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from target_fullstory.mapping import MappingSpec
 from target_fullstory.sandbox import Sandbox
+from target_fullstory.snapshot import mapping_scope as mapping_scope_module
 from tests.conftest import EVENTS, USERS, Outcome, SandboxApi, event, record, schema, state, user
 
 Run = Callable[..., Outcome]
@@ -45,6 +47,9 @@ def test_an_event_is_sent_once_for_ever(load: Run, api: SandboxApi) -> None:
     assert counts(load([EVENTS, *made, *made]), "events") == (60, 30, 30)
     again = [EVENTS, *reversed(made), event(30, amount=1)]
     assert counts(load(again, delivery="single"), "events") == (31, 1, 30)
+    # As other bytes, they are the same events all the same.
+    spaced = [one.replace('"amount"', ' "amount"') for one in made]
+    assert counts(load([EVENTS, *spaced]), "events") == (30, 0, 30)
     assert len(api.events()) == 31
 
 
@@ -79,6 +84,29 @@ def test_another_mapping_sends_what_it_changes(load: Run, api: SandboxApi) -> No
     assert counts(load(lines, streams=streams), "users") == (2, 0, 2)
 
 
+def test_a_setting_of_the_mapping_sends_what_it_changes(load: Run) -> None:
+    lines = [USERS, user(1, seats=None), user(2, seats=1)]
+    assert counts(load(lines), "users") == (2, 2, 0)
+    assert counts(load(lines, null_values="send"), "users") == (2, 1, 1)
+    assert counts(load(lines, null_values="send"), "users") == (2, 0, 2)
+
+
+def test_a_record_that_is_to_be_validated_now_is_not_held_back(load: Run) -> None:
+    lines = [USERS, user(1, seats="many"), *(user(number, seats=1) for number in range(2, 5))]
+    assert counts(load(lines, validate_records=False), "users") == (4, 4, 0)
+    done = load(lines, validate_records=True, max_rejected_records=None)
+    assert done.block["streams"]["users"]["rejected"] == 1
+    assert done.block["streams"]["users"]["unchanged"] == 3
+
+
+def test_an_upgrade_compares_the_requests_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scopes = set()
+    for version in ("1.0", "1.1"):
+        monkeypatch.setattr(mapping_scope_module, "version", lambda _, version=version: version)
+        scopes.add(mapping_scope_module.mapping_scope(MappingSpec(kind="users"), {}, ["uid"]))
+    assert len(scopes) == 2
+
+
 def test_a_deleted_user_is_sent_again(load: Run, api: SandboxApi) -> None:
     streams = CHANGED | {"gone": {"kind": "user_deletions", "fields": {"uid": "uid"}}}
     load([USERS, user(1, seats=1), user(2, seats=1)])
@@ -95,6 +123,26 @@ def test_a_stream_that_sends_everything_again_is_not_held_back(load: Run) -> Non
     gone = [schema("gone", {"uid": "string"}), record("gone", uid="u2")]
     done = load([*gone, USERS, *(user(number, seats=1) for number in range(3))], streams=streams)
     assert counts(done, "users") == (3, 3, 0)
+
+
+def test_users_that_were_sent_in_another_mode_meanwhile_are_sent_again(load: Run, api: SandboxApi) -> None:
+    """Fullstory has what came last, and the snapshot what came before it."""
+    streams = CHANGED | {"users": {"kind": "users"}}
+    load([USERS, user(1, seats=1), user(2, seats=1), EVENTS, event(1, amount=1)])
+    done = load([USERS, user(1, seats=2), user(2, seats=1), EVENTS], streams=streams)
+    assert counts(done, "users") == (2, 2, 0)
+    done = load([USERS, user(1, seats=1), user(2, seats=1), EVENTS, event(1, amount=1)])
+    assert counts(done, "users") == (2, 2, 0)
+    assert api.user("u1")["properties"] == {"seats": 1}
+    assert counts(done, "events") == (1, 0, 1)
+
+
+def test_events_that_were_sent_in_another_mode_meanwhile_stay_known(load: Run, api: SandboxApi) -> None:
+    streams = CHANGED | {"events": {"kind": "events"}}
+    load([EVENTS, event(1, amount=1)])
+    load([USERS, EVENTS, event(2, amount=1)], streams=streams)
+    assert counts(load([EVENTS, event(1, amount=1)]), "events") == (1, 0, 1)
+    assert len(api.events()) == 2
 
 
 @pytest.mark.parametrize("covered", [True, False])

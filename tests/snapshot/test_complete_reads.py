@@ -6,7 +6,10 @@ import pytest
 
 from target_fullstory.snapshot.complete_reads import CompleteReads, version_of
 
-ACTIVATE = "no ACTIVATE_VERSION after its last record"
+ACTIVATE = (
+    "no ACTIVATE_VERSION after its last record. If it reads the whole table each time, set full_table: true "
+    "in the mapping"
+)
 
 
 def read(messages: str, *, full_table: bool = False, ended: bool = True) -> str:

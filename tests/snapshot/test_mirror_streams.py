@@ -83,6 +83,22 @@ def test_users_who_are_deleted_while_they_are_read_have_not_vanished(load: Run, 
 PEOPLE = schema("people", {"key": "string", "uid": "string", "n": "integer"}, ["key"])
 
 
+def test_one_who_was_erased_and_is_gone_from_the_table_is_not_brought_back_by_the_mark(
+    load: Run, api: SandboxApi
+) -> None:
+    streams = mirror(**MARK) | {"gone": {"kind": "user_deletions"}}
+    load(full(range(30)), streams=streams)
+    gone = [schema("gone", {"uid": "string"}, ["uid"]), record("gone", uid="u1")]
+    done = load([*gone, state(erased=1)], streams=streams)
+    assert done.code == 0, done.stderr
+    assert "u1" not in uids(api)
+    assert b"uu1\xff" not in kept(done.output_dir)
+    assert b"uu2\xff" in kept(done.output_dir)
+    done = load(full([0, *range(2, 30)], 2), streams=streams)
+    assert done.code == 0, done.stderr
+    assert "u1" not in uids(api)
+
+
 @pytest.mark.parametrize("vanished", [MARK, DELETE], ids=["mark", "delete"])
 def test_id_instead_of_uid(load: Run, api: SandboxApi, vanished: dict[str, Any]) -> None:
     load([USERS, *map(user, range(6))], streams={"users": {"kind": "users"}})

@@ -85,7 +85,8 @@ def test_what_one_machine_puts_another_fetches(url: str, tmp_path: Path) -> None
     other.write(b="2")
     other.put()
     assert one.fetch() == {b"a": b"1", b"b": b"2"}
-    assert stat.S_IMODE(one.copy._note.stat().st_mode) == 0o600
+    # Of a mirror, it has the uids.
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (one.copy._note, one.copy.path)} == {0o600}
 
 
 def test_the_newest_generation_and_the_one_before_are_kept(url: str, tmp_path: Path) -> None:
@@ -120,6 +121,21 @@ def test_of_two_at_once_the_second_fails_and_overwrites_nothing(
     assert other.fetch() == third
     other.write(b="2")
     other.put()
+
+
+def test_one_that_comes_several_generations_late_overwrites_nothing(url: str, tmp_path: Path) -> None:
+    """The generation that it would create was there, and is removed by now."""
+    late, other = Machine(tmp_path / "late", url), Machine(tmp_path / "other", url)
+    other.fetch()
+    other.put()
+    late.fetch()
+    late.write(late="1")
+    for number in range(3):
+        other.write(number=str(number))
+        other.put()
+    with pytest.raises(OvertakenError, match="of generation 4, this run began with 1"):
+        late.put()
+    assert late.copy._sizes().keys() == {3, 4}
 
 
 @pytest.mark.parametrize("size", [1_000, 20_000_000])

@@ -41,7 +41,7 @@ def test_the_vanished_are_those_seen_in_neither_way(
         patch.setattr(seen_users, "_HELD_BYTES", held)
         seen = SeenUsers(tmp_path_factory.getbasetemp())
         for by_key, items in looks:
-            (seen.keys if by_key else seen.raws)(items)
+            (seen.keys if by_key else seen.records)(items)
             (seen_keys if by_key else seen_records).update(items)
         vanished = seen.vanished(known.items())
         seen.close()
@@ -78,7 +78,7 @@ def test_memory_does_not_grow_with_the_users(tmp_path: Path, monkeypatch: pytest
         seen = SeenUsers(tmp_path)
         for one, other in zip(keys(1), keys(2), strict=True):
             seen.keys(one[::2])
-            seen.raws(other[1::2])
+            seen.records(other[1::2])
         vanished = seen.vanished(known())
         assert users // 3 <= sum(1 for _ in vanished) == len(vanished) <= users // 3 + 1
         found = tracemalloc.get_traced_memory()[1]

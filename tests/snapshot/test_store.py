@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +17,7 @@ from target_fullstory.snapshot import store as store_module
 from target_fullstory.snapshot.batch_rows import NO_RECORD, NO_REQUEST, BatchRows
 from target_fullstory.snapshot.packed_rows import bucket_names, find
 from target_fullstory.snapshot.snapshot import Snapshot
-from target_fullstory.snapshot.store import Store
+from target_fullstory.snapshot.store import Store, add_events
 from tests.examples import examples
 
 HERE = Destination("https://api.example.com", "org")
@@ -114,6 +115,45 @@ def test_a_row_is_not_mistaken_for_parts_of_two() -> None:
     assert find(rows, b"Ayyabcd", 10) == -1
 
 
+@pytest.mark.parametrize("what", ["fail", "remove"])
+@pytest.mark.parametrize("others", [0, 3])
+def test_of_a_user_whose_request_failed_nothing_is_known(path: Path, what: str, others: int) -> None:
+    snapshot = opened(path)
+    last, next_one = (b"A" * 8 + b"%06d" % n + record(b"A" * 8, n) for n in (1, 2))
+    more = b"".join(b"A" + b"%07d" % n + b"%06d" % n + record(b"B", n) for n in range(1, others + 1))
+    snapshot.confirm(BatchRows("people", "users", last + more), lambda: None)
+    snapshot.book(everything=True)
+    rows = BatchRows("people", "users", next_one)
+    if what == "fail":
+        snapshot.fail(rows)
+    else:
+        snapshot.remove(rows, lambda: None)
+    snapshot.book(everything=True)
+    store, facts = snapshot.store, snapshot.store.about.streams["people"]
+    (row,) = store.look_up("users", facts, [b"A" * 8])
+    assert row is None if what == "remove" else row is not None and not any(row[:14])
+    assert facts.rows == others + (what == "fail")
+    assert store.unknown(facts, [last[14:], next_one[14:]], 0) == [0, 1]
+    snapshot.close()
+
+
+def test_old_events_are_forgotten_some_buckets_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "ITEMS_A_COMMIT", 16)
+    snapshot = opened(path)
+    store, facts = snapshot.store, snapshot.store.about.streams["orders"]
+    events = [blake2b(b"%d" % number, digest_size=8).digest() for number in range(60_000)]
+    days = [(5 + (number % 3 == 0)).to_bytes(2, "big") for number in range(len(events))]
+    store.change("events", facts, [key + day for key, day in zip(events, days, strict=True)], add_events)
+    tracemalloc.start()
+    store.keep("events", facts, 6)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 150_000, "all of them are 540,000 bytes"
+    assert facts.rows == 20_000
+    assert [*map(bool, store.look_up("events", facts, events))] == [day == b"\0\6" for day in days]
+    snapshot.close()
+
+
 def test_what_is_booked_is_told_after_it_is_on_the_disk(path: Path) -> None:
     snapshot = opened(path)
     told: list[int] = []
@@ -138,6 +178,15 @@ def test_a_forgotten_stream_leaves_the_others(path: Path) -> None:
     assert len([*store.rows("events", store.about.streams["orders"])]) == 1
     assert store.facts("people", "users").rows == 0
     store.close()
+
+
+def test_the_file_is_for_its_owner_alone(path: Path) -> None:
+    snapshot = opened(path)
+    beside = path.with_name(f"{path.name}-lock")
+    assert [file.stat().st_mode & 0o777 for file in (path, beside)] == [0o600] * 2
+    snapshot.store.file.copy(copy := path.with_name("copy.mdb"))
+    assert copy.stat().st_mode & 0o777 == 0o600
+    snapshot.close()
 
 
 def test_the_file_stays_small_night_after_night(path: Path) -> None:
