@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -120,13 +121,19 @@ def test_a_copy_that_others_use_is_not_replaced_by_a_later_generation(s3: Bucket
     assert known(run(held(tmp_path))) == {"customers": 1}
 
 
+def _enter(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+
+
 class Process:
     """A run in a process of its own: LMDB opens a file once in each."""
 
     _snapshot: Snapshot  # there
 
     def __init__(self, path: Path) -> None:
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        # Forked by a server that has other environment variables.
+        context = multiprocessing.get_context("forkserver")
+        self._pool = ProcessPoolExecutor(1, context, initializer=_enter, initargs=(dict(os.environ),))
         self._do(_begin, path)
 
     def confirm(self, stream: str, *numbers: int) -> None:
