@@ -127,7 +127,8 @@ def test_of_a_user_whose_request_failed_nothing_is_known(path: Path, what: str, 
     if what == "fail":
         snapshot.fail(rows)
     else:
-        snapshot.remove(rows, lambda: None)
+        gone = BatchRows("people", "users", b"A" * 8 + NO_REQUEST + NO_RECORD)
+        snapshot.confirm(gone, lambda: None)
     snapshot.book(everything=True)
     store, facts = snapshot.store, snapshot.store.about.streams["people"]
     (row,) = store.look_up("users", facts, [b"A" * 8])
