@@ -144,3 +144,17 @@ def test_without_room_for_the_requests_the_job_is_noted_all_the_same(
     assert [path.name for path in tmp_path.iterdir()] == ["jobs-one.jsonl"]
     (job,) = journal("other").left_jobs()
     assert (job.id, job.records, job.batch) == ("j", 2, None)
+
+
+def test_what_a_batch_is_made_of_is_on_the_disk_before_its_note_is(
+    journal: Callable[[str], JobJournal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, list[int]()
+
+    def note(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    kept = journal("a").keep(BODY)
+    assert {tmp_path.stat().st_ino, (tmp_path / kept).stat().st_ino} <= set(synced)
