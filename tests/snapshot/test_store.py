@@ -193,6 +193,16 @@ def test_a_stream_is_known_since_its_first_load(path: Path, monkeypatch: pytest.
         snapshot.close()
 
 
+def test_who_has_one_snapshot_cannot_tell_users_in_another(tmp_path: Path) -> None:
+    first, second = opened(tmp_path / "1.mdb"), opened(tmp_path / "2.mdb")
+    assert first.user_key("u1") != second.user_key("u1")
+    first.close()
+    again = opened(tmp_path / "1.mdb")
+    assert again.user_key("u1") != second.user_key("u1")
+    second.close()
+    again.close()
+
+
 def test_the_file_is_for_its_owner_alone(path: Path) -> None:
     snapshot = opened(path)
     beside = path.with_name(f"{path.name}-lock")
