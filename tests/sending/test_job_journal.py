@@ -17,7 +17,9 @@ from target_fullstory.api.key_account import KeyAccount
 from target_fullstory.api.transport import HttpRequest, HttpResponse
 from target_fullstory.sending import note_file
 from target_fullstory.sending.job_journal import JobJournal
+from target_fullstory.sending.outbox import Outbox
 from target_fullstory.settings.model import Settings
+from target_fullstory.snapshot.batch_rows import BatchRows
 
 URL = "https://api.example.com"
 ENTRY = JobEntry(id="j", kind="users", stream="users", records=2)
@@ -144,3 +146,46 @@ def test_without_room_for_the_requests_the_job_is_noted_all_the_same(
     assert [path.name for path in tmp_path.iterdir()] == ["jobs-one.jsonl"]
     (job,) = journal("other").left_jobs()
     assert (job.id, job.records, job.batch) == ("j", 2, None)
+
+
+def test_what_a_batch_is_made_of_is_on_the_disk_before_its_note_is(
+    journal: Callable[[str], JobJournal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, list[int]()
+
+    def note(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    kept = journal("a").keep(BODY)
+    assert {tmp_path.stat().st_ino, (tmp_path / kept).stat().st_ino} <= set(synced)
+
+
+def test_which_records_failed_is_noted_before_the_snapshot_is_told(
+    journal: Callable[[str], JobJournal], tmp_path: Path
+) -> None:
+    told = []
+
+    class Looking:
+        def user_key(self, user: str) -> bytes:
+            return user.encode()
+
+        def expect(self, rows: BatchRows) -> None:
+            raise AssertionError
+
+        def confirm(self, rows: BatchRows, on_booked: Callable[[], None]) -> None:
+            told.append(("confirm", len(rows), noted_as_failed()))
+
+        def fail(self, rows: BatchRows) -> None:
+            told.append(("fail", len(rows), noted_as_failed()))
+
+    def noted_as_failed() -> list[int]:
+        (note,) = tmp_path.glob("jobs-*.jsonl")
+        failed: list[int] = json.loads(note.read_text().splitlines()[-1])["failed"]
+        return failed
+
+    outbox = Outbox(journal("a"), Looking())
+    noted = outbox.send(BatchRows("orders", "events", bytes(48)), BODY, 3, single=True)
+    outbox.book(noted, {1: b"{}"})
+    assert told == [("fail", 1, [1]), ("confirm", 2, [1])]

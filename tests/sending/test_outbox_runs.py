@@ -410,3 +410,16 @@ def test_nobody_loads_a_stream_while_another_run_settles_it(run_target: Run, tmp
         assert len(refused) == 1
         assert left(done) == []
         assert counts(run_target(ORDERS, **settings)) == {"unchanged": 40}
+
+
+def test_what_a_job_does_not_account_for_is_sent_again(run_target: Run) -> None:
+    def short(records: int) -> Reply:
+        api.imports = [{"uid": f"u{n}", "properties": {"seats": n}} for n in range(1, 40)]
+        return Reply(200, {"job": {"status": "COMPLETED"}, "imports": records - 1, "errors": 0})
+
+    api = Api(status=short)
+    with ScriptedServer(api, me=True) as server:
+        settings = {"api_url": server.url, "delivery": "batch", "job_poll_interval_seconds": 0.05, **MANY}
+        assert counts(run_target(PEOPLE, **settings), "users") == {"delivered": 39, "rejected": 1}
+        api.status = None
+        assert counts(run_target(PEOPLE, **settings), "users") == {"delivered": 1, "unchanged": 39}

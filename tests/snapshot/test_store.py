@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_fullstory.accounting.destination import Destination
+from target_fullstory.snapshot import snapshot as snapshot_module
 from target_fullstory.snapshot import store as store_module
 from target_fullstory.snapshot.batch_rows import NO_RECORD, NO_REQUEST, BatchRows
 from target_fullstory.snapshot.packed_rows import bucket_names, find
@@ -127,7 +128,8 @@ def test_of_a_user_whose_request_failed_nothing_is_known(path: Path, what: str, 
     if what == "fail":
         snapshot.fail(rows)
     else:
-        snapshot.remove(rows, lambda: None)
+        gone = BatchRows("people", "users", b"A" * 8 + NO_REQUEST + NO_RECORD)
+        snapshot.confirm(gone, lambda: None)
     snapshot.book(everything=True)
     store, facts = snapshot.store, snapshot.store.about.streams["people"]
     (row,) = store.look_up("users", facts, [b"A" * 8])
@@ -178,6 +180,27 @@ def test_a_forgotten_stream_leaves_the_others(path: Path) -> None:
     assert len([*store.rows("events", store.about.streams["orders"])]) == 1
     assert store.facts("people", "users").rows == 0
     store.close()
+
+
+def test_a_stream_is_known_since_its_first_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in ("2026-01-05", "2026-01-06"):
+        monkeypatch.setattr(snapshot_module, "_now", lambda day=day: day)
+        snapshot = opened(path)
+        snapshot.confirm(BatchRows("people", "users", b"a" * 22), lambda: None)
+        snapshot.book(everything=True)
+        facts = snapshot.store.about.streams["people"]
+        assert (facts.since, facts.loaded) == ("2026-01-05", day)
+        snapshot.close()
+
+
+def test_who_has_one_snapshot_cannot_tell_users_in_another(tmp_path: Path) -> None:
+    first, second = opened(tmp_path / "1.mdb"), opened(tmp_path / "2.mdb")
+    assert first.user_key("u1") != second.user_key("u1")
+    first.close()
+    again = opened(tmp_path / "1.mdb")
+    assert again.user_key("u1") != second.user_key("u1")
+    second.close()
+    again.close()
 
 
 def test_the_file_is_for_its_owner_alone(path: Path) -> None:
