@@ -18,12 +18,13 @@ FIND_POSTGRES = ls /usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/de
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test meltano lint format soak e2e bench clean install
+.PHONY: help demo test meltano nights lint format soak e2e bench clean install
 
 help:
 	@echo 'make demo    load the example CRM into the embedded sandbox, through Meltano'
 	@echo 'make test    lint, types, import rules, and the tests: built wheel and Meltano run too'
 	@echo 'make meltano the commands through Meltano, in a minute or two'
+	@echo 'make nights  sync modes at length: kills, random nights, mirrors, S3; in three minutes or so'
 	@echo 'make lint    the part of make test before the tests'
 	@echo 'make format  format the code'
 	@echo 'make soak    the long tests, in twenty minutes or so, and random ones with all their examples'
@@ -65,6 +66,10 @@ test: lint
 # Apart from the others for their time: each starts Meltano.
 meltano: $(STAMP)
 	$(BIN)/python -m pytest -m meltano tests/ecosystem
+
+# Apart from the others for their time: what they hold is tried in short by the tests beside them, too.
+nights: $(STAMP)
+	$(BIN)/python -m pytest -n 6 -m 'nights and not soak'
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -149,7 +149,7 @@ class FullstorySink(Sink):
             self.run.look_at(self.stream_name)
 
     def _take_at_gate(self, gate: RecordGate, records: list[Any], source: str | None) -> None:
-        if not any(type(record) is dict for record in records):
+        if dict not in set(map(type, records)):
             gate.take(records, source)
             return
         for record in records:

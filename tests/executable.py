@@ -20,8 +20,8 @@ from pathlib import Path
 import target_fullstory
 
 EXECUTABLE = [sys.executable, "-m", "target_fullstory"]
-_LATE = ["uvicorn.protocols.http.h11_impl", "uvicorn.loops.auto", "anyio._backends._asyncio", "s3fs"]
-"""What the sandbox, and a run with its snapshot in S3, import when they start."""
+_LATE = ["uvicorn.protocols.http.h11_impl", "uvicorn.loops.auto", "anyio._backends._asyncio"]
+"""What the sandbox imports when it starts."""
 
 
 def _modules() -> Iterable[str]:

@@ -46,6 +46,7 @@ _ABOUT = b"about"
 # takes longer. It has a quarter of them at least, for fewer take more room.
 _ROWS_A_BUCKET = 64
 _MOST_BITS = 16
+_GROWTH = 4
 # A file that has more is written anew: LMDB leaves room in it for what it changes.
 _BYTES_A_ROW, _LOOSE_BYTES = 48, 256 * 1024
 
@@ -167,7 +168,9 @@ class Store:
         """
         self.enter(facts)
         self._refresh()
-        while len(keyed) + facts.rows > _ROWS_A_BUCKET << facts.bits and facts.bits < _MOST_BITS:
+        # More rows than the first will follow: it takes long to split buckets that are not empty.
+        expected = len(keyed) + facts.rows if facts.rows else _GROWTH * len(keyed)
+        while expected > _ROWS_A_BUCKET << facts.bits and facts.bits < _MOST_BITS:
             self._make_more_buckets(facts)
         buckets: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for name, item in zip(bucket_names(keyed, facts.bits), keyed, strict=True):

@@ -19,6 +19,8 @@ from tests.examples import examples
 from tests.recorded.fullstory import FakeFullstory
 from tests.running import command
 
+pytestmark = pytest.mark.nights
+
 STREAMS: dict[str, Any] = {
     "people": {"kind": "users", "sync": "changed", "exclude": ["read_at"]},
     "staff": {"kind": "users", "sync": "changed", "fields": {"uid": "uid"}},

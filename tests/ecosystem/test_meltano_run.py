@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.ecosystem.conftest import Demo
@@ -48,6 +49,7 @@ def test_first_load(demo: Demo) -> None:
     check_state(demo.states["orders"], "orders", "events", ORDERS, unchanged=False)
 
 
+@pytest.mark.meltano
 def test_second_load_through_the_schedule(untouched_demo: Demo) -> None:
     """tap-jsonl reads its whole files again, and nothing of them is sent."""
     demo = untouched_demo

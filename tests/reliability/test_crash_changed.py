@@ -17,6 +17,8 @@ from tests.reliability.crash_soak import soak, trial_of_changed
 from tests.reliability.fault_proxy import Attacks
 from tests.reliability.lying_jobs import LIES
 
+pytestmark = pytest.mark.nights
+
 
 def test_a_few_kills(tmp_path: Path) -> None:
     attacks = Attacks(rate=0.05, lies=LIES, lying=0.4)

@@ -19,6 +19,8 @@ from target_fullstory.sandbox import Sandbox
 from tests import executable
 from tests.conftest import USERS, Outcome, SandboxApi, event, schema, state, user
 
+pytestmark = pytest.mark.nights
+
 Run = Callable[..., Outcome]
 CHANGED = {"users": {"kind": "users", "sync": "changed"}, "events": {"kind": "events", "sync": "changed"}}
 EVENTS = schema(

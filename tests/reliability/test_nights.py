@@ -28,6 +28,8 @@ from tests.reliability.night_model import STREAMS, Model, Night, Row, problems
 from tests.reliability.night_server import NightServer
 from tests.scripted import ScriptedServer
 
+pytestmark = pytest.mark.nights
+
 _SLOW: dict[str, dict[str, Any]] = {
     "fast": {},
     "stream maps": {"stream_maps": {name: {"more": "None"} for name in STREAMS}},

@@ -34,6 +34,8 @@ from target_fullstory.sending.outbox import Outbox
 from target_fullstory.settings.model import Settings
 from target_fullstory.snapshot.batch_rows import BatchRows
 
+pytestmark = pytest.mark.nights
+
 URL = "https://api.example.com"
 REFUSED = "refused"
 Step = Callable[[str], None]

@@ -14,6 +14,8 @@ from tests import executable
 from tests.conftest import EVENTS, USERS, Outcome, SandboxApi, event, state, user
 from tests.running import check_refused, command
 
+pytestmark = pytest.mark.nights
+
 Config = dict[str, Any]
 Run = Callable[..., Outcome]
 

@@ -20,6 +20,8 @@ from target_fullstory.snapshot.remote_copy import OvertakenError, RemoteCopy
 from target_fullstory.snapshot.snapshot import Snapshot
 from tests.snapshot.bucket import URL, Bucket, bucket
 
+pytestmark = pytest.mark.nights
+
 HERE = Destination("https://api.fullstory.com", "o-1-na1")
 
 

@@ -22,6 +22,8 @@ from tests.conftest import KEY, Outcome, SandboxApi, record, schema, state
 from tests.reliability.live import Live
 from tests.snapshot.bucket import URL, Bucket, at_each_upload, bucket, refusing
 
+pytestmark = pytest.mark.nights
+
 SYNC = {"customers": {"kind": "users", "sync": "changed"}, "orders": {"kind": "events", "sync": "changed"}}
 CUSTOMERS = schema("customers", {"id": {"type": "string"}, "plan": {"type": "string"}}, ["id"])
 ORDERS = schema(

@@ -15,6 +15,8 @@ from tests.conftest import USERS, Outcome, SandboxApi, state, user
 from tests.reliability.live import Live
 from tests.scripted import Reply, Request, ScriptedServer
 
+pytestmark = pytest.mark.nights
+
 Run = Callable[..., Outcome]
 MARK = {"vanished": {"mark": {"active": False, "left_on": "2026-02-01"}}}
 DELETE = {"vanished": "delete"}

@@ -16,6 +16,8 @@ from tests.running import command
 from tests.scripted import Reply, Request, ScriptedServer
 from tests.snapshot.test_mirror_runs import DELETE, MARK, activate, figures, full, mirror, uids, versioned
 
+pytestmark = pytest.mark.nights
+
 Run = Callable[..., Outcome]
 
 

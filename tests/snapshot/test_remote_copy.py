@@ -18,6 +18,8 @@ from target_fullstory.snapshot.object_store import ObjectStore, StoreError
 from target_fullstory.snapshot.remote_copy import OvertakenError, RemoteCopy
 from tests.snapshot.bucket import BUCKET, URL, Bucket, bucket, refusing
 
+pytestmark = pytest.mark.nights
+
 NAME = "o-1-na1-12345678"
 
 

@@ -25,6 +25,8 @@ from target_fullstory.snapshot.snapshot_files import (
     snapshot_name,
 )
 
+pytestmark = pytest.mark.nights
+
 ADDRESS = "https://api.fullstory.com"
 
 

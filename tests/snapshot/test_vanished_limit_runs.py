@@ -14,6 +14,8 @@ from tests.conftest import USERS, Outcome, SandboxApi, record, schema, state, us
 from tests.running import command
 from tests.snapshot.test_change_limit_runs import approve, plan_id
 
+pytestmark = pytest.mark.nights
+
 Config = dict[str, Any]
 Run = Callable[..., Outcome]
 MARK = {"mark": {"active": False}}
