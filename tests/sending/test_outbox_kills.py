@@ -15,6 +15,7 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -263,8 +264,14 @@ class Places:
         with self._lock:
             copied = self.into / str(len(self.found))
             if self.directory.exists():
-                shutil.copytree(self.directory, copied)
+                shutil.copytree(self.directory, copied, copy_function=_copy)
             self.found.append((what, copied, copy.deepcopy(self.world)))
+
+
+def _copy(source: str, target: str) -> None:
+    # Another thread of the run may delete it just now.
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def _event(number: int, **properties: Any) -> dict[str, Any]:
