@@ -59,9 +59,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for processes: six at a time take a fraction of the time.
+# Most tests wait for processes: nine at a time take a fraction of the time.
 test: lint
-	$(BIN)/python -m pytest -n 6
+	$(BIN)/python -m pytest -n 9
 
 # Apart from the others for their time: each starts Meltano.
 meltano: $(STAMP)
